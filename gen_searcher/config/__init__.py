@@ -1,0 +1,1 @@
+"""Configuration: Hydra composes, pydantic validates, values never change after load."""

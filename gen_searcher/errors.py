@@ -1,0 +1,72 @@
+"""Who failed.
+
+- The **policy**: an `Outcome` on the trajectory. It earns a reward and a gradient; nothing is raised.
+- The **world** (a provider, a page server, a generator, a judge, a dead actor): `WorldError`, raised at the
+  adapter, recorded once as `Lost` in `train/attempt.py`. It never becomes a number.
+- The **user** (config, task file, missing key): `UserError`, shown on one screen, before anything is spent.
+- **Us**: any other exception. A bug crashes.
+
+All of them take one message argument beside keywords with defaults, so that they survive pickling between actors.
+"""
+
+from __future__ import annotations
+
+
+class WorldError(Exception):
+    """Something outside the policy failed; the attempt is lost, not wrong."""
+
+    def __init__(self, message: str, stage: str = "world") -> None:
+        """`stage` names where it happened: search, image_search, browse, generate, judge, actor."""
+        super().__init__(message, stage)
+        self.message = message
+        self.stage = stage
+
+    def __str__(self) -> str:
+        """The stage, then what happened."""
+        return f"{self.stage}: {self.message}"
+
+
+class ProviderError(WorldError):
+    """A search provider, page reader or picture host did not do its job after all retries."""
+
+
+class GeneratorError(WorldError):
+    """The image model failed to draw."""
+
+    def __init__(self, message: str, stage: str = "generate") -> None:
+        """The stage is `generate` unless a caller knows better."""
+        super().__init__(message, stage)
+
+
+class JudgeError(WorldError):
+    """A judge gave no usable verdict."""
+
+    def __init__(self, message: str, stage: str = "judge") -> None:
+        """The stage is `judge` unless a caller knows better."""
+        super().__init__(message, stage)
+
+
+class TooManyLost(WorldError):
+    """More attempts of one step were lost than is a little: this is an outage, stop."""
+
+
+class UserError(Exception):
+    """The user can fix this; `exit_code` follows the README's table (2 bad input, 3 preflight failed)."""
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        """`message` says what was found, where, and what to write instead."""
+        super().__init__(message, exit_code)
+        self.message = message
+        self.exit_code = exit_code
+
+    def __str__(self) -> str:
+        """The message alone."""
+        return self.message
+
+
+class ConfigError(UserError):
+    """The configuration is wrong."""
+
+
+class DataError(UserError):
+    """A task file or data set is wrong; the message names the file and the line."""

@@ -1,0 +1,139 @@
+"""The seams. Implementations do not inherit from these; a pool of X is an X."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from gen_searcher.types import (
+        Batch,
+        Completion,
+        Grounding,
+        Group,
+        Hit,
+        ImageHit,
+        ImageRef,
+        Judgement,
+        Page,
+        Prompt,
+        Sampling,
+        StepReport,
+        Task,
+        ToolCall,
+        ToolResult,
+        Trajectory,
+        WeightSource,
+    )
+
+
+class PolicyEngine(Protocol):
+    """Samples from the policy (vLLM)."""
+
+    async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
+        """Sample one completion. Raises WorldError when the engine is gone."""
+        ...
+
+    async def load_weights(self, version: int, source: WeightSource) -> None:
+        """Return once new tokens come from `version`."""
+        ...
+
+
+class Tools(Protocol):
+    """Everything the agent can call, behind one door."""
+
+    async def call(self, call: ToolCall, *, trajectory_id: str) -> ToolResult:
+        """Run one validated call. A page that is not there is a `FAILED` result; an outage raises WorldError."""
+        ...
+
+
+class Searcher(Protocol):
+    """An agent with its tools."""
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        """Work on the task until an outcome. Raises WorldError when the world fails."""
+        ...
+
+
+class ImageModel(Protocol):
+    """What a plug-in author writes: pixels in, pixels out."""
+
+    async def draw(self, prompt: str, references: Sequence[Image], *, seed: int) -> Image:
+        """Draw one RGB picture. Anything raised here becomes a `Lost` attempt."""
+        ...
+
+
+class Generator(Protocol):
+    """What the loop sees: references in, reference out."""
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        """Draw the grounding and store the picture. Raises GeneratorError."""
+        ...
+
+
+class Judge(Protocol):
+    """Scores one aspect of an attempt."""
+
+    @property
+    def name(self) -> str:
+        """`image`, `text`, ...: the key that `compose` blends by."""
+        ...
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        """Give a verdict or raise JudgeError; never a default score."""
+        ...
+
+
+class SearchProvider(Protocol):
+    """Finds pages."""
+
+    async def search(self, query: str, *, limit: int) -> list[Hit]:
+        """Best first; empty when nothing matches. Raises ProviderError."""
+        ...
+
+
+class ImageSearchProvider(Protocol):
+    """Finds pictures."""
+
+    async def search_images(self, query: str, *, limit: int) -> list[ImageHit]:
+        """Best first; empty when nothing matches. Raises ProviderError."""
+        ...
+
+
+class PageReader(Protocol):
+    """Reads pages."""
+
+    async def read(self, url: str) -> Page | None:
+        """The page, or None when the server says there is none. Raises ProviderError."""
+        ...
+
+
+class Learner(Protocol):
+    """Holds the trained weights (DeepSpeed)."""
+
+    async def step(self, batch: Batch) -> StepReport:
+        """One optimizer step."""
+        ...
+
+    async def publish(self, version: int) -> None:
+        """Return once every rollout worker samples from `version`."""
+        ...
+
+    async def save(self, path: Path) -> None:
+        """Write a checkpoint that `load` and Hugging Face both read."""
+        ...
+
+
+class MetricSink(Protocol):
+    """Where numbers and groups go."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Record the step's numbers."""
+        ...
+
+    def record(self, step: int, group: Group) -> None:
+        """Record one finished group, lost attempts too."""
+        ...

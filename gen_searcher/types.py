@@ -1,0 +1,378 @@
+"""The nouns. Data moves down this page and never back up.
+
+    Task -> Turn* -> Trajectory -> Attempt -> Group -> Sample -> Batch -> StepReport
+                        |             ^
+                        +-> Grounding -> ImageRef -> Judgement*
+
+Every stage makes a new value; no stage fills in a field of an earlier one.
+Shapes are in brackets: P prompt tokens, C completion tokens, T tokens of a sample.
+
+Token ids are *unexpanded* on this whole page: one image placeholder token stands for one picture.
+Only the learner expands a placeholder into the picture's vision tokens (`grpo/tensors.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRef:
+    """A picture by its content. The bytes live in the `ImageStore`, never in a message."""
+
+    sha256: str
+    """Hex digest of the picture's size and raw RGB pixels."""
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """One thing that the picture must show, and where."""
+
+    entity: str
+    """Id of the entity in the world, e.g. `flag-pl`."""
+    name: str
+    """What people call it, e.g. `Flag of Poland`."""
+    box: tuple[float, float, float, float]
+    """Left, top, right, bottom of its place in the picture, as fractions of width and height."""
+    accepted: tuple[str, ...] = ()
+    """Ids of entities that look the same and are right as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the picture is judged on. The policy never reads them."""
+
+    subjects: tuple[Subject, ...] = ()
+    layout: str = ""
+    """Name of the arrangement of the subjects, e.g. `beside`. Empty outside the embedded world."""
+    style: str = ""
+    """Name of the look, e.g. `night`. Empty outside the embedded world."""
+    caption: str | None = None
+    """Text that the picture must carry; None when the task asks for no text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One request for a picture."""
+
+    id: str
+    prompt: str
+    target: ImageRef | None
+    """Ground-truth picture; None for a request nobody has drawn yet (inference)."""
+    facts: Facts = Facts()
+    meta: Mapping[str, str]
+    """Category, difficulty, template and the like: keys are data."""
+
+
+class ToolKind(StrEnum):
+    """How a tool call went. `EMPTY` and `FAILED` are different things and the policy reads which."""
+
+    OK = "ok"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """What the policy asked for."""
+
+    name: str
+    arguments: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundImage:
+    """A picture that a tool brought back."""
+
+    img_id: str
+    """Id within one trajectory, `IMG_001`, `IMG_002`, ...; the same picture keeps its id."""
+    title: str
+    url: str
+    page_url: str
+    image: ImageRef
+    """The picture as the generator gets it."""
+    view: ImageRef
+    """The picture as the policy sees it: both sides are multiples of 32 px, so that no image processor resizes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolResult:
+    """What came back."""
+
+    text: str
+    images: tuple[FoundImage, ...] = ()
+    kind: ToolKind = ToolKind.OK
+    reason: str = ""
+    """Why the call failed; empty unless `kind` is `FAILED`."""
+    sources: tuple[str, ...] = ()
+    """URLs that the text was read from."""
+    latency_s: float = 0.0
+    cost_usd: float = 0.0
+    cache: str = "miss"
+    """`hit`, `miss` or `replay`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One completion of the policy, and what it led to."""
+
+    prompt_ids: tuple[int, ...]
+    """[P] tokens that were *added* to the context before this completion: the system and task text in the
+    first turn, the observation in a later one. The context of turn k is all earlier turns' `prompt_ids`
+    and `completion_ids`, in order, then this."""
+    completion_ids: tuple[int, ...]
+    """[C] tokens exactly as sampled, the end-of-turn token included when the policy wrote it."""
+    logprobs: tuple[float, ...]
+    """[C] natural log-probability of each sampled token under the policy and temperature that sampled it."""
+    versions: tuple[int, ...]
+    """[C] policy version that sampled each token."""
+    images: tuple[ImageRef, ...] = ()
+    """Views shown in `prompt_ids`, in the order of their placeholders."""
+    call: ToolCall | None = None
+    """None when the completion holds no valid call (an answer, or malformed text)."""
+    result: ToolResult | None = None
+    """None when no tool ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """A reference picture that the policy chose."""
+
+    img_id: str
+    note: str
+    """The policy's own words on what the picture is for."""
+    title: str
+    url: str
+    page_url: str
+    image: ImageRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """What the generator gets."""
+
+    gen_prompt: str
+    references: tuple[Reference, ...]
+    """In the order in which `gen_prompt` names them."""
+    sources: tuple[str, ...] = ()
+    """Page and picture URLs behind it: provenance."""
+
+
+class Outcome(StrEnum):
+    """Why a trajectory ended. All of these are the policy's doing: each earns a reward and a gradient."""
+
+    GROUNDED = "grounded"
+    """A valid grounding was handed in."""
+    MALFORMED = "malformed"
+    """The final turn held no valid answer."""
+    REPEATED = "repeated"
+    """The policy wrote the same completion twice in a row."""
+    OUT_OF_TURNS = "out_of_turns"
+    """No answer within the turn budget."""
+    OUT_OF_TOKENS = "out_of_tokens"
+    """No answer within the context or completion budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trajectory:
+    """The agent's whole work on one task."""
+
+    task_id: str
+    turns: tuple[Turn, ...]
+    outcome: Outcome
+    grounding: Grounding | None
+    """Present exactly when `outcome` is `GROUNDED`."""
+
+    def __post_init__(self) -> None:
+        if (self.grounding is not None) != (self.outcome is Outcome.GROUNDED):
+            raise ValueError(f"a {self.outcome} trajectory with grounding={self.grounding!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one judge says of one attempt."""
+
+    judge: str
+    score: float
+    """0 to 1."""
+    parts: Mapping[str, float | None]
+    """Dimension to 0..1; None means not applicable (e.g. `text_accuracy` of a task without text)."""
+    rationale: str
+    model: str
+    prompt_sha256: str
+    """Hash of the judge's prompt or, for a judge without one, of its version string."""
+    latency_s: float
+    cost_usd: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reward:
+    """One number, and what it was made of."""
+
+    total: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A scored try at a task."""
+
+    trajectory: Trajectory
+    seed: int
+    image: ImageRef | None
+    """None when there was no grounding to draw."""
+    judgements: tuple[Judgement, ...]
+    reward: Reward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A try that the world spoiled: no reward, because an outage is not a mistake."""
+
+    task_id: str
+    seed: int
+    stage: str
+    """`search`, `generate`, `judge`, ..."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Several attempts at one task."""
+
+    task: Task
+    attempts: tuple[Attempt, ...]
+    lost: tuple[Lost, ...] = ()
+    version: int = 0
+    """Policy version that was current when the group was started: what staleness is counted from."""
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """[G] total rewards, in the order of `attempts`."""
+        return tuple(attempt.reward.total for attempt in self.attempts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One sequence to learn from: parallel arrays over unexpanded tokens."""
+
+    token_ids: tuple[int, ...]
+    """[T]"""
+    loss_mask: tuple[bool, ...]
+    """[T] True for each token that the policy sampled, and only for those."""
+    logprobs: tuple[float, ...]
+    """[T] sampling log-probability; 0.0 where `loss_mask` is False."""
+    images: tuple[ImageRef, ...]
+    """In the order of their placeholders."""
+    advantage: float
+    versions: tuple[int, ...] = ()
+    """[T] sampling version; -1 where `loss_mask` is False. Empty for demonstrations."""
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.token_ids), len(self.loss_mask), len(self.logprobs)}
+        if self.versions:
+            lengths.add(len(self.versions))
+        if len(lengths) != 1:
+            raise ValueError(f"the arrays of a sample differ in length: {sorted(lengths)}")
+
+    @property
+    def trained_tokens(self) -> int:
+        """How many tokens carry a gradient."""
+        return sum(self.loss_mask)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one optimizer step learns from."""
+
+    rows: tuple[tuple[Sample, ...], ...]
+    """Samples packed into rows; the samples of a row share one forward pass and never see each other."""
+    trained_tokens: int
+    """Sampled tokens over every row and rank."""
+    samples: int
+    """Samples over every row and rank: the denominator of sequence-mean losses."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """What the learner says after a step."""
+
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """The whole context of one completion."""
+
+    token_ids: tuple[int, ...]
+    images: tuple[ImageRef, ...]
+    """In the order of their placeholders; as many as there are placeholders."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to sample one completion."""
+
+    max_tokens: int
+    seed: int
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
+class Finish(StrEnum):
+    """Why a completion ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What the policy wrote."""
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    versions: tuple[int, ...]
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightSource:
+    """Where a policy engine finds new weights."""
+
+    path: str
+    """A safetensors file that every engine of the run can read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """One result of a text search."""
+
+    title: str
+    url: str
+    snippet: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageHit:
+    """One result of an image search."""
+
+    title: str
+    image_url: str
+    page_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The readable text of a web page."""
+
+    url: str
+    title: str
+    text: str
