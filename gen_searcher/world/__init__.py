@@ -1,0 +1,1 @@
+"""The small web that ships with the package: pages, pictures, tasks, teacher."""
