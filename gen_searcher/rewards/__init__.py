@@ -1,0 +1,1 @@
+"""Pictures and evidence become numbers."""
