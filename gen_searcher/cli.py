@@ -1,0 +1,148 @@
+"""The command line: words -> configuration -> preflight -> the command's function. Nothing heavy is imported before that."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from gen_searcher import __version__
+from gen_searcher.errors import UserError
+
+if TYPE_CHECKING:
+    from gen_searcher.config.root import RunConfig
+
+EXIT_INTERRUPTED = 75
+"""The run can be continued by the same command (what schedulers read as: try again)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One thing the program can do."""
+
+    summary: str
+    target: str
+    """`module:function` below `gen_searcher.commands`; the function takes the configuration and returns an exit code."""
+    spends: bool = False
+    """Does work that a preflight check should precede."""
+
+
+COMMANDS: dict[str, Command] = {
+    "sft": Command(summary="fine-tune the policy on demonstrations", target="sft:run", spends=True),
+    "grpo": Command(summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True),
+    "bench": Command(summary="compare policies on the held-out tasks", target="bench:run", spends=True),
+    "generate": Command(summary="search and draw one request", target="generate:run", spends=True),
+    "data": Command(summary="write tasks and demonstrations", target="data:run", spends=True),
+    "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
+    "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
+    "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
+    "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
+    "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
+    "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
+}
+"""Every command by its words."""
+
+EPILOG = """\
+settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
+of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
+
+exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 preflight failed, 75 interrupted (run it again to resume)
+"""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        return _dispatch(argv)
+    except UserError as error:
+        sys.stderr.write(f"gen-searcher: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("gen-searcher: interrupted; run the same command again to continue\n")
+        return EXIT_INTERRUPTED
+
+
+def _dispatch(argv: Sequence[str]) -> int:
+    name, options, overrides = parse(argv)
+    from gen_searcher.config import load
+
+    cfg = load.load(overrides, config_dir=options.config_dir)
+    if options.cfg:
+        sys.stdout.write(load.dump_yaml(cfg))
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
+    command = COMMANDS[name]
+    if command.spends:
+        from gen_searcher.commands import preflight
+
+        preflight.check(cfg, command=name)
+        load.write(cfg, command=name)
+    return body(command)(cfg)
+
+
+def body(command: Command) -> Callable[[RunConfig], int]:
+    """The command's function, imported now."""
+    module, _, function = command.target.partition(":")
+    found = vars(importlib.import_module(f"gen_searcher.commands.{module}"))[function]
+    return cast("Callable[[RunConfig], int]", found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The flags of the command line."""
+
+    cfg: bool
+    config_dir: Path | None
+
+
+def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
+    """The command's words, its flags and its overrides.
+
+    Raises:
+        UserError: A word that is neither a command nor `key=value`.
+    """
+    parsed = _parser().parse_intermixed_args(list(argv))
+    words = cast("list[str]", parsed.words)
+    config_dir = cast("Path | None", parsed.config_dir)
+    options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
+    bare = [word for word in words if "=" not in word and not word.startswith(("+", "~"))]
+    overrides = [word for word in words if word not in bare]
+    if bare[:1] == ["report"] and len(bare) == 2:
+        overrides.append(f"run_dir='{bare.pop()}'")
+    name = " ".join(bare)
+    if name not in COMMANDS:
+        raise UserError(_no_such_command(bare))
+    return name, options, overrides
+
+
+def _no_such_command(words: Sequence[str]) -> str:
+    if not words:
+        return f"which command? One of: {', '.join(COMMANDS)} (gen-searcher --help says more)"
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in COMMANDS and len(words) > count:
+            return f"{words[count]!r} is neither key=value nor part of the command {name!r}"
+    same_start = [name for name in COMMANDS if name.split()[0] == words[0]] or list(COMMANDS)
+    return f"there is no command {' '.join(words)!r}; there is: {', '.join(same_start)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(len(name) for name in COMMANDS)
+    listing = "\n".join(f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="gen-searcher",
+        usage="gen-searcher COMMAND [key=value ...] [--config-dir DIR] [--cfg]",
+        description=f"Train agents that search the web before a frozen image generator draws.\n\ncommands:\n{listing}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, searched beside conf/")
+    parser.add_argument("--cfg", action="store_true", help="print the resolved configuration as YAML and stop")
+    parser.add_argument("--version", action="version", version=f"gen-searcher {__version__}")
+    return parser

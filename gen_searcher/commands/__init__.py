@@ -1,0 +1,1 @@
+"""The bodies of the commands: they wire configuration, cluster and loops together."""

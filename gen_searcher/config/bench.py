@@ -1,0 +1,27 @@
+"""The benchmark: the same held-out tasks for every arm."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gen_searcher.config.base import Config
+
+Arm = Literal["direct", "base", "sft", "grpo"]
+"""`direct` hands the request to the generator unsearched; the others search with that policy of the run."""
+
+
+class BenchConfig(Config):
+    """What is compared, and on how much."""
+
+    tasks: int | None = Field(default=None, ge=1)
+    """Held-out tasks, the first ones of the file; None = all."""
+    arms: tuple[Arm, ...] = Field(default=("direct", "sft", "grpo"), min_length=1)
+    """Columns of the table, in this order."""
+    samples: int = Field(default=1, ge=1)
+    """Attempts per task and arm; the table shows their mean."""
+    temperature: float = Field(default=0.6, ge=0.0)
+    """Sampling temperature; 0 = always the likeliest token."""
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
+    """Share of the probability mass to sample from."""

@@ -1,0 +1,38 @@
+"""Where things run, and how many of each."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gen_searcher.config.base import Config
+
+
+class ClusterConfig(Config):
+    """The Ray cluster and the size of every pool."""
+
+    address: Literal["local", "auto"] = "local"
+    """`local` starts Ray on this machine; `auto` joins the running cluster (what `ray job submit` needs)."""
+    cpus: int | None = Field(default=None, ge=1)
+    """CPUs that a local Ray may hand out; None = what the machine has. Actors share them by fractions."""
+    threads: int = Field(default=1, ge=1)
+    """Compute threads per actor process (OpenMP and torch)."""
+    object_store_mib: int = Field(default=256, ge=80)
+    """Size of a local Ray's object store in MiB. Values are small: pictures and weights travel by file."""
+    rollout_workers: int = Field(default=1, ge=1)
+    """vLLM replicas, each with its own agent."""
+    rollout_concurrency: int = Field(default=16, ge=1)
+    """Trajectories that one rollout worker works on at the same time."""
+    generator_workers: int = Field(default=1, ge=1)
+    """Replicas of the image model."""
+    reward_workers: int = Field(default=1, ge=1)
+    """Processes that hold the judges."""
+    tool_workers: int = Field(default=1, ge=1)
+    """Processes that search and read pages."""
+    learner_ranks: int = Field(default=1, ge=1)
+    """Data-parallel DeepSpeed ranks."""
+    max_lost_frac: float = Field(default=0.3, ge=0.0, le=1.0)
+    """Share of one step's attempts that the world may spoil before the run stops: more is an outage, not noise."""
+    call_timeout_s: float = Field(default=600.0, gt=0.0)
+    """Longest wait for one call to an actor; a call that takes longer counts as lost."""

@@ -1,0 +1,96 @@
+"""Validation errors -> what a person can act on: the full key, what was found, what is expected, what was meant."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from gen_searcher.config.plug import Plug
+
+MAX_SHOWN = 12
+"""More problems than this do not fit on a screen."""
+HIDDEN_INPUT = frozenset({"secret_reference", "plug_target"})
+"""Errors whose input may hold a key somebody pasted."""
+
+
+def explain(error: ValidationError, root: type[BaseModel]) -> str:
+    """One line per problem, each with the full dotted key."""
+    details = error.errors(include_url=False)
+    paths = known_paths(root)
+    lines = [_line(detail["type"], detail["loc"], detail["msg"], detail["input"], root, paths) for detail in details]
+    shown = list(dict.fromkeys(lines))
+    count = len(shown)
+    heading = "the configuration has a problem:" if count == 1 else f"the configuration has {count} problems:"
+    if count > MAX_SHOWN:
+        shown = [*shown[:MAX_SHOWN], f"... and {count - MAX_SHOWN} more"]
+    return "\n".join([heading, *(f"  {line}" for line in shown)])
+
+
+def known_paths(root: type[BaseModel]) -> list[str]:
+    """Every dotted key of the model."""
+    found: list[str] = []
+    for name, field in root.model_fields.items():
+        found.append(name)
+        model = _model_in(field.annotation)
+        if model is not None and model is not Plug:
+            found += [f"{name}.{path}" for path in known_paths(model)]
+    return found
+
+
+def _line(
+    kind: str, loc: Sequence[str | int], message: str, found: object, root: type[BaseModel], paths: Sequence[str]
+) -> str:
+    key = ".".join(map(str, loc)) or "the configuration"
+    if kind == "extra_forbidden":
+        return f"{key}: there is no such setting{_meant(loc, root, paths)}"
+    if kind == "missing":
+        return f"{key}: must be set"
+    if kind in HIDDEN_INPUT:
+        return f"{key}: {message}"
+    return f"{key}: found {_short(found)}, expected: {_expectation(message)}"
+
+
+def _expectation(message: str) -> str:
+    text = message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return text.removeprefix("a valid ").partition(", unable to parse")[0]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+
+
+def _meant(loc: Sequence[str | int], root: type[BaseModel], paths: Sequence[str]) -> str:
+    """The nearest settings: first among the siblings, then the same word anywhere."""
+    name, parents = str(loc[-1]), loc[:-1]
+    model: type[BaseModel] | None = root
+    for step in parents:
+        field = model.model_fields.get(str(step)) if model else None
+        model = _model_in(field.annotation) if field else None
+    prefix = "".join(f"{step}." for step in parents)
+    siblings = list(model.model_fields) if model else []
+    close = [prefix + match for match in difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)]
+    last = {path: path.rpartition(".")[2] for path in paths}
+    words = difflib.get_close_matches(name, sorted(set(last.values())), n=2, cutoff=0.75)
+    elsewhere = [path for path, word in last.items() if word in words and path not in close]
+    suggestions = (close + sorted(elsewhere, key=lambda path: last[path] != name))[:3]
+    if suggestions:
+        return f"; did you mean {' or '.join(suggestions)}?"
+    return f"; {prefix.rstrip('.')} has {', '.join(siblings)}" if prefix and siblings else ""
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The model behind a field's annotation, through `| None` and `Annotated`; None for a plain value or a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    origin = typing.get_origin(annotation)
+    if origin in (typing.Union, types.UnionType, typing.Annotated):
+        for argument in typing.get_args(annotation):
+            model = _model_in(argument)
+            if model is not None:
+                return model
+    return None

@@ -1,0 +1,24 @@
+"""What the agent is trained and tested on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from gen_searcher.config.base import Config
+
+
+class TasksConfig(Config):
+    """Task files, or how many tasks the embedded world makes."""
+
+    train: Path | None = None
+    """JSONL of training tasks; None = tasks of the embedded world, written to `run_dir/tasks/`."""
+    heldout: Path | None = None
+    """JSONL of held-out tasks, never trained on; None = the embedded world's."""
+    train_count: int = Field(default=400, ge=1)
+    """Training tasks that the embedded world makes; ignored when `train` is a file."""
+    heldout_count: int = Field(default=100, ge=1)
+    """Held-out tasks that the embedded world makes; ignored when `heldout` is a file."""
+    seed: int = 0
+    """Which tasks the embedded world makes. The two sets never share an answer."""

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# What continuous integration runs: style, types, tests. Arguments go to pytest:
+#
+#   launch/test.sh                      the default suite (neither slow nor gpu)
+#   launch/test.sh -m slow              the slow tests
+#   launch/test.sh tests/agent -k loop  some of them
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+launch/setup.sh
+export PATH="$PWD/.venv/bin:$PATH"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # the models of the tests are small: threads only get in each other's way
+export PYRIGHT_PYTHON_IGNORE_WARNINGS=1        # no advice to upgrade: the version is pinned
+
+echo "test: ruff" >&2
+ruff check .
+ruff format --check .
+echo "test: pyright" >&2
+pyright
+echo "test: pytest" >&2
+exec pytest "$@"
