@@ -1,0 +1,1 @@
+"""Where things run. The only importer of ray."""

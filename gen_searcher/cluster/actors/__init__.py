@@ -1,0 +1,1 @@
+"""Thin actors: each builds one part where it runs and passes calls on. No decisions here."""

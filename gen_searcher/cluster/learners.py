@@ -1,0 +1,67 @@
+"""Learner ranks as one `Learner`: a step runs on all ranks, publishing goes through the weight board."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.weights import WeightBoard
+from gen_searcher.errors import WorldError
+from gen_searcher.grpo.pack import split_rows
+from gen_searcher.types import Batch, StepReport
+
+
+class LearnerRanks:
+    """One actor per rank. A rank that dies ends the run: its state cannot be rebuilt but from a checkpoint."""
+
+    def __init__(self, pool: Pool, *, board: WeightBoard, rollouts: Pool | None) -> None:
+        """`rollouts` is None when nothing samples while learning (SFT)."""
+        self._pool = pool
+        self._board = board
+        self._rollouts = rollouts
+        self._publish_s = 0.0
+
+    async def step(self, batch: Batch) -> StepReport:
+        """One optimizer step over all ranks; the report is rank 0's, whose numbers are already reduced."""
+        started = time.monotonic()
+        shares = split_rows(batch, len(self._pool.handles))
+        reports = await asyncio.gather(
+            *(
+                self._pool.call_on(rank, "step", rows, batch.trained_tokens, batch.samples)
+                for rank, rows in enumerate(shares)
+            )
+        )
+        report = cast("StepReport", reports[0])
+        metrics: Mapping[str, float] = {**report.metrics, "learner/step_s": time.monotonic() - started}
+        return StepReport(loss=report.loss, grad_norm=report.grad_norm, metrics=metrics)
+
+    async def publish(self, version: int) -> None:
+        """Export, announce, then load into every rollout worker; one that dies meanwhile loads it when it restarts."""
+        started = time.monotonic()
+        await self._pool.call_all("export", str(self._board.path(version)))
+        self._board.announce(version)
+        if self._rollouts is not None:
+            await asyncio.gather(*(self._load(index, version) for index in self._rollouts.healthy))
+        self._board.drop_older(version)
+        self._publish_s = time.monotonic() - started
+
+    async def save(self, path: Path) -> None:
+        """Write a checkpoint; all ranks take part."""
+        await self._pool.call_all("save", str(path))
+
+    async def load(self, path: Path) -> None:
+        """Continue from a checkpoint, bit for bit."""
+        await self._pool.call_all("load", str(path))
+
+    async def _load(self, index: int, version: int) -> None:
+        if self._rollouts is None:
+            return
+        try:
+            await self._rollouts.call_on(index, "load_current_weights", version)
+        except WorldError:
+            # The pool has suspended this worker; its restart reads the board, which already says `version`.
+            return

@@ -1,0 +1,66 @@
+"""What a pool is to the loop: a pool of searchers is a `Searcher`, a pool of generators a `Generator`, and so on."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from gen_searcher.cluster.pool import Pool
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.types import Grounding, ImageRef, Judgement, Task, ToolCall, ToolResult, Trajectory
+
+
+class RolloutPool:
+    """vLLM rollout workers as one `Searcher`. Attempts at one task go to one worker: they share its prefix cache."""
+
+    def __init__(self, pool: Pool) -> None:
+        """`pool` holds `RolloutActor`s."""
+        self._pool = pool
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        """One trajectory from one worker."""
+        sticky = derive_seed("rollout", task.id)
+        return cast("Trajectory", await self._pool.call("search", task, seed, sticky=sticky))
+
+
+class GeneratorPool:
+    """Image models as one `Generator`."""
+
+    def __init__(self, pool: Pool) -> None:
+        """`pool` holds `GeneratorActor`s."""
+        self._pool = pool
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        """One picture; equal groundings go to one worker, which draws them once."""
+        sticky = derive_seed("generate", grounding.gen_prompt, *(ref.image.sha256 for ref in grounding.references))
+        return cast("ImageRef", await self._pool.call("generate", grounding, seed, sticky=sticky))
+
+
+class JudgePool:
+    """Reward workers as one `Judge`; each worker holds all judges."""
+
+    def __init__(self, pool: Pool, name: str) -> None:
+        """`pool` holds `RewardActor`s; `name` is the judge's."""
+        self._pool = pool
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The judge's name."""
+        return self._name
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        """One verdict."""
+        return cast("Judgement", await self._pool.call("judge", self._name, task, trajectory, image))
+
+
+class ToolPool:
+    """Tool workers as one `Tools`. A trajectory stays with one worker; so do the siblings' equal calls."""
+
+    def __init__(self, pool: Pool) -> None:
+        """`pool` holds `ToolActor`s."""
+        self._pool = pool
+
+    async def call(self, call: ToolCall, *, trajectory_id: str) -> ToolResult:
+        """One tool call; equal calls go to one worker, whose cache pays once."""
+        sticky = derive_seed("tool", call.name, sorted(call.arguments.items()))
+        return cast("ToolResult", await self._pool.call("call", call, trajectory_id, sticky=sticky))

@@ -1,0 +1,63 @@
+"""Joining or raising a Ray cluster, and leaving nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.errors import UserError
+
+log = logging.getLogger(__name__)
+
+AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
+"""Ray writes its token here readable by everyone; we narrow it."""
+
+
+@contextmanager
+def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Iterator[None]:
+    """Ray for the length of the block.
+
+    `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was
+    submitted to and never starts one. All actors live in a namespace of this run and die with the driver.
+    """
+    if cfg.address == "local":
+        with tempfile.TemporaryDirectory(prefix="gs-ray-", ignore_cleanup_errors=True) as folder:
+            ray.init(
+                address="local",
+                namespace=run_id,
+                num_cpus=cfg.cpus,
+                object_store_memory=cfg.object_store_mib << 20,
+                include_dashboard=False,
+                log_to_driver=True,
+                logging_level=logging.WARNING,
+                _temp_dir=folder,
+            )
+            _narrow_token()
+            try:
+                yield
+            finally:
+                ray.shutdown()
+    else:
+        try:
+            ray.init(address="auto", namespace=run_id, logging_level=logging.WARNING)
+        except ConnectionError as error:
+            raise UserError(
+                f"cluster.address=auto, but there is no Ray cluster to join ({error}). Start this command with "
+                "`ray job submit`, or use cluster.address=local",
+                exit_code=3,
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _narrow_token() -> None:
+    if AUTH_TOKEN.exists() and AUTH_TOKEN.stat().st_mode & 0o077:
+        AUTH_TOKEN.chmod(0o600)

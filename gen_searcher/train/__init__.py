@@ -1,0 +1,1 @@
+"""The loops. They speak only protocols, so all of them run on fakes."""

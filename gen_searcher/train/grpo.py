@@ -1,0 +1,77 @@
+"""The main loop: groups -> advantages -> samples -> batch -> step -> publish, until the last step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from gen_searcher.grpo.advantage import group_advantages
+from gen_searcher.grpo.pack import pack
+from gen_searcher.grpo.samples import group_samples
+from gen_searcher.grpo.select import has_signal
+from gen_searcher.protocols import Learner
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.stream import GroupStream, Step, StreamRules
+from gen_searcher.types import Group, StepReport, Task
+
+
+class Recorder(Protocol):
+    """What the loop tells the run, which writes it down."""
+
+    def on_group(self, group: Group) -> None:
+        """A group has finished, trained on or not."""
+        ...
+
+    async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
+        """A step is published: log it, and checkpoint when due."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpoRules:
+    """What the loop itself decides by."""
+
+    steps: int
+    row_tokens: int
+    """Longest packed row, in expanded tokens."""
+    scale: Literal["std", "none"]
+    """What the advantages of a group are divided by; the paper divides by the standard deviation."""
+    group: GroupRules
+    stream: StreamRules
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpoParts:
+    """What the loop works with."""
+
+    attempt: AttemptRunner
+    learner: Learner
+    recorder: Recorder
+
+
+async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, from_step: int = 0) -> None:
+    """Run steps `from_step + 1` to `rules.steps`. Raises TooManyLost when the world is down."""
+
+    async def start_group(task: Task, visit: int, version: int) -> Group:
+        seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
+        return await run_group(task, seed=seed, version=version, rules=rules.group, attempt=parts.attempt)
+
+    await parts.learner.publish(from_step)
+    async with GroupStream(
+        tasks, start_group, rules=rules.stream, keep=has_signal, on_group=parts.recorder.on_group, version=from_step
+    ) as stream:
+        for step in range(from_step + 1, rules.steps + 1):
+            taken = await stream.take()
+            samples = [
+                s
+                for group in taken.groups
+                for s in group_samples(group, group_advantages(group.rewards, scale=rules.scale))
+            ]
+            batch = pack(samples, row_tokens=rules.row_tokens)
+            report = await parts.learner.step(batch)
+            await parts.learner.publish(step)
+            stream.published()
+            await parts.recorder.after_step(step, taken, report)
