@@ -1,0 +1,98 @@
+"""Settings of the agent, its tools, and where search results come from."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from gen_searcher.config.base import Config
+from gen_searcher.config.plug import Plug
+
+
+class FetchConfig(Config):
+    """How pages and pictures are fetched from the web."""
+
+    connect_timeout_s: float = Field(default=10.0, gt=0)
+    """Seconds until a connection must stand."""
+    total_timeout_s: float = Field(default=20.0, gt=0)
+    """Seconds until a whole response must be there, per hop."""
+    max_bytes: int = Field(default=5_000_000, gt=0)
+    """Largest body, in bytes after decompression."""
+    max_redirects: int = Field(default=5, ge=0)
+    """Hops that are followed; each is checked like the first."""
+    attempts: int = Field(default=3, ge=1)
+    """Tries per hop before the host counts as down (connection errors, 429 and 5xx only)."""
+    retry_base_s: float = Field(default=0.5, ge=0)
+    """Seconds before the second try; doubles with each further one, with jitter."""
+    retry_max_s: float = Field(default=20.0, ge=0)
+    """Longest wait between two tries in seconds, a server's Retry-After included."""
+    connections: int = Field(default=64, ge=1)
+    """Open connections in all."""
+    connections_per_host: int = Field(default=8, ge=1)
+    """Open connections to one host."""
+    user_agent: str = "gen-searcher"
+    """What the fetcher calls itself."""
+
+
+class ToolsConfig(Config):
+    """What the policy is shown, and how much of it."""
+
+    hits_per_search: int = Field(default=5, ge=1, le=10)
+    """Pages listed per query; a call's `top_k` can only lower it."""
+    images_per_search: int = Field(default=5, ge=1, le=10)
+    """Pictures shown per image search; a call's `top_k` can only lower it."""
+    view_side_px: int = Field(default=64, ge=32, multiple_of=32)
+    """Longest side in px of a picture as the policy sees it."""
+    image_side_px: int = Field(default=1024, ge=32, le=4096)
+    """Longest side in px of a picture as it is stored for the generator."""
+    title_chars: int = Field(default=100, ge=1)
+    """Longest title in characters."""
+    snippet_chars: int = Field(default=300, ge=1)
+    """Longest snippet of a search hit in characters."""
+    extract_chars: int = Field(default=2000, ge=1)
+    """Longest extract of a page in characters."""
+    observation_chars: int = Field(default=6000, ge=1)
+    """Longest observation in characters."""
+    cache_entries: int = Field(default=4096, ge=0)
+    """Requests per kind (query, page, picture) whose answers are kept for the run; 0 shares only what is under way."""
+
+
+class AgentConfig(Config):
+    """Budgets and habits of the agent."""
+
+    max_turns: int = Field(default=10, ge=1)
+    """Completions per trajectory; the last one must be the answer."""
+    max_tool_calls: int = Field(default=8, ge=0)
+    """Tools run per trajectory; the turn after the last one must be the answer."""
+    max_context_tokens: int = Field(default=36_000, ge=1)
+    """Context length in tokens, completions and vision tokens included."""
+    max_turn_tokens: int = Field(default=4096, ge=1)
+    """Longest completion in tokens."""
+    answer_tokens: int = Field(default=512, ge=1)
+    """Room in tokens that an observation must leave for the answer."""
+    max_references: int = Field(default=3, ge=0)
+    """Most reference pictures in an answer: what the generator can take. The prompt tells the policy."""
+    prompt: Literal["full", "brief"] = "full"
+    """System prompt: `full` for a capable model, `brief` (under 60 words) for a tiny one."""
+    today: str | None = None
+    """Date told to the policy, YYYY-MM-DD; None tells none, which keeps prompts the same from day to day."""
+    temperature: float = Field(default=1.0, ge=0)
+    """Sampling temperature."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling mass; below 1 the log-probabilities no longer describe what was sampled."""
+    tools: ToolsConfig = ToolsConfig()
+    """What the tools show."""
+
+
+class SearchConfig(Config):
+    """Where pages and pictures are found."""
+
+    search: Plug
+    """The `SearchProvider`."""
+    images: Plug
+    """The `ImageSearchProvider`."""
+    reader: Plug | None = None
+    """The `PageReader`; None reads pages through the guarded fetcher."""
+    fetch: FetchConfig = FetchConfig()
+    """How pages and pictures are fetched."""
