@@ -1,0 +1,1 @@
+"""The mathematics: Group -> advantages -> Sample -> Batch -> tensors -> loss. No I/O."""

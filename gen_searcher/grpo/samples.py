@@ -1,0 +1,53 @@
+"""Trajectory -> Sample: all turns of one trajectory as one sequence, trained where the policy wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gen_searcher.types import Group, ImageRef, Sample, Trajectory
+
+
+def group_samples(group: Group, advantages_G: Sequence[float]) -> list[Sample]:  # noqa: N803 - axis in the name
+    """One sample for each scored attempt, failed ones too; lost attempts leave no trace.
+
+    Args:
+        group: The attempts.
+        advantages_G: [G] in the order of `group.attempts`.
+    """
+    return [
+        trajectory_sample(attempt.trajectory, advantage)
+        for attempt, advantage in zip(group.attempts, advantages_G, strict=True)
+    ]
+
+
+def trajectory_sample(trajectory: Trajectory, advantage: float) -> Sample:
+    """Join the turns: what was shown is context, what was sampled carries the gradient.
+
+    Token ids are taken over as they were sampled and never re-tokenised. A demonstration is a trajectory with
+    advantage 1.
+    """
+    token_ids: list[int] = []
+    loss_mask: list[bool] = []
+    logprobs: list[float] = []
+    versions: list[int] = []
+    images: list[ImageRef] = []
+    for turn in trajectory.turns:
+        shown, written = len(turn.prompt_ids), len(turn.completion_ids)
+        if not written == len(turn.logprobs) == len(turn.versions):
+            raise ValueError(
+                f"task {trajectory.task_id}: a turn of {written} sampled tokens has {len(turn.logprobs)} "
+                f"log-probabilities and {len(turn.versions)} versions"
+            )
+        token_ids += turn.prompt_ids + turn.completion_ids
+        loss_mask += [False] * shown + [True] * written
+        logprobs += [0.0] * shown + list(turn.logprobs)
+        versions += [-1] * shown + list(turn.versions)
+        images += turn.images
+    return Sample(
+        token_ids=tuple(token_ids),
+        loss_mask=tuple(loss_mask),
+        logprobs=tuple(logprobs),
+        images=tuple(images),
+        advantage=advantage,
+        versions=tuple(versions),
+    )

@@ -1,0 +1,144 @@
+"""Row -> tensors: one packed sequence with its pictures, and the list of positions that are trained.
+
+Legend: T expanded tokens of the row, S segments (samples), N trained tokens, I placeholders, U distinct pictures,
+P patches of the distinct pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from gen_searcher.grpo.pack import Row
+from gen_searcher.grpo.vision import MERGED_PATCH_PX, expand, merged_grid
+from gen_searcher.types import ImageRef, Sample
+
+PATCH_PX = 16
+MERGE = MERGED_PATCH_PX // PATCH_PX
+FRAMES = 2
+"""A still picture fills both frames of a Qwen3-VL patch."""
+PATCH_VALUES = 3 * FRAMES * PATCH_PX * PATCH_PX
+
+Pixels = Callable[[ImageRef], Tensor]
+"""Patches of a picture, [patches, PATCH_VALUES]; `image_patches` of a stored picture."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowTensors:
+    """What one forward pass and its loss read."""
+
+    input_ids: Tensor
+    """[T] int64"""
+    positions: Tensor
+    """[3, T] int64"""
+    cu_seqlens: Tensor
+    """[S + 1] int32; where each segment starts, and T."""
+    patches: Tensor
+    """[P, PATCH_VALUES] float32; each distinct picture of the row once."""
+    grids: Tensor
+    """[U, 3] int64; frames, patch rows and patch columns of each distinct picture."""
+    picture_of_I: tuple[int, ...]
+    """[I] which distinct picture each placeholder shows."""
+    predictors: Tensor
+    """[N] int64; the position whose output predicts the trained token, i.e. the one before it in its segment."""
+    targets: Tensor
+    """[N] int64; the trained tokens."""
+    old_logprobs: Tensor
+    """[N] float32; as sampled."""
+    advantages: Tensor
+    """[N] float32; the advantage of the token's sample."""
+    trained_of_sample: tuple[int, ...]
+    """Trained tokens of each sample of the row, in order; they add up to N."""
+
+
+def image_patches(image: Image) -> Tensor:
+    """Patches of an RGB picture whose sides are multiples of 32 px, [patches, PATCH_VALUES].
+
+    The numbers and their order are those of Qwen's image processor: values in -1..1, patches in blocks of 2 x 2
+    so that a vision token's four patches are neighbours, and within a patch channel, frame, row, column.
+    """
+    width, height = image.size
+    if width % MERGED_PATCH_PX or height % MERGED_PATCH_PX:
+        raise ValueError(f"picture of {width}x{height} px: both sides must be multiples of {MERGED_PATCH_PX} px")
+    pixels = np.asarray(image.convert("RGB"), dtype=np.float32) / 127.5 - 1.0
+    rows, columns = height // MERGED_PATCH_PX, width // MERGED_PATCH_PX
+    blocks = pixels.reshape(rows, MERGE, PATCH_PX, columns, MERGE, PATCH_PX, 3).transpose(0, 3, 1, 4, 6, 2, 5)
+    frames = np.repeat(blocks[:, :, :, :, :, None], FRAMES, axis=5)
+    return torch.from_numpy(np.ascontiguousarray(frames).reshape(rows * columns * MERGE * MERGE, PATCH_VALUES))
+
+
+def row_tensors(row: Row, *, image_token_id: int, pixels: Pixels) -> RowTensors:
+    """Lay the row's samples one behind the other.
+
+    A row without pictures gets a blank one of 32 x 32 px as a segment of its own, which nobody sees and nothing is
+    learnt from: all ranks must walk the vision tower in every micro-batch, or their collectives do not meet.
+    """
+    ids: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
+    predictors: list[np.ndarray] = []
+    starts = [0]
+    for sample in row:
+        expanded = expand(sample, image_token_id=image_token_id)
+        if expanded.loss_mask[:1].any():
+            raise ValueError("a sample whose first token is trained: nothing comes before it")
+        ids.append(expanded.token_ids)
+        positions.append(expanded.positions)
+        predictors.append(np.flatnonzero(expanded.loss_mask) - 1 + starts[-1])
+        starts.append(starts[-1] + len(expanded.token_ids))
+    images = [image for sample in row for image in sample.images]
+    if not images:
+        ids.append(np.array([image_token_id], dtype=np.int64))
+        positions.append(np.zeros((3, 1), dtype=np.int64))
+        starts.append(starts[-1] + 1)
+    input_ids = torch.from_numpy(np.concatenate(ids))
+    index = torch.from_numpy(np.concatenate([np.zeros(0, dtype=np.int64), *predictors]))
+    shown = _Shown.of(images, pixels)
+    trained = tuple(sample.trained_tokens for sample in row)
+    advantages = torch.tensor([sample.advantage for sample in row], dtype=torch.float32)
+    return RowTensors(
+        input_ids=input_ids,
+        positions=torch.from_numpy(np.concatenate(positions, axis=1)),
+        cu_seqlens=torch.tensor(starts, dtype=torch.int32),
+        patches=shown.patches,
+        grids=shown.grids,
+        picture_of_I=shown.picture_of_I,
+        predictors=index,
+        targets=input_ids[index + 1],
+        old_logprobs=torch.tensor([lp for sample in row for lp in _sampled(sample)], dtype=torch.float32),
+        advantages=advantages.repeat_interleave(torch.tensor(trained, dtype=torch.int64)),
+        trained_of_sample=trained,
+    )
+
+
+def _sampled(sample: Sample) -> list[float]:
+    return [lp for lp, is_sampled in zip(sample.logprobs, sample.loss_mask, strict=True) if is_sampled]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """The distinct pictures of a row: the attempts of a group look at the same ones again and again."""
+
+    patches: Tensor
+    grids: Tensor
+    picture_of_I: tuple[int, ...]
+
+    @staticmethod
+    def of(images: list[ImageRef], pixels: Pixels) -> _Shown:
+        if not images:
+            return _Shown(
+                patches=torch.zeros(MERGE * MERGE, PATCH_VALUES),
+                grids=torch.tensor([[1, MERGE, MERGE]]),
+                picture_of_I=(0,),
+            )
+        number = {image: index for index, image in enumerate(dict.fromkeys(images))}
+        grids = [merged_grid(image) for image in number]
+        return _Shown(
+            patches=torch.cat([pixels(image) for image in number]),
+            grids=torch.tensor([[1, grid.rows * MERGE, grid.columns * MERGE] for grid in grids]),
+            picture_of_I=tuple(number[image] for image in images),
+        )
