@@ -75,7 +75,9 @@ def _dispatch(argv: Sequence[str]) -> int:
     if options.cfg:
         sys.stdout.write(load.dump_yaml(cfg))
         return 0
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", stream=sys.stderr
+    )
     command = COMMANDS[name]
     if command.spends:
         from gen_searcher.commands import preflight
@@ -142,7 +144,9 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, searched beside conf/")
+    parser.add_argument(
+        "--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, searched beside conf/"
+    )
     parser.add_argument("--cfg", action="store_true", help="print the resolved configuration as YAML and stop")
     parser.add_argument("--version", action="version", version=f"gen-searcher {__version__}")
     return parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,7 +21,12 @@ def explain(error: ValidationError, root: type[BaseModel]) -> str:
     """One line per problem, each with the full dotted key."""
     details = error.errors(include_url=False)
     paths = known_paths(root)
-    lines = [_line(detail["type"], detail["loc"], detail["msg"], detail["input"], root, paths) for detail in details]
+    lines: list[str] = []
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            lines += [_unknown(loc, root, paths) for loc in _leaves(detail["loc"], detail["input"])]
+        else:
+            lines.append(_line(detail["type"], detail["loc"], detail["msg"], detail["input"]))
     shown = list(dict.fromkeys(lines))
     count = len(shown)
     heading = "the configuration has a problem:" if count == 1 else f"the configuration has {count} problems:"
@@ -41,12 +46,16 @@ def known_paths(root: type[BaseModel]) -> list[str]:
     return found
 
 
-def _line(
-    kind: str, loc: Sequence[str | int], message: str, found: object, root: type[BaseModel], paths: Sequence[str]
-) -> str:
+def _leaves(loc: tuple[str | int, ...], found: object) -> list[tuple[str | int, ...]]:
+    """An unknown key, or the keys below it: whoever writes `grop.steps=2` meant the whole path."""
+    if isinstance(found, Mapping) and found and len(loc) == 1:
+        children = typing.cast("Mapping[str, object]", found)
+        return [(*loc, name) for name in children]
+    return [loc]
+
+
+def _line(kind: str, loc: Sequence[str | int], message: str, found: object) -> str:
     key = ".".join(map(str, loc)) or "the configuration"
-    if kind == "extra_forbidden":
-        return f"{key}: there is no such setting{_meant(loc, root, paths)}"
     if kind == "missing":
         return f"{key}: must be set"
     if kind in HIDDEN_INPUT:
@@ -64,23 +73,28 @@ def _short(value: object) -> str:
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
-def _meant(loc: Sequence[str | int], root: type[BaseModel], paths: Sequence[str]) -> str:
-    """The nearest settings: first among the siblings, then the same word anywhere."""
+def _unknown(loc: Sequence[str | int], root: type[BaseModel], paths: Sequence[str]) -> str:
+    """The nearest settings: first among the siblings, then the whole path, then the same word anywhere."""
     name, parents = str(loc[-1]), loc[:-1]
+    key = ".".join(map(str, loc))
     model: type[BaseModel] | None = root
     for step in parents:
         field = model.model_fields.get(str(step)) if model else None
         model = _model_in(field.annotation) if field else None
     prefix = "".join(f"{step}." for step in parents)
     siblings = list(model.model_fields) if model else []
-    close = [prefix + match for match in difflib.get_close_matches(name, siblings, n=2, cutoff=0.6)]
+    near = [*difflib.get_close_matches(name, siblings, n=2), *(other for other in siblings if other.startswith(name))]
     last = {path: path.rpartition(".")[2] for path in paths}
     words = difflib.get_close_matches(name, sorted(set(last.values())), n=2, cutoff=0.75)
-    elsewhere = [path for path, word in last.items() if word in words and path not in close]
-    suggestions = (close + sorted(elsewhere, key=lambda path: last[path] != name))[:3]
-    if suggestions:
-        return f"; did you mean {' or '.join(suggestions)}?"
-    return f"; {prefix.rstrip('.')} has {', '.join(siblings)}" if prefix and siblings else ""
+    suggestions = [prefix + match for match in near]
+    suggestions += difflib.get_close_matches(key, paths, n=1, cutoff=0.75)
+    if not suggestions:
+        suggestions += sorted((path for path in paths if last[path] in words), key=lambda path: last[path] != name)
+    unique = list(dict.fromkeys(suggestions))[:3]
+    if unique:
+        return f"{key}: there is no such setting; did you mean {' or '.join(unique)}?"
+    known = f"; {prefix.rstrip('.')} has {', '.join(siblings)}" if prefix and siblings else ""
+    return f"{key}: there is no such setting{known}"
 
 
 def _model_in(annotation: object) -> type[BaseModel] | None:

@@ -101,7 +101,7 @@ class Plug(Config):
         if not callable(found):
             names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
             raise ConfigError(f"{at}._target_: {module_name} has no class {name!r}{_hint(name, names)}")
-        return typing.cast("Callable[..., object]", found)
+        return found
 
     def _converted(self, target: Callable[..., object], at: str) -> dict[str, object]:
         """The keywords as the target's annotations want them: a path from text, a tuple from a list, a secret."""
@@ -146,8 +146,6 @@ def _hints(target: Callable[..., object]) -> Mapping[str, object]:
 def _adapter(annotation: object) -> TypeAdapter[object] | None:
     """None for an annotation that says nothing about a YAML value (a protocol, an array, ...)."""
     try:
-        return TypeAdapter(annotation)
-    except PydanticSchemaGenerationError:
-        return None
-    except PydanticUserError:
+        return TypeAdapter(typing.cast("type[object]", annotation))
+    except (PydanticSchemaGenerationError, PydanticUserError):
         return None

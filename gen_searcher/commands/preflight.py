@@ -1,0 +1,113 @@
+"""What can be known to be wrong before anything is spent: one list of problems, all at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from gen_searcher.config.root import RunConfig
+from gen_searcher.errors import UserError
+from gen_searcher.rewards.compose import IMAGE, TEXT
+
+EXIT_PREFLIGHT = 3
+MIN_FREE_GIB = 1.0
+"""A run of the laptop experiment writes some hundred MiB: weights, pictures, checkpoints."""
+
+
+def check(cfg: RunConfig, *, command: str) -> None:
+    """Look at everything that `command` will need.
+
+    Raises:
+        UserError: With exit code 3 and every problem that was found, one per line.
+    """
+    found = list(problems(cfg, command=command))
+    if found:
+        lines = "\n".join(f"  {line}" for problem in found for line in problem.splitlines())
+        raise UserError(f"{command} cannot start:\n{lines}", exit_code=EXIT_PREFLIGHT)
+
+
+def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
+    """Every problem, each naming its setting."""
+    yield from _run_dir(cfg.run_dir)
+    yield from _plugs(cfg)
+    yield from _files(cfg)
+    yield from _consistency(cfg)
+    if command == "grpo":
+        yield from _grpo(cfg)
+
+
+def _run_dir(run_dir: Path) -> Iterator[str]:
+    existing = run_dir
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        yield f"run_dir: {existing} is a file, not a folder"
+        return
+    if not os.access(existing, os.W_OK | os.X_OK):
+        yield f"run_dir: {existing} is not writable for this user"
+    free_gib = shutil.disk_usage(existing).free / 2**30
+    if free_gib < MIN_FREE_GIB:
+        yield f"run_dir: {free_gib:.1f} GiB free at {existing}; a run needs at least {MIN_FREE_GIB:g}"
+
+
+def _plugs(cfg: RunConfig) -> Iterator[str]:
+    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search, ())]
+    checks.append(("search.images", cfg.search.images, ()))
+    if cfg.search.reader is not None:
+        checks.append(("search.reader", cfg.search.reader, ()))
+    judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
+    for at, plug, injected in [*checks, *judges]:
+        try:
+            plug.check(injected, at=at)
+        except UserError as error:
+            yield str(error)
+
+
+def _files(cfg: RunConfig) -> Iterator[str]:
+    named = {
+        "tasks.train": cfg.tasks.train,
+        "tasks.heldout": cfg.tasks.heldout,
+        "sft.demonstrations": cfg.sft.demonstrations,
+    }
+    for at, path in named.items():
+        if path is not None and not path.is_file():
+            yield f"{at}: there is no file {path}"
+    policy = cfg.policy.path
+    if policy is not None and not (policy / "config.json").is_file():
+        yield f"policy.path: {policy} is not a model folder: it has no config.json"
+    train, heldout = cfg.tasks.train, cfg.tasks.heldout
+    if train is not None and heldout is not None and train.resolve() == heldout.resolve():
+        yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"
+
+
+def _consistency(cfg: RunConfig) -> Iterator[str]:
+    unknown = sorted(set(cfg.judges) - {IMAGE, TEXT})
+    if unknown:
+        yield f"judges: the reward blends {IMAGE!r} and {TEXT!r}; it does not know {', '.join(unknown)}"
+    for name, share in ((IMAGE, 1.0 - cfg.reward.alpha), (TEXT, cfg.reward.alpha)):
+        if share > 0.0 and name not in cfg.judges:
+            yield f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}"
+    if cfg.agent.max_context_tokens > cfg.policy.max_context_tokens:
+        yield (
+            f"agent.max_context_tokens: {cfg.agent.max_context_tokens} is more than "
+            f"policy.max_context_tokens={cfg.policy.max_context_tokens}, which the engine serves"
+        )
+    needed = cfg.agent.max_turn_tokens + cfg.agent.answer_tokens
+    if needed > cfg.agent.max_context_tokens:
+        yield f"agent.max_context_tokens: {cfg.agent.max_context_tokens} leaves no room for a turn and an answer ({needed})"
+    if cfg.cluster.address == "auto" and not cfg.run_dir.is_absolute():
+        yield f"run_dir: {cfg.run_dir} is relative; on a cluster (cluster.address=auto) it must be absolute and shared"
+    if cfg.sft.batch_samples < cfg.cluster.learner_ranks:
+        yield f"sft.batch_samples: {cfg.sft.batch_samples} is less than cluster.learner_ranks={cfg.cluster.learner_ranks}"
+
+
+def _grpo(cfg: RunConfig) -> Iterator[str]:
+    if cfg.agent.temperature <= 0.0:
+        yield "agent.temperature: 0 makes the attempts of a group equal, so that nothing can be learned; use 1.0"
+    if cfg.agent.top_p < 1.0:
+        yield "agent.top_p: training needs 1.0; below it the recorded log-probabilities are not those of the policy"
+    attempts = cfg.grpo.groups_per_step * cfg.grpo.group_size
+    if attempts < cfg.cluster.learner_ranks:
+        yield f"grpo.groups_per_step: {attempts} attempts per step are too few for {cfg.cluster.learner_ranks} learner ranks"

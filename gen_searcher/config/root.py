@@ -1,0 +1,51 @@
+"""The whole configuration of a run: one model that every command reads its part of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from gen_searcher.config.agent import AgentConfig, SearchConfig
+from gen_searcher.config.base import Config
+from gen_searcher.config.bench import BenchConfig
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.generate import GenerateConfig
+from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.plug import Plug
+from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.config.sft import SftConfig
+from gen_searcher.config.tasks import TasksConfig
+
+
+class RunConfig(Config):
+    """What one run directory is made from. Commands share it, so `sft`, `grpo`, `bench` and `generate` cannot disagree."""
+
+    run_dir: Path
+    """Where everything of the run lands; an absolute, shared path on a cluster."""
+    seed: int = 0
+    """Every random choice of the run comes from it."""
+    policy: PolicyConfig = PolicyConfig()
+    """The model that is trained, and how it is served."""
+    agent: AgentConfig = AgentConfig()
+    """Budgets, prompt and tools of the search agent."""
+    search: SearchConfig
+    """Where pages and pictures are found."""
+    generator: Plug
+    """The frozen image model: a class with `draw(prompt, references, *, seed)`."""
+    judges: Mapping[str, Plug]
+    """Who scores the attempts, by the name that the reward blends by (`image`, `text`)."""
+    reward: RewardConfig = RewardConfig()
+    """How the judges' scores become one number."""
+    tasks: TasksConfig = TasksConfig()
+    """Training and held-out tasks."""
+    cluster: ClusterConfig = ClusterConfig()
+    """Where things run."""
+    sft: SftConfig = SftConfig()
+    """Supervised fine-tuning."""
+    grpo: GrpoConfig = GrpoConfig()
+    """Reinforcement learning."""
+    bench: BenchConfig = BenchConfig()
+    """The benchmark."""
+    generate: GenerateConfig = GenerateConfig()
+    """Inference."""
