@@ -1,0 +1,304 @@
+"""Attempt lines -> what the page's script shows: text, numbers and picture keys, each long text once."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gen_searcher.metrics.report.lines import AttemptLine, TurnText
+from gen_searcher.metrics.report.pictures import PictureTable
+from gen_searcher.metrics.report.read import Entry
+from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, ToolResult, Turn
+
+TEXT_CHARS = 6000
+"""Longest text of one observation or message on the page; a longer one is cut and says so."""
+
+_THOUGHT = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL)
+_CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|$)", re.DOTALL)
+_ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL)
+_END_OF_MESSAGE = "<|im_end|>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundView:
+    """A picture that a tool brought back."""
+
+    img_id: str
+    title: str
+    url: str
+    picture: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultView:
+    """What a tool answered."""
+
+    kind: str
+    reason: str
+    text: str
+    cache: str
+    latency_s: float
+    cost_usd: float
+    sources: tuple[str, ...]
+    images: tuple[FoundView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnView:
+    """One turn, read for a person, and raw."""
+
+    thought: str
+    words: str
+    """What the policy wrote beside its thought, call and answer; all of a malformed turn."""
+    answer: str
+    call_name: str
+    call_arguments: str
+    """JSON on several lines; empty when the turn holds no valid call."""
+    result: ResultView | None
+    prompt: tuple[int, ...]
+    """Indexes into the page's texts, in order: what was added to the context and carries no gradient."""
+    completion: str
+    """The sampled text: what carries the gradient."""
+    prompt_tokens: int
+    sampled_tokens: int
+    mean_logprob: float | None
+    versions: str
+    """Policy versions that sampled the turn, e.g. `3` or `3-4`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceView:
+    """A reference picture that the policy chose."""
+
+    img_id: str
+    title: str
+    note: str
+    page_url: str
+    picture: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgementView:
+    """What a judge said."""
+
+    judge: str
+    score: float
+    parts: Mapping[str, float | None]
+    rationale: str
+    model: str
+    prompt_sha256: str
+    latency_s: float
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptView:
+    """Everything that the page shows of one attempt."""
+
+    id: str
+    arm: str
+    """Name of the benchmark arm, or of the training that made it."""
+    is_training: bool
+    step: int
+    group: str
+    """Key that the siblings share, over the whole page."""
+    task_id: str
+    prompt: str
+    meta: Mapping[str, str]
+    facts: tuple[str, ...]
+    seed: int
+    outcome: str
+    reward: float | None
+    reward_parts: Mapping[str, float]
+    advantage: float | None
+    target: str
+    """Picture key; empty when the task has no ground truth."""
+    picture: str
+    """Picture key; empty when nothing was drawn."""
+    gen_prompt: str
+    references: tuple[ReferenceView, ...]
+    sources: tuple[str, ...]
+    judgements: tuple[JudgementView, ...]
+    turns: tuple[TurnView, ...]
+    lost: str
+    """Stage and error of a lost attempt; empty otherwise."""
+
+
+class Texts:
+    """Long texts that many attempts share, such as the system prompt, each once."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.all: list[str] = []
+        self._index: dict[str, int] = {}
+
+    def index(self, text: str) -> int:
+        """Place of the text in `all`."""
+        if text not in self._index:
+            self._index[text] = len(self.all)
+            self.all.append(text)
+        return self._index[text]
+
+    def forget_after(self, count: int) -> None:
+        """Keep the first `count` texts only."""
+        for text in self.all[count:]:
+            del self._index[text]
+        del self.all[count:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where an attempt belongs."""
+
+    arm: str
+    is_training: bool
+    entry: Entry
+
+
+def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, texts: Texts) -> AttemptView:
+    """The attempt as the page shows it; pictures and long texts are put into their tables."""
+    attempt = line.attempt
+    grounding = attempt.trajectory.grounding if attempt else None
+    seed = attempt.seed if attempt else line.lost.seed if line.lost else 0
+    return AttemptView(
+        id=f"{place.arm}.{line.step}.{place.entry.offset}",
+        arm=place.arm,
+        is_training=place.is_training,
+        step=line.step,
+        group=f"{place.arm} {line.step} {line.group}",
+        task_id=line.task.id,
+        prompt=cut(line.task.prompt),
+        meta=line.task.meta,
+        facts=_facts(line.task),
+        seed=seed,
+        outcome=place.entry.outcome,
+        reward=place.entry.reward,
+        reward_parts=attempt.reward.parts if attempt else {},
+        advantage=line.advantage,
+        target=_key(line.task.target, pictures=pictures),
+        picture=_key(attempt.image, pictures=pictures) if attempt else "",
+        gen_prompt=grounding.gen_prompt if grounding else "",
+        references=_references(grounding, pictures=pictures) if grounding else (),
+        sources=grounding.sources if grounding else (),
+        judgements=tuple(_judgement(one) for one in attempt.judgements) if attempt else (),
+        turns=_turns(attempt, line.texts, pictures=pictures, texts=texts) if attempt else (),
+        lost=f"{line.lost.stage}: {cut(line.lost.error)}" if line.lost else "",
+    )
+
+
+def cut(text: str, *, limit: int = TEXT_CHARS) -> str:
+    """The text, or its start and how much is missing."""
+    return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} more characters not shown]"
+
+
+def segments(prompt: str) -> list[str]:
+    """The prompt cut after each message, so that messages which many prompts share are equal texts."""
+    parts = prompt.split(_END_OF_MESSAGE)
+    whole = [part + _END_OF_MESSAGE for part in parts[:-1]] + parts[-1:]
+    return [cut(part) for part in whole if part]
+
+
+def _key(ref: ImageRef | None, *, pictures: PictureTable) -> str:
+    return pictures.key(ref) if ref else ""
+
+
+def _facts(task: Task) -> tuple[str, ...]:
+    facts = task.facts
+    said = [f"subject: {subject.name}" for subject in facts.subjects]
+    said += [f"layout: {facts.layout}"] if facts.layout else []
+    said += [f"style: {facts.style}"] if facts.style else []
+    said += [f"caption: {facts.caption}"] if facts.caption is not None else []
+    return tuple(said)
+
+
+def _references(grounding: Grounding, *, pictures: PictureTable) -> tuple[ReferenceView, ...]:
+    return tuple(
+        ReferenceView(
+            img_id=one.img_id, title=one.title, note=one.note, page_url=one.page_url, picture=pictures.key(one.image)
+        )
+        for one in grounding.references
+    )
+
+
+def _judgement(judgement: Judgement) -> JudgementView:
+    return JudgementView(
+        judge=judgement.judge,
+        score=judgement.score,
+        parts=judgement.parts,
+        rationale=cut(judgement.rationale),
+        model=judgement.model,
+        prompt_sha256=judgement.prompt_sha256[:12],
+        latency_s=round(judgement.latency_s, 3),
+        cost_usd=judgement.cost_usd,
+    )
+
+
+def _turns(
+    attempt: Attempt, said: tuple[TurnText, ...], *, pictures: PictureTable, texts: Texts
+) -> tuple[TurnView, ...]:
+    grounding = attempt.trajectory.grounding
+    chosen = {reference.img_id for reference in grounding.references} if grounding else set[str]()
+    views: list[TurnView] = []
+    for index, turn in enumerate(attempt.trajectory.turns):
+        text = said[index] if index < len(said) else TurnText(prompt="", completion="")
+        result = _result(turn.result, chosen=chosen, pictures=pictures) if turn.result else None
+        views.append(_turn(turn, text, result=result, texts=texts))
+    return tuple(views)
+
+
+def _turn(turn: Turn, text: TurnText, *, result: ResultView | None, texts: Texts) -> TurnView:
+    written = text.completion.removesuffix(_END_OF_MESSAGE)
+    thought = _THOUGHT.search(written)
+    answer = _ANSWER.search(written)
+    rest = _ANSWER.sub("", _THOUGHT.sub("", written, count=1), count=1)
+    rest = _CALL.sub("", rest, count=1) if turn.call else rest
+    finite = [value for value in turn.logprobs if math.isfinite(value)]
+    versions = sorted(set(turn.versions))
+    return TurnView(
+        thought=cut(thought[1].strip()) if thought else "",
+        words=cut(rest.strip()),
+        answer=_pretty(answer[1].strip()) if answer else "",
+        call_name=turn.call.name if turn.call else "",
+        call_arguments=cut(json.dumps(dict(turn.call.arguments), indent=2, ensure_ascii=False)) if turn.call else "",
+        result=result,
+        prompt=tuple(texts.index(segment) for segment in segments(text.prompt)),
+        completion=cut(text.completion),
+        prompt_tokens=len(turn.prompt_ids),
+        sampled_tokens=len(turn.completion_ids),
+        mean_logprob=round(sum(finite) / len(finite), 4) if finite else None,
+        versions="-".join(str(v) for v in dict.fromkeys((versions[0], versions[-1]))) if versions else "",
+    )
+
+
+def _result(result: ToolResult, *, chosen: set[str], pictures: PictureTable) -> ResultView:
+    return ResultView(
+        kind=result.kind,
+        reason=result.reason,
+        text=cut(result.text),
+        cache=result.cache,
+        latency_s=round(result.latency_s, 3),
+        cost_usd=result.cost_usd,
+        sources=result.sources,
+        images=tuple(
+            FoundView(
+                img_id=one.img_id,
+                title=one.title,
+                url=one.url,
+                picture=pictures.key(one.image),
+                is_chosen=one.img_id in chosen,
+            )
+            for one in result.images
+        ),
+    )
+
+
+def _pretty(answer: str) -> str:
+    """JSON on several lines where it is JSON, else as it was written."""
+    try:
+        return cut(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
+    except (json.JSONDecodeError, RecursionError):
+        return cut(answer)
