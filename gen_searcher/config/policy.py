@@ -1,0 +1,92 @@
+"""Settings of the policy: which model, how it is served, and how the small one is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from gen_searcher.config.base import Config
+
+
+class SmallPolicyConfig(Config):
+    """A Qwen3-VL small enough to learn the agent's language on a CPU, built from a seed."""
+
+    hidden: int = Field(default=192, gt=0)
+    """Width of the language model."""
+    layers: int = Field(default=4, ge=3)
+    """Depth of the language model; at least as many as `vision_deepstack`."""
+    heads: int = Field(default=6, gt=0)
+    """Attention heads; every head has its own keys and values."""
+    head_dim: int = Field(default=32, ge=16)
+    """Width of one head; a multiple of 16."""
+    mlp_ratio: int = Field(default=3, gt=0)
+    """Width of the feed-forward part over `hidden`."""
+    vocab: int = Field(default=2048, ge=512)
+    """Tokens of the vocabulary, special ones included; fewer when the corpus has no more merges."""
+    rope_theta: float = Field(default=10_000.0, gt=1.0)
+    """Base of the rotary position embedding."""
+    initializer_range: float = Field(default=0.05, gt=0)
+    """Standard deviation of fresh weights; a tiny model learns to copy sooner from 0.05 than from the usual 0.02."""
+    tied_embeddings: bool = False
+    """Share the input embedding with the output head."""
+    vision_hidden: int = Field(default=64, gt=0)
+    """Width of the vision tower."""
+    vision_layers: int = Field(default=2, gt=0)
+    """Depth of the vision tower."""
+    vision_heads: int = Field(default=2, gt=0)
+    """Attention heads of the vision tower."""
+    vision_deepstack: tuple[int, ...] = (0, 1)
+    """Layers of the vision tower whose features also enter the first layers of the language model."""
+    seed: int = 0
+    """Seed of the fresh weights."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.head_dim % 16:
+            raise ValueError(f"head_dim is {self.head_dim}; it must be a multiple of 16")
+        if len(self.vision_deepstack) > self.layers or any(i >= self.vision_layers for i in self.vision_deepstack):
+            raise ValueError(
+                f"vision_deepstack {self.vision_deepstack} does not fit {self.vision_layers} vision layers "
+                f"and {self.layers} language layers"
+            )
+        return self
+
+
+class PolicyConfig(Config):
+    """The policy model and its vLLM engines."""
+
+    path: Path | None = None
+    """Folder of a Hugging Face Qwen3-VL checkpoint; null builds the small one."""
+    small: SmallPolicyConfig = SmallPolicyConfig()
+    """The policy to build when `path` is null."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of weights and activations while sampling."""
+    engine: Literal["inprocess", "async"] = "inprocess"
+    """`inprocess`: scheduler and worker live in the calling process (small models, CPU). `async`: vLLM's own
+    three processes (large models, GPU)."""
+    max_context_tokens: int = Field(default=4096, ge=64)
+    """Longest prompt plus completion [tokens], pictures expanded."""
+    max_images: int = Field(default=32, ge=1)
+    """Most pictures in one context."""
+    max_concurrent_requests: int = Field(default=48, ge=1)
+    """Completions that are sampled together; further ones queue."""
+    max_batched_tokens: int = Field(default=4096, ge=64)
+    """Tokens that one engine step computes at most, over all requests."""
+    kv_cache_mib: int | None = Field(default=512, ge=8)
+    """Memory for keys and values [MiB]; null lets vLLM take what the device has left."""
+    tensor_parallel: int = Field(default=1, ge=1)
+    """Devices that one engine spans; above 1 needs `engine: async`."""
+    threads: int = Field(default=1, ge=1)
+    """CPU threads of each worker."""
+    compiled: bool = False
+    """Compile the model at start-up: worth its minute for large models, not for small ones."""
+    retries: int = Field(default=3, ge=0)
+    """How often a completion is sampled anew after the engine dropped it."""
+
+    @model_validator(mode="after")
+    def _one_process_has_one_device(self) -> Self:
+        if self.engine == "inprocess" and self.tensor_parallel > 1:
+            raise ValueError(f"tensor_parallel={self.tensor_parallel} needs engine: async")
+        return self

@@ -1,0 +1,25 @@
+"""The one place that writes process environment: vLLM reads its knobs from there, before it is imported."""
+
+from __future__ import annotations
+
+import os
+
+
+def prepare_vllm(*, in_process: bool, threads: int, compiled: bool) -> None:
+    """Set what vLLM and its child processes read. Call before the first import of vllm.
+
+    Args:
+        in_process: True keeps scheduler and worker in this process instead of spawning two more.
+        threads: Compute threads of each worker.
+        compiled: False also switches off the stray compilations that happen in eager mode.
+    """
+    values = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if in_process else "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the default pins every engine of a host to the same core
+        "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_NO_USAGE_STATS": "1",
+        "OMP_NUM_THREADS": str(threads),
+    }
+    if not compiled:
+        values["TORCH_COMPILE_DISABLE"] = "1"
+    os.environ.update(values)  # noqa: TID251 - written for a library that takes these settings no other way, never read

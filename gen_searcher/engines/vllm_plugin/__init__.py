@@ -1,0 +1,19 @@
+"""What every vLLM process of ours runs first: torchvision shim -> pixel patch -> weight transfer backend."""
+
+from __future__ import annotations
+
+from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
+
+_done: set[str] = set()
+
+
+def register() -> None:
+    """Entry point of `vllm.general_plugins`. vLLM may call it several times in one process."""
+    if "register" in _done:
+        return
+    ensure_torchvision()
+    from gen_searcher.engines.vllm_plugin import pixels, weight_file
+
+    pixels.always_ship_pixels()
+    weight_file.register_backend()
+    _done.add("register")

@@ -1,0 +1,89 @@
+"""How a completion fares when the engine drops it. The engine is a scripted one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.engines.policy_files import PolicyTokens, VisionGeometry
+from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
+from gen_searcher.engines.vllm_policy import VllmPolicy
+from gen_searcher.errors import WorldError
+from gen_searcher.image_store import ImageStore
+from gen_searcher.types import Finish, Prompt, Sampling
+
+if TYPE_CHECKING:
+    from vllm.inputs import TokensPrompt
+    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
+
+pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
+
+
+class ScriptedEngine:
+    """Ends each request with the next reason of its script."""
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        self.reasons = list(reasons)
+        self.seeds: list[int | None] = []
+
+    async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:
+        from vllm.logprobs import Logprob
+        from vllm.outputs import CompletionOutput, RequestOutput, WeightVersionSpan
+
+        self.seeds.append(params.seed)
+        reason = self.reasons.pop(0)
+        token_ids = [] if reason == "error" else [5, 6]
+        output = CompletionOutput(
+            index=0,
+            text="",
+            token_ids=token_ids,
+            cumulative_logprob=None,
+            logprobs=[{token: Logprob(-0.5)} for token in token_ids],
+            finish_reason=reason,
+            weight_versions=[WeightVersionSpan(version="3", start=0, end=len(token_ids))],
+        )
+        ids = list(prompt["prompt_token_ids"])
+        return RequestOutput(request_id, None, ids, None, [output], finished=True)
+
+    async def label_weights(self, version: int) -> None:
+        raise NotImplementedError
+
+    async def load_weights(self, version: int, path: str) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        raise NotImplementedError
+
+
+def policy(engine: ScriptedEngine, folder: Path) -> VllmPolicy:
+    ensure_torchvision()
+    return VllmPolicy(
+        engine=engine,
+        config=PolicyConfig(retries=2),
+        store=ImageStore(folder),
+        tokens=PolicyTokens(stop_ids=(1,), banned_ids=(2, 3), image_pad_id=2, video_pad_id=3),
+        geometry=VisionGeometry(token_px=32, min_area_px=1024, max_area_px=1_000_000),
+        weight_names=frozenset(),
+    )
+
+
+async def test_a_dropped_request_is_sampled_again_with_its_seed(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["error", "abort", "stop"])
+    completion = await policy(engine, tmp_path).complete(
+        Prompt(token_ids=(9,), images=()), Sampling(max_tokens=4, seed=11)
+    )
+    assert engine.seeds == [11, 11, 11]
+    assert (completion.token_ids, completion.logprobs) == ((5, 6), (-0.5, -0.5))
+    assert (completion.versions, completion.finish) == ((3, 3), Finish.STOP)
+
+
+async def test_a_request_that_is_dropped_again_and_again_is_the_worlds_fault(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["error"] * 3)
+    with pytest.raises(WorldError, match="policy: vLLM ended a completion 3 times with 'error'"):
+        await policy(engine, tmp_path).complete(Prompt(token_ids=(9,), images=()), Sampling(max_tokens=4, seed=11))
+    assert engine.reasons == []
