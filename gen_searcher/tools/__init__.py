@@ -1,0 +1,1 @@
+"""What the agent can call: search, image_search and browse, behind one door."""

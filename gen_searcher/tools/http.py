@@ -1,0 +1,219 @@
+"""A guarded GET: URL -> status, type and a body of bounded size, or why not.
+
+A response we decline is `Refused` and the policy reads the reason; a host that is down after all tries is a
+`ProviderError` and the attempt is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import random
+import socket
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import aiohttp
+from yarl import URL
+
+from gen_searcher.config.agent import FetchConfig
+from gen_searcher.errors import ProviderError
+from gen_searcher.tools.guard import Address, Guard, Lookup, Refused, check_url, system_lookup
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_GONE = frozenset({404, 410})
+_CHUNK_BYTES = 65_536
+_NO_SUCH_HOST = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
+
+Pause = Callable[[float], Awaitable[None]]
+
+
+class Gone(Refused):
+    """The server says that there is no such page (404, 410)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A response that was taken."""
+
+    url: str
+    """After redirects."""
+    content_type: str
+    """Without parameters, lower case."""
+    charset: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hop:
+    fetched: Fetched | None
+    location: str
+
+
+class _Down(Exception):
+    """A try that another may mend."""
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Fetcher:
+    """Fetches pages and pictures. One per process; opens its connections on first use."""
+
+    def __init__(
+        self,
+        config: FetchConfig,
+        *,
+        allow: Mapping[str, Address] | None = None,
+        lookup: Lookup = system_lookup,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        """`allow` sends hosts by suffix to a server of ours, e.g. `{"mini.web": Address(host="127.0.0.1", port=...)}`."""
+        self._config = config
+        self._guard = Guard(allow=allow, lookup=lookup)
+        self._pause = pause
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, url: str, *, stage: str, types: Sequence[str]) -> Fetched:
+        """Fetch one URL.
+
+        Args:
+            url: Where to start; redirects are followed.
+            stage: Names the caller in errors.
+            types: Content types that are taken, e.g. `text/html`, or `image/` for all of a family.
+
+        Raises:
+            Refused: The address, the response or its size is not acceptable (`Gone` for 404 and 410).
+            ProviderError: The host is down.
+        """
+        here = check_url(url, allow=self._guard.allow)
+        for _ in range(self._config.max_redirects + 1):
+            hop = await self._hop(here, stage, types)
+            if hop.fetched is not None:
+                return hop.fetched
+            there = check_url(str(_joined(here, hop.location)), allow=self._guard.allow)
+            if here.scheme == "https" and there.scheme == "http":
+                raise Refused("it redirects from https to http")
+            here = there
+        raise Refused(f"more than {self._config.max_redirects} redirects")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _hop(self, url: URL, stage: str, types: Sequence[str]) -> _Hop:
+        for attempt in range(self._config.attempts):
+            try:
+                return await self._try(url, types)
+            except _Down as down:
+                if attempt + 1 == self._config.attempts:
+                    raise ProviderError(f"{url.host}: {down} ({self._config.attempts} tries)", stage) from down
+                await self._pause(_wait_s(attempt, down.retry_after_s, self._config))
+        raise AssertionError("attempts is at least 1")
+
+    async def _try(self, url: URL, types: Sequence[str]) -> _Hop:
+        try:
+            async with self._open().get(url, allow_redirects=False) as response:
+                return await self._take(url, response, types)
+        except aiohttp.ClientConnectorDNSError as error:
+            if error.os_error.errno in _NO_SUCH_HOST:
+                raise Refused("there is no such host") from error
+            raise _Down("name resolution failed") from error
+        except TimeoutError as error:
+            raise _Down(f"no response within {self._config.total_timeout_s:g} s") from error
+        except (aiohttp.InvalidURL, UnicodeError) as error:
+            raise Refused("not a valid address") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Down(f"{type(error).__name__}: {error}") from error
+
+    async def _take(self, url: URL, response: aiohttp.ClientResponse, types: Sequence[str]) -> _Hop:
+        status = response.status
+        if status in _REDIRECTS and "Location" in response.headers:
+            return _Hop(fetched=None, location=response.headers["Location"])
+        if status in _GONE:
+            raise Gone(f"there is no such page ({status})")
+        if status == 429 or status >= 500:
+            raise _Down(f"status {status}", _retry_after_s(response.headers.get("Retry-After")))
+        if status != 200:
+            raise Refused(f"the server answered with status {status}")
+        if not any(_is_kind(response.content_type, kind) for kind in types):
+            raise Refused(f"it is {response.content_type}, which cannot be read")
+        if (response.content_length or 0) > self._config.max_bytes:
+            raise Refused(f"it is larger than {self._config.max_bytes} bytes")
+        body = await _body(response, self._config.max_bytes)
+        fetched = Fetched(url=str(url), content_type=response.content_type, charset=response.charset, body=body)
+        return _Hop(fetched=fetched, location="")
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(
+                resolver=self._guard,
+                use_dns_cache=False,
+                limit=self._config.connections,
+                limit_per_host=self._config.connections_per_host,
+            )
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(
+                    total=self._config.total_timeout_s, sock_connect=self._config.connect_timeout_s
+                ),
+                headers={"User-Agent": self._config.user_agent, "Accept-Encoding": "gzip, deflate"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The body, unpacked by ourselves so that a small response cannot become a large one before we count it."""
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
+        raise Refused(f"its encoding {encoding[:20]!r} cannot be read")
+    unpack = None if encoding in ("identity", "") else zlib.decompressobj(wbits=47)
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        try:
+            body += chunk if unpack is None else unpack.decompress(chunk, max_bytes + 1 - len(body))
+        except zlib.error as error:
+            raise Refused("its encoding is broken") from error
+        if len(body) > max_bytes:
+            raise Refused(f"it is larger than {max_bytes} bytes")
+    if unpack is not None and not unpack.eof:
+        raise Refused("its encoding is broken")
+    return bytes(body)
+
+
+def _is_kind(content_type: str, kind: str) -> bool:
+    return content_type.startswith(kind) if kind.endswith("/") else content_type == kind
+
+
+def _joined(here: URL, location: str) -> URL:
+    try:
+        return here.join(URL(location))
+    except ValueError:
+        raise Refused("it redirects to an invalid address") from None
+
+
+def _wait_s(attempt: int, retry_after_s: float | None, config: FetchConfig) -> float:
+    backoff_s = config.retry_base_s * 2**attempt
+    return min(config.retry_max_s, max(backoff_s, retry_after_s or 0.0)) * random.uniform(0.75, 1.0)
+
+
+def _retry_after_s(header: str | None) -> float | None:
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        moment = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

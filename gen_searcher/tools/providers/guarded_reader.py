@@ -1,0 +1,61 @@
+"""Reads pages straight from the web: URL -> guarded fetch -> HTML -> readable text."""
+
+# trafilatura ships no types
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import trafilatura
+
+from gen_searcher.config.agent import FetchConfig
+from gen_searcher.tools.http import Fetched, Fetcher, Gone
+from gen_searcher.types import Page
+
+_HTML = ("text/html", "application/xhtml+xml")
+_TYPES = (*_HTML, "text/plain")
+
+MAX_TEXT_CHARS = 200_000
+"""Readable text kept of one page."""
+
+
+class GuardedReader:
+    """Implements `PageReader`. Raises `Refused` for addresses and responses that are not taken."""
+
+    def __init__(self, *, fetcher: Fetcher | None = None) -> None:
+        """Without a `fetcher`, one with default settings is made."""
+        self._fetcher = fetcher or Fetcher(FetchConfig())
+
+    async def read(self, url: str) -> Page | None:
+        """The page, or None when the server says there is none."""
+        try:
+            fetched = await self._fetcher.get(url, stage="browse", types=_TYPES)
+        except Gone:
+            return None
+        return await asyncio.to_thread(readable, fetched)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._fetcher.close()
+
+
+def readable(fetched: Fetched) -> Page:
+    """Title and main text of a response."""
+    if fetched.content_type not in _HTML:
+        return Page(url=fetched.url, title="", text=_text(fetched)[:MAX_TEXT_CHARS])
+    source = fetched.body if fetched.charset is None else _text(fetched)
+    tree = trafilatura.load_html(source)
+    if tree is None:
+        return Page(url=fetched.url, title="", text="")
+    title = cast("str | None", tree.findtext(".//title")) or ""
+    text = trafilatura.extract(tree, include_comments=False, include_tables=True, favor_recall=True) or ""
+    return Page(url=fetched.url, title=" ".join(title.split()), text=text[:MAX_TEXT_CHARS])
+
+
+def _text(fetched: Fetched) -> str:
+    try:
+        return fetched.body.decode(fetched.charset or "utf-8", errors="replace")
+    except LookupError:
+        return fetched.body.decode("utf-8", errors="replace")

@@ -1,0 +1,73 @@
+"""Everything the agent can call, behind one door.
+
+    ToolCall -> search | image_search | browse -> ToolResult
+
+A toolbox belongs to one process and one run: its caches make sure that siblings never pay twice for a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from gen_searcher.config.agent import ToolsConfig
+from gen_searcher.image_store import ImageStore
+from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
+from gen_searcher.tools.arguments import BrowseArguments, ImageSearchArguments, SearchArguments
+from gen_searcher.tools.browse import Browse
+from gen_searcher.tools.http import Fetcher
+from gen_searcher.tools.image_search import ImageSearch
+from gen_searcher.tools.images import PictureDecoder
+from gen_searcher.tools.search import WebSearch
+from gen_searcher.types import ToolCall, ToolResult
+
+_log = logging.getLogger(__name__)
+
+
+class Toolbox:
+    """Implements `Tools`."""
+
+    def __init__(
+        self,
+        *,
+        search: SearchProvider,
+        images: ImageSearchProvider,
+        reader: PageReader,
+        fetcher: Fetcher,
+        store: ImageStore,
+        config: ToolsConfig,
+    ) -> None:
+        """`fetcher` brings the pictures that `images` finds; `reader` brings pages by whatever way it likes."""
+        self._fetcher = fetcher
+        self._decoder = PictureDecoder()
+        self._search = WebSearch(search, config)
+        self._image_search = ImageSearch(images, fetcher=fetcher, decoder=self._decoder, store=store, config=config)
+        self._browse = Browse(reader, config)
+
+    async def call(self, call: ToolCall, *, trajectory_id: str) -> ToolResult:
+        """Run one call that `find_mistake` has nothing against. Pictures carry provisional ids.
+
+        Waits for providers and page hosts. Raises ProviderError when one is down.
+        """
+        start_s = time.monotonic()
+        result = replace(await self._run(call), latency_s=time.monotonic() - start_s)
+        _log.debug("%s: %s %s %s %.3f s", trajectory_id, call.name, result.kind, result.cache, result.latency_s)
+        return result
+
+    async def close(self) -> None:
+        """Close connections and end the decoder."""
+        self._decoder.close()
+        await self._fetcher.close()
+
+    async def _run(self, call: ToolCall) -> ToolResult:
+        arguments = dict(call.arguments)
+        match call.name:
+            case "search":
+                return await self._search.run(SearchArguments.model_validate(arguments))
+            case "image_search":
+                return await self._image_search.run(ImageSearchArguments.model_validate(arguments))
+            case "browse":
+                return await self._browse.run(BrowseArguments.model_validate(arguments))
+            case _:
+                raise ValueError(f"no tool {call.name!r}; check calls with find_mistake first")

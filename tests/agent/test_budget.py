@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from gen_searcher.agent.budget import (
+    Spent,
+    completion_tokens,
+    context_tokens,
+    has_room,
+    spent_budget,
+    vision_tokens,
+)
+from gen_searcher.config.agent import AgentConfig
+from gen_searcher.types import ImageRef, Outcome
+
+CONFIG = AgentConfig(max_turns=4, max_tool_calls=2, max_context_tokens=1000, max_turn_tokens=100, answer_tokens=50)
+
+
+def view(width_px: int, height_px: int) -> ImageRef:
+    return ImageRef(sha256="0", width_px=width_px, height_px=height_px)
+
+
+def test_a_picture_counts_as_its_vision_tokens() -> None:
+    assert vision_tokens(view(64, 64)) == 4
+    assert vision_tokens(view(384, 256)) == 96
+    assert context_tokens(10, [view(64, 64), view(96, 32)]) == 10 + 3 + 2
+
+
+def test_the_last_turn_and_the_turn_after_the_last_call_must_answer() -> None:
+    assert spent_budget(Spent(turns=2, tool_calls=1), CONFIG) is None
+    assert spent_budget(Spent(turns=3, tool_calls=1), CONFIG) is Outcome.OUT_OF_TURNS
+    assert spent_budget(Spent(turns=2, tool_calls=2), CONFIG) is Outcome.OUT_OF_TURNS
+
+
+def test_an_observation_must_leave_room_for_the_answer() -> None:
+    assert has_room(Spent(context_tokens=900), CONFIG, tokens=50)
+    assert not has_room(Spent(context_tokens=900), CONFIG, tokens=51)
+
+
+def test_a_completion_ends_with_the_turn_or_the_context() -> None:
+    assert completion_tokens(Spent(context_tokens=0), CONFIG) == 100
+    assert completion_tokens(Spent(context_tokens=940), CONFIG) == 60
