@@ -32,8 +32,10 @@ class Plug(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_yaml(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
+        if isinstance(value, Plug):
             return value
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError("plug_target", "needs `_target_: package.module.Class`")
         fields = dict(typing.cast("Mapping[str, object]", value))
         if fields.keys() == {"target", "keywords"}:
             return fields

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gen_searcher.commands import preflight
+from gen_searcher.config import load
+from gen_searcher.config.root import RunConfig
+
+
+def config(tmp_path: Path, *overrides: str) -> RunConfig:
+    return load.load(["experiment=laptop", f"run_dir='{tmp_path}/run'", *overrides])
+
+
+def messages(cfg: RunConfig) -> list[str]:
+    """What is wrong beside the plugs, which have their own test."""
+    plugs = ("generator", "search.", "judges.image.", "judges.text.")
+    return [text for text in preflight.problems(cfg, command="grpo") if not text.startswith(plugs)]
+
+
+def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
+    assert messages(config(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "complaint"),
+    [
+        ("tasks.train=nowhere.jsonl", "tasks.train: there is no file nowhere.jsonl"),
+        ("policy.path=nowhere", "policy.path: nowhere is not a model folder"),
+        ("policy.max_context_tokens=2000", "agent.max_context_tokens: 2048 is more than policy.max_context_tokens=2000"),
+        ("agent.answer_tokens=2000", "agent.max_context_tokens: 2048 leaves no room"),
+        ("agent.temperature=0", "agent.temperature: 0 makes the attempts of a group equal"),
+        ("agent.top_p=0.9", "agent.top_p: training needs 1.0"),
+        ("~judges.text", "judges.text: missing, and reward.alpha=0.5 gives it a share of 0.5"),
+        ("sft.batch_samples=1", "sft.batch_samples: 1 is less than cluster.learner_ranks=2"),
+        ("judges.taste._target_=a.B", "judges: the reward blends 'image' and 'text'; it does not know taste"),
+    ],
+)
+def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, complaint: str) -> None:
+    found = messages(config(tmp_path, "cluster.learner_ranks=2", override))
+    assert any(text.startswith(complaint) for text in found), found
+
+
+def test_a_relative_run_directory_on_a_cluster_is_refused() -> None:
+    cfg = load.load(["experiment=laptop", "run_dir=runs/x", "cluster.address=auto"])
+    assert any("must be absolute and shared" in text for text in messages(cfg))
+
+
+def test_the_same_file_for_training_and_testing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text("")
+    path = f"'{tmp_path}/tasks.jsonl'"
+    found = messages(config(tmp_path, f"tasks.train={path}", f"tasks.heldout={path}"))
+    assert any(text.startswith("tasks.heldout: the same file as tasks.train") for text in found)

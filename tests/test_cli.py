@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gen_searcher import __version__, cli
+from gen_searcher.errors import UserError
+
+
+def test_words_flags_and_overrides_may_come_in_any_order() -> None:
+    name, options, overrides = cli.parse(["grpo", "a=1", "--cfg", "b.c=2", "--config-dir", "x", "+d=3", "~e"])
+    assert name == "grpo"
+    assert options == cli.Options(cfg=True, config_dir=Path("x"))
+    assert overrides == ["a=1", "b.c=2", "+d=3", "~e"]
+
+
+def test_a_command_of_two_words_and_the_folder_of_report() -> None:
+    assert cli.parse(["world", "serve", "seed=1"])[0] == "world serve"
+    assert cli.parse(["report", "runs/my run"])[2] == ["run_dir='runs/my run'"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        ([], "which command?"),
+        (["fly"], "there is no command 'fly'; there is: sft, grpo,"),
+        (["world"], "there is: world build, world tasks, world train-painter, world serve"),
+        (["world", "fly"], "there is no command 'world fly'; there is: world build"),
+        (["grpo", "fast"], "'fast' is neither key=value nor part of the command 'grpo'"),
+    ],
+)
+def test_a_wrong_command_says_what_there_is(argv: list[str], complaint: str) -> None:
+    with pytest.raises(UserError, match="command") as caught:
+        cli.parse(argv)
+    assert complaint in str(caught.value)
+
+
+def test_cfg_prints_the_resolved_config_and_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["grpo", "--cfg", "experiment=smoke", "grpo.steps=9"]) == 0
+    assert "  steps: 9\n" in capsys.readouterr().out
+
+
+def test_a_user_mistake_is_one_message_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["grpo", "grpo.stepz=9"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "gen-searcher: the configuration has a problem:",
+        "  grpo.stepz: there is no such setting; did you mean grpo.steps?",
+    ]
+
+
+def test_preflight_stops_a_command_with_exit_code_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert cli.run(["sft", f"run_dir='{tmp_path}/file/run'", "tasks.train=nowhere.jsonl"]) == 3
+    text = capsys.readouterr().err
+    assert f"run_dir: {tmp_path}/file is a file, not a folder" in text
+    assert "tasks.train: there is no file nowhere.jsonl" in text
+
+
+def test_every_command_has_a_body() -> None:
+    for command in cli.COMMANDS.values():
+        assert callable(cli.body(command))
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom gen_searcher import cli\n"
+        "try:\n    cli.run(sys.argv[1:])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "heavy = {'torch', 'ray', 'vllm', 'transformers', 'hydra', 'pydantic', 'numpy', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    for flag, expected in (("--help", "commands:"), ("--version", __version__)):
+        done = subprocess.run([sys.executable, "-c", code, flag], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert expected in done.stdout
+
+
+def test_loading_the_config_imports_no_heavy_library() -> None:
+    code = (
+        "import sys\nfrom gen_searcher.config import load\nload.load(['experiment=laptop'])\n"
+        "heavy = {'torch', 'ray', 'vllm', 'transformers', 'diffusers', 'deepspeed'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

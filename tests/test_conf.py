@@ -1,0 +1,45 @@
+"""Every shipped YAML composes and validates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gen_searcher.commands import preflight
+from gen_searcher.config import load
+
+GROUPS = load.groups()
+CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
+
+
+def test_the_shipped_groups_are_the_documented_ones() -> None:
+    assert set(GROUPS) == {"cluster", "experiment", "generator", "judge", "search"}
+    assert set(GROUPS["experiment"]) >= {"laptop", "laptop_no_text_reward", "laptop_no_image_reward", "smoke"}
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_and_validates(choice: str) -> None:
+    load.load([choice])
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_passes_preflight(choice: str, tmp_path: Path) -> None:
+    cfg = load.load([choice, f"run_dir='{tmp_path}/run'"])
+    assert list(preflight.problems(cfg, command="grpo")) == []
+
+
+@pytest.mark.parametrize("path", sorted(load.conf_dir().rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_sets_only_what_exists(path: Path) -> None:
+    """A file that nobody chooses by default is reached by its group; a key of it that is unknown would fail above."""
+    assert isinstance(yaml.safe_load(path.read_text()), dict)
+    assert path.parent == load.conf_dir() or path.parent.name in GROUPS
+
+
+def test_the_ablations_differ_from_the_laptop_run_only_in_the_reward() -> None:
+    laptop = load.load(["experiment=laptop"]).model_dump()
+    for name, alpha in (("laptop_no_text_reward", 0.0), ("laptop_no_image_reward", 1.0)):
+        other = load.load([f"experiment={name}"]).model_dump()
+        assert other["reward"]["alpha"] == alpha
+        assert {key for key in laptop if laptop[key] != other[key]} == {"run_dir", "reward"}
