@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ from gen_searcher.cluster.weights import WeightBoard
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pack import split_rows
 from gen_searcher.types import Batch, StepReport
+
+POLICY_FILES = frozenset({".json", ".jinja", ".txt"})
+"""What a Hugging Face policy folder holds beside its weights."""
 
 
 class LearnerRanks:
@@ -45,7 +49,7 @@ class LearnerRanks:
         await self._pool.call_all("export", str(self._board.path(version)))
         self._board.announce(version)
         if self._rollouts is not None:
-            await asyncio.gather(*(self._load(index, version) for index in self._rollouts.healthy))
+            await asyncio.gather(*(self._load(index) for index in self._rollouts.healthy))
         self._board.drop_older(version)
         self._publish_s = time.monotonic() - started
 
@@ -53,15 +57,26 @@ class LearnerRanks:
         """Write a checkpoint; all ranks take part."""
         await self._pool.call_all("save", str(path))
 
+    async def save_policy(self, path: Path, *, base: Path) -> None:
+        """Write the policy alone, as a Hugging Face folder: new weights beside the small files of `base`."""
+        await self._pool.call_all("export", str(path / "model.safetensors"))
+        await asyncio.to_thread(_copy_policy_files, base, path)
+
     async def load(self, path: Path) -> None:
         """Continue from a checkpoint, bit for bit."""
         await self._pool.call_all("load", str(path))
 
-    async def _load(self, index: int, version: int) -> None:
+    async def _load(self, index: int) -> None:
         if self._rollouts is None:
             return
         try:
-            await self._rollouts.call_on(index, "load_current_weights", version)
+            await self._rollouts.call_on(index, "ready")
         except WorldError:
-            # The pool has suspended this worker; its restart reads the board, which already says `version`.
+            # The pool has suspended this worker; its restart reads the board, which already names the new weights.
             return
+
+
+def _copy_policy_files(base: Path, path: Path) -> None:
+    files = [file for file in base.iterdir() if file.suffix in POLICY_FILES and not file.name.endswith(".index.json")]
+    for file in sorted(files, key=lambda file: file.name == "config.json"):  # the last one marks the folder as whole
+        shutil.copyfile(file, path / file.name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import ray
 from ray.actor import ActorHandle
@@ -83,6 +83,12 @@ class Pool:
         for index in range(len(self.handles)):
             await self.call_on(index, "ready")
 
+    def stop(self) -> None:
+        """Kill the actors; the pool is of no use afterwards."""
+        self._healthy.clear()
+        for handle in self.handles:
+            ray.kill(handle)
+
     async def _pick(self, sticky: int | None) -> int:
         while not self._healthy:
             if not self._recoveries:
@@ -123,8 +129,3 @@ class Pool:
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def remote_class(cls: type[object], **options: Any) -> Any:
-    """`ray.remote(cls).options(...)`, the one untyped door to Ray's actor classes."""
-    return cast("Any", ray.remote(cls)).options(**options)

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from gen_searcher.config.base import Config
 
-Arm = Literal["direct", "base", "sft", "grpo"]
-"""`direct` hands the request to the generator unsearched; the others search with that policy of the run."""
+Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
+"""`no-search` hands the request to the generator as it is; the others search with that policy of the run."""
 
 
 class BenchConfig(Config):
@@ -17,7 +17,7 @@ class BenchConfig(Config):
 
     tasks: int | None = Field(default=None, ge=1)
     """Held-out tasks, the first ones of the file; None = all."""
-    arms: tuple[Arm, ...] = Field(default=("direct", "sft", "grpo"), min_length=1)
+    arms: tuple[Arm, ...] = Field(default=("no-search", "untrained", "sft", "sft+grpo"), min_length=1)
     """Columns of the table, in this order."""
     samples: int = Field(default=1, ge=1)
     """Attempts per task and arm; the table shows their mean."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from gen_searcher.config.base import Config
@@ -19,13 +21,11 @@ class GrpoConfig(Config):
     """Attempts per task."""
     max_staleness: int = Field(default=1, ge=0)
     """Publishes that a group may lag behind when it is trained on; 0 = synchronous and on policy."""
-    eval_every_steps: int = Field(default=10, ge=0)
-    """Steps between evaluations on held-out tasks; 0 = never."""
-    eval_tasks: int = Field(default=16, ge=1)
-    """Held-out tasks per evaluation."""
+    scale_advantages: Literal["std", "none"] = "std"
+    """What the advantages of a group are divided by: its standard deviation, as in the paper, or nothing."""
     checkpoint_every_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step is always saved."""
     lost_retries: int = Field(default=2, ge=0)
-    """Fresh tries for an attempt that the world spoiled, each with a new seed, before its group does without it."""
+    """Further tries for an attempt that the world spoiled, with the same seed, before its group does without it."""
     optim: OptimConfig = OptimConfig()
     """Optimizer, loss and packing."""

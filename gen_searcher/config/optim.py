@@ -39,7 +39,7 @@ class OptimConfig(Config):
     """How far above 1 a probability ratio still carries a gradient."""
     aggregation: Aggregation = "seq-mean-token-sum"
     """How GRPO averages token losses; imitation always averages over tokens."""
-    zero_stage: Literal[0, 1, 2, 3] = 1
+    zero_stage: Literal[1, 2, 3] = 1
     """DeepSpeed ZeRO: 1 shards optimizer states, 2 also gradients, 3 also weights."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of weights and activations; optimizer state and its copy of the weights are float32 either way."""

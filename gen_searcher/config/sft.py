@@ -17,9 +17,13 @@ class SftConfig(Config):
     """JSONL of demonstrations; None = the embedded world's scripted teacher works the training tasks."""
     demonstration_count: int = Field(default=400, ge=1)
     """Demonstrations that the teacher makes; ignored when `demonstrations` is a file."""
-    flaw_rate: float = Field(default=0.3, ge=0.0, le=1.0)
-    """Share of the teacher's demonstrations with a plausible mistake (the first picture instead of the right one, a
-    missed caption): the student learns to err the way people do, and reinforcement learning has something to mend."""
+    oversearch: float = Field(default=0.2, ge=0.0, le=1.0)
+    """Share of the teacher's demonstrations with a superfluous search."""
+    first_picture: float = Field(default=0.5, ge=0.0, le=1.0)
+    """Share of its picture choices that are simply the first one found."""
+    forgets_caption: float = Field(default=0.4, ge=0.0, le=1.0)
+    """Share of its answers that leave out the caption. With the two above: the plain flaws of a real teacher, which
+    the student learns too, and which reinforcement learning has to mend."""
     epochs: int = Field(default=2, ge=1)
     """Passes over the demonstrations."""
     batch_samples: int = Field(default=16, ge=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 from gen_searcher.config.plug import Plug
 from gen_searcher.engines.generator import StoredGenerator
@@ -16,7 +17,7 @@ class GeneratorActor:
 
     def __init__(self, plug: Plug, images: str) -> None:
         """Build the image model where it runs."""
-        model: ImageModel = plug.build()
+        model: ImageModel = cast("ImageModel", plug.build())
         self._generator = StoredGenerator(model, store=ImageStore(Path(images)))
 
     async def ready(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from gen_searcher.config.plug import Plug
 from gen_searcher.image_store import ImageStore
@@ -17,7 +18,7 @@ class RewardActor:
     def __init__(self, plugs: Mapping[str, Plug], images: str) -> None:
         """Build each judge where it runs."""
         store = ImageStore(Path(images))
-        self._judges: dict[str, Judge] = {name: plug.build(store=store) for name, plug in plugs.items()}
+        self._judges = {name: cast("Judge", plug.build(store=store)) for name, plug in plugs.items()}
 
     async def ready(self) -> bool:
         """True once the judges are built."""

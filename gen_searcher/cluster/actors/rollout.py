@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from ray.actor import ActorHandle
 
 from gen_searcher.agent.loop import Agent
+from gen_searcher.agent.render import Renderer
+from gen_searcher.cluster.once import Once
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.weights import WeightBoard
@@ -28,36 +32,44 @@ class RolloutSpec:
     """Folder of the image store."""
     weights: str
     """Folder of the weight board."""
-    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    engine: VllmPolicy
+    agent: Agent
 
 
 class RolloutActor:
-    """`Searcher` behind an actor. A restarted worker loads the current weights before it says it is ready."""
+    """`Searcher` behind an actor. A restarted worker loads the current weights before it serves anything."""
 
-    def __init__(self, spec: RolloutSpec, tool_handles: list[Any]) -> None:
-        """Build the engine; this takes seconds."""
-        store = ImageStore(Path(spec.images))
+    def __init__(self, spec: RolloutSpec, tool_handles: list[ActorHandle]) -> None:
+        """Nothing is built yet: the first call starts the engine, which takes seconds."""
         self._board = WeightBoard(Path(spec.weights))
-        self._engine = VllmPolicy(spec.policy, Path(spec.policy_folder), store=store, threads=spec.threads)
-        self._tools = Pool("tool", tool_handles, stage="tool", wraps_plugs=True)
-        self._agent = Agent(self._engine, ToolPool(self._tools), folder=Path(spec.policy_folder), config=spec.agent)
         self._version = -1
+        self._loading = asyncio.Lock()
+        self._parts = Once(lambda: _build(spec, tool_handles))
 
     async def ready(self) -> bool:
         """True once new tokens come from the published weights."""
-        current = self._board.current()
-        if current is not None and current.version != self._version:
-            await self.load_current_weights(current.version)
+        parts = await self._parts()
+        async with self._loading:
+            current = self._board.current()
+            if current is not None and current.version != self._version:
+                await parts.engine.load_weights(current.version, current.source)
+                self._version = current.version
         return True
 
     async def search(self, task: Task, seed: int) -> Trajectory:
         """One trajectory."""
-        return await self._agent.search(task, seed=seed)
+        parts = await self._parts()
+        if self._version < 0:
+            await self.ready()
+        return await parts.agent.search(task, seed=seed)
 
-    async def load_current_weights(self, version: int) -> None:
-        """Take the weights on the board."""
-        current = self._board.current()
-        if current is None or current.version != version:
-            raise RuntimeError(f"asked for weights {version}, the board holds {current}")
-        await self._engine.load_weights(current.version, current.source)
-        self._version = current.version
+
+async def _build(spec: RolloutSpec, tool_handles: list[ActorHandle]) -> _Parts:
+    engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
+    tools = ToolPool(Pool("tool", tool_handles, stage="tool", wraps_plugs=True))
+    agent = Agent(engine=engine, tools=tools, renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent)
+    return _Parts(engine=engine, agent=agent)

@@ -1,0 +1,83 @@
+"""A learner rank: one DeepSpeed process."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+import ray
+
+from gen_searcher.config.optim import OptimConfig
+from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode
+from gen_searcher.engines.deepspeed_setup import Place
+from gen_searcher.grpo.pack import Row
+from gen_searcher.image_store import ImageStore
+from gen_searcher.types import StepReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerSpec:
+    """What the learner is built from."""
+
+    policy_folder: str
+    optim: OptimConfig
+    images: str
+    """Folder of the image store."""
+    mode: Mode
+    temperature: float
+    """At which the rollouts are sampled."""
+    banned_ids: tuple[int, ...]
+    """Tokens without probability while sampling."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Where the ranks find each other."""
+
+    address: str
+    port: int
+
+
+class LearnerActor:
+    """The learner's share of one process."""
+
+    def __init__(self, spec: LearnerSpec) -> None:
+        """Nothing heavy yet: the ranks first agree on where to meet."""
+        self._spec = spec
+
+    async def meeting(self) -> Meeting:
+        """An address of this process that the other ranks can reach, asked of rank 0."""
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            return Meeting(address=address, port=int(probe.getsockname()[1]))
+
+    async def setup(self, rank: int, world: int, meeting: Meeting) -> bool:
+        """Load the policy and meet the other ranks."""
+        place = Place(rank=rank, world=world, master_addr=meeting.address, master_port=meeting.port)
+        self._rank = DeepspeedRank(
+            Path(self._spec.policy_folder),
+            optim=self._spec.optim,
+            store=ImageStore(Path(self._spec.images)),
+            place=place,
+            temperature=self._spec.temperature,
+            banned_ids=self._spec.banned_ids,
+        )
+        return True
+
+    async def step(self, rows: tuple[Row, ...], trained_tokens: int, samples: int) -> StepReport:
+        """One optimizer step."""
+        return self._rank.step(rows, trained_tokens=trained_tokens, samples=samples, mode=self._spec.mode)
+
+    async def export(self, path: str) -> None:
+        """Write the weights for the rollout workers."""
+        self._rank.export(Path(path))
+
+    async def save(self, folder: str) -> None:
+        """Write a checkpoint."""
+        self._rank.save(Path(folder))
+
+    async def load(self, folder: str) -> None:
+        """Continue from a checkpoint."""
+        self._rank.load(Path(folder))

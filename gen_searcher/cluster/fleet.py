@@ -1,0 +1,99 @@
+"""All actors of one command: a configuration -> pools that look like the protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import ray
+from ray.actor import ActorHandle
+
+from gen_searcher.cluster.actors.generator import GeneratorActor
+from gen_searcher.cluster.actors.learner import LearnerActor, LearnerSpec, Meeting
+from gen_searcher.cluster.actors.reward import RewardActor
+from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
+from gen_searcher.cluster.actors.tool import ToolActor
+from gen_searcher.cluster.learners import LearnerRanks
+from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.weights import WeightBoard
+from gen_searcher.config.agent import AgentConfig, SearchConfig
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.plug import Plug
+from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.train.run import RunFolder
+
+log = logging.getLogger(__name__)
+
+CPU_SHARE = 0.01
+"""What an actor asks of Ray: roles share the CPUs of a laptop; placement by role is for larger clusters."""
+CALLS_AT_ONCE = 1000
+"""Async actors queue nothing themselves; the engines behind them do."""
+RESTARTS = 3
+"""Of one actor in a run: more is not bad luck but a broken node or a bug."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """Raises the actors of each role when asked; they die with the driver."""
+
+    cluster: ClusterConfig
+    folder: RunFolder
+
+    def tools(self, search: SearchConfig, agent: AgentConfig) -> Pool:
+        """Tool workers."""
+        handles = [
+            self._actor(ToolActor, search, agent.tools, str(self.folder.images))
+            for _ in range(self.cluster.tool_workers)
+        ]
+        return Pool("tool", handles, stage="tool", wraps_plugs=True)
+
+    def rollouts(self, policy_folder: Path, policy: PolicyConfig, agent: AgentConfig, tools: Pool) -> Pool:
+        """Rollout workers."""
+        spec = RolloutSpec(
+            policy_folder=str(policy_folder),
+            policy=policy,
+            agent=agent,
+            images=str(self.folder.images),
+            weights=str(self.folder.weights),
+        )
+        handles = [self._actor(RolloutActor, spec, tools.handles) for _ in range(self.cluster.rollout_workers)]
+        return Pool("rollout", handles, stage="search", wraps_plugs=False)
+
+    def generators(self, plug: Plug) -> Pool:
+        """Image workers."""
+        handles = [
+            self._actor(GeneratorActor, plug, str(self.folder.images)) for _ in range(self.cluster.generator_workers)
+        ]
+        return Pool("generator", handles, stage="generate", wraps_plugs=True)
+
+    def rewards(self, judges: Mapping[str, Plug]) -> Pool:
+        """Reward workers."""
+        handles = [
+            self._actor(RewardActor, dict(judges), str(self.folder.images)) for _ in range(self.cluster.reward_workers)
+        ]
+        return Pool("reward", handles, stage="judge", wraps_plugs=True)
+
+    async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
+        """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
+        world = self.cluster.learner_ranks
+        handles = [self._actor(LearnerActor, spec, restarts=0) for _ in range(world)]
+        pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
+        meeting = cast("Meeting", await pool.call_on(0, "meeting"))
+        await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
+        board = WeightBoard(self.folder.weights)
+        board.clear()
+        return LearnerRanks(pool, board=board, rollouts=rollouts)
+
+    def _actor(self, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
+        options = {
+            "num_cpus": CPU_SHARE,
+            "max_concurrency": CALLS_AT_ONCE,
+            "max_restarts": restarts,
+            "max_task_retries": 0,
+        }
+        remote = ray.remote(**options)(cls)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportCallIssue, reportArgumentType]  ray has no stubs
+        return cast("ActorHandle", remote.remote(*args))  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  ray has no stubs

@@ -1,0 +1,64 @@
+"""The actors of a command, as the protocols that the loops speak."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gen_searcher.cluster.fleet import Fleet
+from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
+from gen_searcher.commands.workplace import Workplace
+from gen_searcher.protocols import Searcher
+from gen_searcher.rewards.compose import compose
+from gen_searcher.train.attempt import AttemptRunner, run_attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crew:
+    """Tool, image and reward workers: what every attempt needs beside a policy."""
+
+    place: Workplace
+    fleet: Fleet
+    tools: Pool
+    generators: Pool
+    rewards: Pool
+
+    @classmethod
+    def raise_actors(cls, place: Workplace) -> Crew:
+        """Start the workers; they build their models while other things start."""
+        fleet = Fleet(cluster=place.cfg.cluster, folder=place.folder)
+        return cls(
+            place=place,
+            fleet=fleet,
+            tools=fleet.tools(place.cfg.search, place.cfg.agent),
+            generators=fleet.generators(place.cfg.generator),
+            rewards=fleet.rewards(place.cfg.judges),
+        )
+
+    async def wait_ready(self) -> None:
+        """Return once all workers have been built; a plug that cannot be built fails here, before any GPU hour."""
+        await asyncio.gather(self.tools.wait_ready(), self.generators.wait_ready(), self.rewards.wait_ready())
+
+    def rollouts(self, policy: Path, *, temperature: float, top_p: float = 1.0) -> Pool:
+        """Rollout workers that serve the policy of a folder."""
+        cfg = self.place.cfg
+        agent = cfg.agent.model_copy(update={"temperature": temperature, "top_p": top_p})
+        return self.fleet.rollouts(policy, cfg.policy, agent, self.tools)
+
+    def attempt(self, searcher: Searcher) -> AttemptRunner:
+        """What makes one scored attempt with this searcher."""
+        return partial(
+            run_attempt,
+            searcher=searcher,
+            generator=GeneratorPool(self.generators),
+            judges=[JudgePool(self.rewards, name) for name in self.place.cfg.judges],
+            compose=partial(compose, alpha=self.place.cfg.reward.alpha),
+        )
+
+
+def searcher_of(rollouts: Pool) -> Searcher:
+    """Rollout workers as one searcher."""
+    return RolloutPool(rollouts)

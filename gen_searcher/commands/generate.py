@@ -1,0 +1,111 @@
+"""`gen-searcher generate "..."`: one request in, one picture out, with everything that led to it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.PngImagePlugin import PngInfo
+from pydantic import TypeAdapter
+
+from gen_searcher.agent.render import Renderer
+from gen_searcher.cluster.roles import GeneratorPool
+from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config.root import RunConfig
+from gen_searcher.errors import ConfigError
+from gen_searcher.metrics.report.lines import TurnText
+from gen_searcher.train.run import TurnReader
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.types import Grounding, ImageRef, Task, Trajectory
+
+log = logging.getLogger(__name__)
+
+EXIT_NO_PICTURE = 1
+"""The agent ended without a grounding, so there is nothing to draw."""
+
+_GROUNDING = TypeAdapter(Grounding)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """What came of a request."""
+
+    trajectory: Trajectory
+    texts: Sequence[TurnText]
+    image: ImageRef | None
+
+
+def run(cfg: RunConfig) -> int:
+    """Search, ground, draw; the files are in `run_dir/generate/<id>/`."""
+    if not cfg.generate.prompt:
+        raise ConfigError('which picture? Write gen-searcher generate "the flag of Poland at night" experiment=laptop')
+    place = Workplace.open(cfg)
+    digest = hashlib.sha256(cfg.generate.prompt.encode()).hexdigest()[:12]
+    task = Task(id=digest, prompt=cfg.generate.prompt, target=None, meta={})
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+        drawn = asyncio.run(_generate(place, task))
+    sys.stdout.write(trace(drawn) + "\n")
+    folder = place.folder.root / "generate" / task.id
+    if drawn.trajectory.grounding is None or drawn.image is None:
+        sys.stdout.write(f"no picture: the agent ended as {drawn.trajectory.outcome}\n")
+        return EXIT_NO_PICTURE
+    path = write(folder, place, task, drawn.trajectory.grounding, drawn.image)
+    sys.stdout.write(f"picture: {path}\n")
+    return 0
+
+
+async def _generate(place: Workplace, task: Task) -> Drawn:
+    cfg = place.cfg
+    crew = Crew.raise_actors(place)
+    policy = place.best_policy()
+    log.info("the policy is %s", policy)
+    rollouts = crew.rollouts(policy, temperature=cfg.generate.temperature, top_p=cfg.generate.top_p)
+    await crew.wait_ready()
+    seed = derive_seed(cfg.seed, "generate", task.id)
+    trajectory = await searcher_of(rollouts).search(task, seed=seed)
+    texts = TurnReader(Renderer.load(policy).text)(trajectory)
+    image = None
+    if trajectory.grounding is not None:
+        image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
+    return Drawn(trajectory=trajectory, texts=texts, image=image)
+
+
+def trace(drawn: Drawn) -> str:
+    """The conversation and the grounding as people read them."""
+    lines: list[str] = []
+    for number, text in enumerate(drawn.texts, start=1):
+        lines += [f"--- turn {number}: the agent reads", text.prompt.strip(), f"--- turn {number}: the agent writes"]
+        lines.append(text.completion.strip())
+    grounding = drawn.trajectory.grounding
+    if grounding is not None:
+        lines += ["--- grounding", grounding.gen_prompt]
+        lines += [
+            f"  reference {number}: {reference.title} ({reference.url})"
+            for number, reference in enumerate(grounding.references, start=1)
+        ]
+    return "\n".join(lines)
+
+
+def write(folder: Path, place: Workplace, task: Task, grounding: Grounding, image: ImageRef) -> Path:
+    """Picture with its evidence chain: in the PNG's text and beside it as JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    evidence = {
+        "request": task.prompt,
+        "grounding": _GROUNDING.dump_python(grounding, mode="json"),
+        "generator": place.cfg.generator.target,
+        "sha256": image.sha256,
+    }
+    (folder / "grounding.json").write_text(json.dumps(evidence, indent=1, ensure_ascii=False), encoding="utf-8")
+    info = PngInfo()
+    info.add_itxt("gen_searcher", json.dumps(evidence, ensure_ascii=False))
+    path = folder / "picture.png"
+    place.store.get(image).save(path, pnginfo=info)
+    return path

@@ -1,0 +1,105 @@
+"""`gen-searcher sft`: teach the policy the agent's language from demonstrations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from gen_searcher.agent.loop import Agent
+from gen_searcher.agent.render import Renderer
+from gen_searcher.cluster.actors.learner import LearnerSpec
+from gen_searcher.cluster.fleet import Fleet
+from gen_searcher.cluster.roles import ToolPool
+from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.config.root import RunConfig
+from gen_searcher.data.demonstrations import Demonstration, read_demonstrations, write_demonstrations
+from gen_searcher.metrics.progress import Progress
+from gen_searcher.protocols import Searcher
+from gen_searcher.train.run import MetricLog
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.sft import SftRules, collect, demonstration_samples, train_sft
+from gen_searcher.types import StepReport, Task
+from gen_searcher.world.teacher import Teacher, TeacherFlaws
+
+log = logging.getLogger(__name__)
+
+TEACHER_CONCURRENCY = 16
+"""Tasks that the teacher works on at once: it only waits for tools."""
+
+
+def run(cfg: RunConfig) -> int:
+    """Demonstrations, then epochs over them; done once per run directory."""
+    place = Workplace.open(cfg)
+    done = place.folder.policy("sft")
+    base = place.policy("base")
+    check_identity(done.parent / "identity.json", {"policy": fingerprint(base)}, what="policy")
+    if (done / "config.json").exists():
+        log.info("sft is done: %s (delete %s to train again)", done, done.parent)
+        return 0
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+        asyncio.run(_sft(place, base))
+    return 0
+
+
+async def _sft(place: Workplace, base: Path) -> None:
+    cfg, folder = place.cfg, place.folder
+    fleet = Fleet(cluster=cfg.cluster, folder=folder)
+    demonstrations = await _demonstrations(place, fleet, base)
+    samples = demonstration_samples(demonstrations)
+    rules = SftRules(
+        epochs=cfg.sft.epochs,
+        batch_samples=cfg.sft.batch_samples,
+        row_tokens=cfg.sft.optim.row_tokens,
+        seed=cfg.seed,
+    )
+    steps = rules.steps(len(samples))
+    spec = LearnerSpec(
+        policy_folder=str(base),
+        optim=cfg.sft.optim.model_copy(update={"total_steps": steps}),
+        images=str(folder.images),
+        mode="sft",
+        temperature=1.0,
+        banned_ids=(),
+    )
+    learner = await fleet.learner(spec, rollouts=None)
+    metrics = MetricLog(folder.root / "sft" / "metrics.jsonl")
+    with Progress("sft", total=steps) as progress:
+
+        async def after_step(step: int, report: StepReport) -> None:
+            metrics.log(step, {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics})
+            progress.advance(step, {"loss": report.loss, "tok/s": report.metrics["learner/tokens_per_s"]})
+
+        await train_sft(rules, samples, learner=learner, after_step=after_step)
+    await learner.save_policy(folder.policy("sft"), base=base)
+    log.info("the policy after sft is in %s", folder.policy("sft"))
+
+
+async def _demonstrations(place: Workplace, fleet: Fleet, base: Path) -> list[Demonstration]:
+    cfg = place.cfg
+    path = cfg.sft.demonstrations or place.folder.root / "sft" / "demos.jsonl"
+    if path.exists():
+        log.info("reading demonstrations from %s", path)
+        return read_demonstrations(path)
+    tools = fleet.tools(cfg.search, cfg.agent)
+    await tools.wait_ready()
+    renderer = Renderer.load(base)
+    flaws = TeacherFlaws(
+        oversearch=cfg.sft.oversearch, first_picture=cfg.sft.first_picture, forgets_caption=cfg.sft.forgets_caption
+    )
+
+    def searcher_for(task: Task, seed: int) -> Searcher:
+        teacher = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
+        return Agent(engine=teacher, tools=ToolPool(tools), renderer=renderer, config=cfg.agent)
+
+    log.info("the teacher makes %d demonstrations", cfg.sft.demonstration_count)
+    demonstrations = await collect(
+        place.tasks("train"),
+        searcher_for,
+        count=cfg.sft.demonstration_count,
+        concurrency=TEACHER_CONCURRENCY,
+        seed=derive_seed(cfg.seed, "teacher"),
+    )
+    write_demonstrations(path, demonstrations)
+    return demonstrations

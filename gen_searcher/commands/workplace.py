@@ -1,0 +1,135 @@
+"""What every command of a run shares: its folder, its tasks, its policies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gen_searcher.config.root import RunConfig
+from gen_searcher.data.tasks import load_tasks
+from gen_searcher.errors import ConfigError
+from gen_searcher.image_store import ImageStore
+from gen_searcher.train.run import RunFolder
+from gen_searcher.types import Task
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "heldout"]
+Stage = Literal["base", "sft", "grpo"]
+
+FINGERPRINT_BYTES = 64 << 20
+"""Of each weight file that enters a policy's fingerprint, beside its size: enough to tell two trainings apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workplace:
+    """A run directory together with its configuration."""
+
+    cfg: RunConfig
+    folder: RunFolder
+
+    @classmethod
+    def open(cls, cfg: RunConfig) -> Workplace:
+        """Make the run directory; preflight has checked that it can be made."""
+        root = cfg.run_dir.resolve()
+        root.mkdir(exist_ok=True)
+        return cls(cfg=cfg, folder=RunFolder(root=root))
+
+    @property
+    def store(self) -> ImageStore:
+        """The run's pictures."""
+        return ImageStore(self.folder.images)
+
+    def tasks(self, split: Split) -> list[Task]:
+        """The tasks of a split; those of the embedded world are written into the run directory first."""
+        named = self.cfg.tasks.train if split == "train" else self.cfg.tasks.heldout
+        path = named or self.folder.tasks / f"{split}.jsonl"
+        if named is None and not path.exists():
+            from gen_searcher.world.tasks import write_tasks
+
+            log.info("writing the embedded world's tasks to %s", self.folder.tasks)
+            write_tasks(
+                self.folder.tasks,
+                train=self.cfg.tasks.train_count,
+                heldout=self.cfg.tasks.heldout_count,
+                seed=self.cfg.tasks.seed,
+            )
+        return load_tasks(path, self.store)
+
+    def policy(self, stage: Stage) -> Path:
+        """Folder of the policy after a stage.
+
+        Raises:
+            ConfigError: That stage has not been run in this run directory.
+        """
+        if stage == "base":
+            return self._base_policy()
+        path = self.folder.policy(stage)
+        if not (path / "config.json").exists():
+            raise ConfigError(
+                f"{path} holds no policy yet: run `gen-searcher {stage}` with run_dir={self.cfg.run_dir} first"
+            )
+        return path
+
+    def best_policy(self) -> Path:
+        """The most trained policy of the run."""
+        stages: tuple[Stage, ...] = ("grpo", "sft")
+        for stage in stages:
+            if (self.folder.policy(stage) / "config.json").exists():
+                return self.policy(stage)
+        return self.policy("base")
+
+    def _base_policy(self) -> Path:
+        if self.cfg.policy.path is not None:
+            return self.cfg.policy.path
+        path = self.folder.base_policy
+        if not (path / "config.json").exists():
+            from gen_searcher.engines.small_policy import build_small_policy
+
+            log.info("building the small policy in %s", path)
+            build_small_policy(path, config=self.cfg.policy.small, corpus=self._corpus())
+        return path
+
+    def _corpus(self) -> Iterator[str]:
+        """What the small tokenizer is trained on: training prompts, the world's pages, the agent's own language."""
+        from gen_searcher.agent.prompt import system_prompt
+        from gen_searcher.world.corpus import tokenizer_corpus
+
+        yield system_prompt(self.cfg.agent)
+        yield from (task.prompt for task in self.tasks("train"))
+        yield from tokenizer_corpus()
+
+
+def fingerprint(policy: Path) -> str:
+    """A digest of a policy folder: its architecture and its weights."""
+    digest = hashlib.sha256((policy / "config.json").read_bytes())
+    for path in sorted(policy.glob("*.safetensors")):
+        digest.update(f"{path.name}:{path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(FINGERPRINT_BYTES))
+    return digest.hexdigest()
+
+
+def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
+    """Write what a stage started from, or compare it when the stage is resumed.
+
+    Raises:
+        ConfigError: The stage was started from something else; says what differs.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(now), indent=1), encoding="utf-8")
+        return
+    before = {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if differing:
+        lines = "\n".join(f"  {key}: was {before.get(key)}, is {now.get(key)}" for key in differing)
+        raise ConfigError(
+            f"{path.parent} belongs to another {what} and cannot be resumed with this one:\n{lines}\n"
+            f"Use another run_dir, or delete {path.parent} to start over"
+        )

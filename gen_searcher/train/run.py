@@ -1,0 +1,142 @@
+"""A run directory: what is where, and what a finished group or step leaves in it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnText
+from gen_searcher.types import Group, Trajectory
+
+Decode = Callable[[Sequence[int]], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """The paths of a run. Only this class knows them."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        """The image store."""
+        return self.root / "images"
+
+    @property
+    def weights(self) -> Path:
+        """The weight board."""
+        return self.root / "weights"
+
+    @property
+    def tasks(self) -> Path:
+        """Task files of the embedded world."""
+        return self.root / "tasks"
+
+    @property
+    def base_policy(self) -> Path:
+        """The small policy before any training, when the run built one."""
+        return self.root / "policy" / "base"
+
+    def policy(self, stage: str) -> Path:
+        """The policy after `sft` or `grpo`."""
+        return self.root / stage / "policy"
+
+    @property
+    def checkpoints(self) -> Path:
+        """GRPO checkpoints, `step-<N>` each."""
+        return self.root / "grpo" / "checkpoints"
+
+    def latest_checkpoint(self) -> int:
+        """Number of the last complete checkpoint, 0 when there is none."""
+        steps = [int(path.parent.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*/COMPLETE")]
+        return max(steps, default=0)
+
+    def checkpoint(self, step: int) -> Path:
+        """Folder of a checkpoint."""
+        return self.checkpoints / f"step-{step}"
+
+
+class LineFile:
+    """JSON lines, flushed one by one: what was written stays written."""
+
+    def __init__(self, path: Path) -> None:
+        """Appends; a half line that a killed process left behind is ended first."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cut = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
+        self._file: BinaryIO = path.open("ab")
+        if cut:
+            self._file.write(b"\n")
+
+    def write(self, row: Mapping[str, object]) -> None:
+        """Append one line."""
+        self.write_raw(json.dumps(row, ensure_ascii=False).encode())
+
+    def write_raw(self, line: bytes) -> None:
+        """Append one line that is JSON already."""
+        self._file.write(line + b"\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class MetricLog:
+    """`metrics.jsonl`: one line per step."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` is appended to."""
+        self._lines = LineFile(path)
+        self._started = time.monotonic()
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the numbers of one step."""
+        self._lines.write({"step": step, "time_s": round(time.monotonic() - self._started, 3), **values})
+
+
+class TurnReader:
+    """Token ids of a trajectory -> text, for records only; nothing is ever trained from it."""
+
+    def __init__(self, decode: Decode) -> None:
+        """`decode` turns token ids into text, special tokens included."""
+        self._decode = decode
+
+    def __call__(self, trajectory: Trajectory) -> tuple[TurnText, ...]:
+        """The text of each turn."""
+        return tuple(
+            TurnText(prompt=self._decode(turn.prompt_ids), completion=self._decode(turn.completion_ids))
+            for turn in trajectory.turns
+        )
+
+
+class AttemptLog:
+    """`attempts.jsonl`: one line per member of a finished group, lost ones too."""
+
+    def __init__(self, path: Path, *, read: TurnReader) -> None:
+        """`read` decodes the turns for the people who read the file."""
+        self._lines = LineFile(path)
+        self._read = read
+
+    def record(self, group: Group, *, step: int, group_id: str, advantages: Sequence[float | None]) -> None:
+        """Write all members at once. `advantages` is in the order of the group's attempts."""
+        for attempt, advantage in zip(group.attempts, advantages, strict=True):
+            line = AttemptLine(
+                step=step,
+                group=group_id,
+                kind="attempt",
+                task=group.task,
+                advantage=advantage,
+                attempt=attempt,
+                lost=None,
+                texts=self._read(attempt.trajectory),
+            )
+            self._lines.write_raw(ATTEMPT_LINE.dump_json(line))
+        for lost in group.lost:
+            line = AttemptLine(
+                step=step, group=group_id, kind="lost", task=group.task, advantage=None, attempt=None, lost=lost
+            )
+            self._lines.write_raw(ATTEMPT_LINE.dump_json(line))

@@ -1,0 +1,91 @@
+"""Supervised fine-tuning: demonstrations -> samples -> epochs of batches -> the learner."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gen_searcher.data.demonstrations import Demonstration
+from gen_searcher.errors import WorldError
+from gen_searcher.grpo.pack import pack
+from gen_searcher.grpo.samples import trajectory_sample
+from gen_searcher.protocols import Learner, Searcher
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.types import Outcome, Sample, StepReport, Task
+
+T = TypeVar("T")
+
+SearcherFor = Callable[[Task, int], Searcher]
+"""(task, seed) -> a searcher whose policy is the teacher."""
+
+
+async def collect(
+    tasks: Sequence[Task], searcher_for: SearcherFor, *, count: int, concurrency: int, seed: int
+) -> list[Demonstration]:
+    """Let the teacher work `count` times through the tasks, in a seeded order.
+
+    Demonstrations without a grounding are dropped: a teacher that found no answer teaches none. A try that the
+    world spoiled raises, since a demonstration set with holes depends on the weather.
+    """
+    order = [task for epoch in range(-(-count // len(tasks))) for task in _shuffled(tasks, seed, epoch)][:count]
+    gate = asyncio.Semaphore(concurrency)
+
+    async def demonstrate(number: int, task: Task) -> Demonstration:
+        async with gate:
+            each = derive_seed(seed, "demonstration", task.id, number)
+            return Demonstration(task=task, trajectory=await searcher_for(task, each).search(task, seed=each))
+
+    made = await asyncio.gather(*(demonstrate(number, task) for number, task in enumerate(order)))
+    kept = [demo for demo in made if demo.trajectory.outcome is Outcome.GROUNDED]
+    if not kept:
+        raise WorldError(f"none of {len(made)} demonstrations reached an answer", "teacher")
+    return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SftRules:
+    """How much of what."""
+
+    epochs: int
+    batch_samples: int
+    row_tokens: int
+    """Longest packed row, in expanded tokens."""
+    seed: int
+
+    def steps(self, samples: int) -> int:
+        """Optimizer steps for that many samples."""
+        return self.epochs * -(-samples // self.batch_samples)
+
+
+async def train_sft(
+    rules: SftRules,
+    samples: Sequence[Sample],
+    *,
+    learner: Learner,
+    after_step: Callable[[int, StepReport], Awaitable[None]],
+) -> None:
+    """Every sample once per epoch, each epoch in its own order."""
+    for step, batch_samples in enumerate(_batches(samples, rules), start=1):
+        report = await learner.step(pack(batch_samples, row_tokens=rules.row_tokens))
+        await after_step(step, report)
+
+
+def demonstration_samples(demonstrations: Sequence[Demonstration]) -> list[Sample]:
+    """Each demonstration as a sample with advantage 1."""
+    return [trajectory_sample(demo.trajectory, 1.0) for demo in demonstrations]
+
+
+def _batches(samples: Sequence[Sample], rules: SftRules) -> Iterator[list[Sample]]:
+    for epoch in range(rules.epochs):
+        order = _shuffled(samples, rules.seed, epoch)
+        for start in range(0, len(order), rules.batch_samples):
+            yield order[start : start + rules.batch_samples]
+
+
+def _shuffled(items: Sequence[T], seed: int, epoch: int) -> list[T]:
+    order = list(items)
+    random.Random(derive_seed(seed, "epoch", epoch)).shuffle(order)
+    return order
