@@ -1,0 +1,88 @@
+"""Pools on a real Ray: dead actors, raising plugs, and who gets the next call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayTaskError
+
+from gen_searcher.cluster.pool import Pool
+from gen_searcher.errors import JudgeError, WorldError
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+class Worker:
+    """Counts its calls, raises or dies on request."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+
+    async def ready(self) -> bool:
+        return True
+
+    async def work(self) -> str:
+        self.calls += 1
+        return f"{self.name}:{self.calls}"
+
+    async def refuse(self) -> None:
+        raise JudgeError("no verdict")
+
+    async def bug(self) -> None:
+        raise KeyError("typo")
+
+    async def die(self) -> None:
+        os._exit(1)
+
+
+def actor(name: str, *, restarts: int = 1) -> ActorHandle:
+    return ray.remote(num_cpus=0.01, max_restarts=restarts, max_concurrency=10)(Worker).remote(name)
+
+
+async def test_a_killed_actor_is_lost_work_and_serves_again_after_its_restart() -> None:
+    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True)
+    assert await pool.call("work") == "a:1"
+    with pytest.raises(WorldError, match="actor: judge actor 0 is gone"):
+        await pool.call("die")
+    assert await pool.call("work") == "a:1", "a restarted actor counts anew"
+
+
+async def test_calls_go_to_the_other_actor_while_one_is_down() -> None:
+    pool = Pool("judge", [actor("a", restarts=0), actor("b")], stage="judge", wraps_plugs=True)
+    with pytest.raises(WorldError):
+        await pool.call_on(0, "die")
+    assert {str(await pool.call("work", sticky=0))[0] for _ in range(3)} == {"b"}
+
+
+async def test_a_pool_without_living_actors_says_so() -> None:
+    pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True)
+    with pytest.raises(WorldError):
+        await pool.call("die")
+    with pytest.raises(WorldError, match="no judge actor is left"):
+        await pool.call("work")
+
+
+async def test_what_a_plug_raises_is_the_worlds_failure_with_its_stage_and_traceback() -> None:
+    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True)
+    with pytest.raises(WorldError, match="typo") as caught:
+        await pool.call("bug")
+    assert caught.value.stage == "judge"
+    with pytest.raises(JudgeError, match="no verdict"):
+        await pool.call("refuse")
+
+
+async def test_a_bug_in_our_own_actors_is_not_the_worlds_failure() -> None:
+    pool = Pool("rollout", [actor("a")], stage="search", wraps_plugs=False)
+    with pytest.raises((KeyError, RayTaskError)):
+        await pool.call("bug")
+
+
+async def test_calls_are_spread_over_idle_actors() -> None:
+    pool = Pool("judge", [actor("a"), actor("b")], stage="judge", wraps_plugs=True)
+    answers = await asyncio.gather(*(pool.call("work") for _ in range(6)))
+    assert sorted(str(answer) for answer in answers) == ["a:1", "a:2", "a:3", "b:1", "b:2", "b:3"]
