@@ -54,8 +54,9 @@ def extract(text: str, *, query: str, chars: int) -> str:
     A shared word counts the more the fewer sentences of the page hold it. Ties, and a page that shares nothing, go to
     the sentence that comes first.
     """
-    lines = [clip(line, chars) for line in sentences(text)]
-    line_words = [words(line) for line in lines]
+    whole = sentences(text)
+    line_words = [words(line) for line in whole]
+    lines = [clip(line, chars) for line in whole]
     wanted = words(query)
     holders = Counter(word for held in line_words for word in held & wanted)
     scores = [sum(1 / holders[word] for word in held & wanted) for held in line_words]
