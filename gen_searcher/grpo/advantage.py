@@ -12,7 +12,7 @@ EPSILON = 1e-6
 """Keeps the division finite when all rewards are nearly equal; the value of the GRPO paper's implementations."""
 
 
-def group_advantages(rewards_G: Sequence[float], *, scale: Scale = "std") -> tuple[float, ...]:  # noqa: N803 - axis in the name
+def group_advantages(rewards_G: Sequence[float], *, scale: Scale = "std") -> tuple[float, ...]:
     """Say how much better each attempt was than its group.
 
     `A_i = (r_i - mean(r)) / (std(r) + 1e-6)` with the sample standard deviation (ddof = 1), equation 3 of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gen_searcher.types import Group, ImageRef, Sample, Trajectory
 
 
-def group_samples(group: Group, advantages_G: Sequence[float]) -> list[Sample]:  # noqa: N803 - axis in the name
+def group_samples(group: Group, advantages_G: Sequence[float]) -> list[Sample]:
     """One sample for each scored attempt, failed ones too; lost attempts leave no trace.
 
     Args:

@@ -4,6 +4,9 @@ Legend: T expanded tokens of the row, S segments (samples), N trained tokens, I 
 P patches of the distinct pictures.
 """
 
+# pyright: reportUnknownMemberType=false
+# (torch.from_numpy is declared without a type for its argument)
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,0 +1,228 @@
+"""One rank of the learner: rows -> loss -> gradient over all ranks -> AdamW step.
+
+RowTensors -> PackedPolicy -> grpo_loss | sft_loss -> DeepSpeed (ZeRO) -> StepReport
+"""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (deepspeed is not typed)
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gen_searcher.config.optim import OptimConfig
+from gen_searcher.engines import deepspeed_checkpoint
+from gen_searcher.engines.deepspeed_setup import Place, join_group, make_engine, prepare_deepspeed
+from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.grpo.loss import PolicyTokens, grpo_loss, loss_denominator
+from gen_searcher.grpo.pack import Row
+from gen_searcher.grpo.sft_loss import sft_loss
+from gen_searcher.grpo.tensors import RowTensors, image_patches, row_tensors
+from gen_searcher.image_store import ImageStore
+from gen_searcher.types import ImageRef, StepReport
+
+Mode = Literal["grpo", "sft"]
+
+CACHED_PICTURES = 512
+"""Pictures whose patches stay in memory: 0.4 MB each at 128 x 128 px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RowOutcome:
+    """A row's share of the step's loss, and what to report of it."""
+
+    loss: Tensor
+    sums: Tensor
+    """[5] over the row's tokens: entropy, clipped low, clipped high, KL, mismatch."""
+    ratio_max: Tensor
+
+
+class DeepspeedRank:
+    """The learner's share of one process. All ranks must call the same methods in the same order."""
+
+    def __init__(
+        self,
+        model_path: Path,
+        *,
+        optim: OptimConfig,
+        store: ImageStore,
+        place: Place | None = None,
+        temperature: float = 1.0,
+        banned_ids: tuple[int, ...] = (),
+    ) -> None:
+        """Load the policy and meet the other ranks.
+
+        Args:
+            model_path: Hugging Face folder of a Qwen3-VL model.
+            optim: Step size, clipping, ZeRO stage and the like.
+            store: Where the pictures of samples lie.
+            place: This rank among its peers; None for a learner of one.
+            temperature: At which the policy is sampled. Imitation always learns at 1.
+            banned_ids: Tokens that the sampler may never emit.
+        """
+        self.place = place or Place()
+        self.optim = optim
+        self.model_path = model_path
+        self.steps_done = 0
+        self._temperature = temperature
+        prepare_deepspeed(self.place, threads=optim.threads)
+        torch.set_num_threads(optim.threads)
+        join_group(self.place)
+        model = load_qwen(model_path, dtype=torch.float32, gradient_checkpointing=optim.gradient_checkpointing)
+        self._image_token_id = int(model.config.image_token_id)
+        self._policy = PackedPolicy(model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens)
+        self._engine = make_engine(self._policy, optim)
+
+        @lru_cache(CACHED_PICTURES)
+        def pixels(ref: ImageRef) -> Tensor:
+            return image_patches(store.get(ref))
+
+        self._pixels = pixels
+
+    def step(self, rows: Sequence[Row], *, trained_tokens: int, samples: int, mode: Mode = "grpo") -> StepReport:
+        """One optimizer step over this rank's rows and everybody else's.
+
+        Args:
+            rows: This rank's rows from `split_rows`; every rank has equally many.
+            trained_tokens: Of the batch, over all ranks.
+            samples: Of the batch, over all ranks.
+            mode: Which loss.
+        """
+        started = time.perf_counter()
+        score_row = self._grpo_row if mode == "grpo" else self._sft_row
+        aggregation = self.optim.aggregation if mode == "grpo" else "token-mean"
+        denominator = loss_denominator(aggregation, trained_tokens=trained_tokens, samples=samples)
+        outcomes: list[_RowOutcome] = []
+        tokens = 0
+        for number, row in enumerate(rows, start=1):
+            tensors = self._tensors(row)
+            tokens += len(tensors.input_ids)
+            self._engine.set_gradient_accumulation_boundary(number == len(rows))
+            outcome = score_row(tensors, denominator)
+            # DeepSpeed averages over ranks, but each row's loss is already its share of the whole: undo the average.
+            self._engine.backward(outcome.loss * self.place.world, scale_wrt_gas=False)
+            outcomes.append(replace(outcome, loss=outcome.loss.detach()))
+        lr = self.optim.lr_at(self.steps_done)
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = lr
+        self._engine.step()
+        self.steps_done += 1
+        return self._report(outcomes, lr=lr, tokens=tokens, trained_tokens=trained_tokens, started=started)
+
+    def logprobs(self, rows: Sequence[Row]) -> list[tuple[float, ...]]:
+        """Log-probabilities of the trained tokens of each sample, in the order of the rows. No gradient."""
+        found: list[tuple[float, ...]] = []
+        self._engine.eval()
+        with torch.no_grad():
+            for row in rows:
+                tensors = self._tensors(row)
+                scored, _ = self._engine(tensors, self._temperature)
+                parts = scored.split(tensors.trained_of_sample)
+                found += [tuple(part.tolist()) for part in parts[: len(row)]]
+        self._engine.train()
+        return found
+
+    def export(self, path: Path) -> None:
+        """Write the weights as one safetensors file under the names that Hugging Face and vLLM read.
+
+        Rank 0 writes; the file appears under its name only when it is whole.
+        """
+        deepspeed_checkpoint.export_weights(self._engine, path, rank=self.place.rank)
+
+    def save(self, folder: Path) -> None:
+        """Write a Hugging Face folder that also holds optimizer state and progress; no pickle in it."""
+        deepspeed_checkpoint.save(
+            self._engine, folder, place=self.place, optim=self.optim, base=self.model_path, steps_done=self.steps_done
+        )
+
+    def load(self, folder: Path) -> None:
+        """Go on from `save`: the next step is the one that would have come."""
+        self.steps_done = deepspeed_checkpoint.load(self._engine, folder, place=self.place, optim=self.optim)
+
+    def _tensors(self, row: Row) -> RowTensors:
+        tensors = row_tensors(row, image_token_id=self._image_token_id, pixels=self._pixels)
+        return tensors if self.place.device == "cpu" else _to_device(tensors, self.place.device)
+
+    def _grpo_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
+        logprobs, entropies = self._engine(row, self._temperature)
+        tokens = PolicyTokens(logprobs=logprobs, old_logprobs=row.old_logprobs, advantages=row.advantages)
+        result = grpo_loss(
+            tokens, clip_low=self.optim.clip_low, clip_high=self.optim.clip_high, denominator=denominator
+        )
+        sums = [entropies.sum(), result.clipped_low, result.clipped_high, result.kl_sum_nats, result.mismatch_sum_nats]
+        return _RowOutcome(
+            loss=result.loss,
+            sums=torch.stack([value.double() for value in sums]),
+            ratio_max=result.ratio_max,
+        )
+
+    def _sft_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
+        logprobs, entropies = self._engine(row, 1.0)
+        sums = torch.zeros(5, dtype=torch.float64, device=logprobs.device)
+        sums[0] = entropies.sum()
+        return _RowOutcome(
+            loss=sft_loss(logprobs, trained_tokens=denominator), sums=sums, ratio_max=logprobs.new_zeros(())
+        )
+
+    def _report(
+        self, outcomes: Sequence[_RowOutcome], *, lr: float, tokens: int, trained_tokens: int, started: float
+    ) -> StepReport:
+        """Sum the ranks' shares; the same report on every rank, but for rank 0's clock."""
+        loss_and_tokens = (
+            torch.stack([outcome.loss.double() for outcome in outcomes]).sum(),
+            torch.tensor(float(tokens)),
+        )
+        totals = torch.stack([outcome.sums for outcome in outcomes]).sum(0)
+        totals = torch.cat([totals, torch.stack([value.to(totals) for value in loss_and_tokens])])
+        ratio_max = torch.stack([outcome.ratio_max for outcome in outcomes]).max().double()
+        if self.place.world > 1:
+            dist.all_reduce(totals)
+            dist.all_reduce(ratio_max, op=dist.ReduceOp.MAX)
+        entropy, low, high, kl, mismatch, loss, all_tokens = totals.tolist()
+        grad_norm = float(self._engine.get_global_grad_norm() or 0.0)
+        if not math.isfinite(loss) or not math.isfinite(grad_norm):
+            raise FloatingPointError(
+                f"step {self.steps_done}: loss {loss}, gradient norm {grad_norm}; weights are lost"
+            )
+        wall_s = time.perf_counter() - started
+        return StepReport(
+            loss=loss,
+            grad_norm=grad_norm,
+            metrics={
+                "learner/lr": lr,
+                "learner/entropy_nats": entropy / trained_tokens,
+                "learner/clipped_low_frac": low / trained_tokens,
+                "learner/clipped_high_frac": high / trained_tokens,
+                "learner/kl_nats": kl / trained_tokens,
+                "learner/mismatch_nats": mismatch / trained_tokens,
+                "learner/ratio_max": float(ratio_max),
+                "learner/trained_tokens": float(trained_tokens),
+                "learner/tokens": all_tokens,
+                "learner/tokens_per_s": all_tokens / wall_s,
+                "learner/step_s": wall_s,
+            },
+        )
+
+
+def _to_device(row: RowTensors, device: str) -> RowTensors:
+    return replace(
+        row,
+        input_ids=row.input_ids.to(device),
+        positions=row.positions.to(device),
+        cu_seqlens=row.cu_seqlens.to(device),
+        patches=row.patches.to(device),
+        grids=row.grids.to(device),
+        predictors=row.predictors.to(device),
+        targets=row.targets.to(device),
+        old_logprobs=row.old_logprobs.to(device),
+        advantages=row.advantages.to(device),
+    )

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+import pytest
+
+from gen_searcher.config.optim import OptimConfig
+
+
+def test_the_rate_rises_over_the_warm_up_and_stays():
+    optim = OptimConfig(lr=1e-3, warmup_steps=4)
+    assert [optim.lr_at(step) for step in (0, 1, 3, 4, 100)] == pytest.approx([2.5e-4, 5e-4, 1e-3, 1e-3, 1e-3])
+
+
+def test_a_cosine_falls_from_the_warm_up_to_its_floor():
+    optim = OptimConfig(lr=1.0, schedule="cosine", warmup_steps=2, total_steps=12, min_lr_frac=0.1)
+    assert [optim.lr_at(step) for step in (1, 2, 7, 12, 99)] == pytest.approx([1.0, 1.0, 0.55, 0.1, 0.1])

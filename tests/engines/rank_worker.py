@@ -1,0 +1,121 @@
+"""Runs as a process of its own: one rank of a learner, because DeepSpeed's process group lives as long as the process.
+
+python rank_worker.py SCENARIO RANK WORLD PORT FOLDER STAGE DTYPE
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+warnings.simplefilter("ignore")
+
+from gen_searcher.config.optim import OptimConfig  # noqa: E402
+from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode  # noqa: E402
+from gen_searcher.engines.deepspeed_setup import Place  # noqa: E402
+from gen_searcher.grpo.pack import pack, split_rows  # noqa: E402
+from gen_searcher.image_store import ImageStore  # noqa: E402
+from gen_searcher.types import Sample, StepReport  # noqa: E402
+from tests.engines.learner_setup import mixed_samples  # noqa: E402
+
+BANNED = (90, 91)
+TEMPERATURE = 0.8
+OPTIM = OptimConfig(
+    lr=1e-2, clip_norm=1e9, weight_decay=0.01, warmup_steps=4, schedule="cosine", total_steps=20, row_tokens=160
+)
+
+
+class Bench:
+    """What a scenario works with."""
+
+    def __init__(self, rank: int, world: int, port: int, folder: Path, optim: OptimConfig) -> None:
+        self.place = Place(rank=rank, world=world, master_port=port)
+        self.folder = folder
+        self.optim = optim
+        self.store = ImageStore(folder / "images")
+
+    def learner(self, **changes: object) -> DeepspeedRank:
+        return DeepspeedRank(
+            self.folder / "policy",
+            optim=self.optim.model_copy(update=changes),
+            store=self.store,
+            place=self.place,
+            temperature=TEMPERATURE,
+            banned_ids=BANNED,
+        )
+
+    def step(self, learner: DeepspeedRank, samples: list[Sample], mode: Mode = "grpo") -> StepReport:
+        batch = pack(samples, row_tokens=self.optim.row_tokens)
+        rows = split_rows(batch, self.place.world)[self.place.rank]
+        return learner.step(rows, trained_tokens=batch.trained_tokens, samples=batch.samples, mode=mode)
+
+
+def plain(bench: Bench) -> dict[str, object]:
+    """Steps, exports and checkpoints on a batch of which some rows hold pictures and some do not."""
+    samples = mixed_samples(bench.store)
+    learner = bench.learner()
+    scored = learner.logprobs([(sample,) for sample in samples])
+    first = bench.step(learner, samples)
+    learner.save(bench.folder / "after-1")
+    second = bench.step(learner, samples)
+    learner.export(bench.folder / "after-2.safetensors")
+    third = bench.step(learner, samples)
+    learner.export(bench.folder / "after-3.safetensors")
+    return {
+        "logprobs": scored,
+        "losses": [first.loss, second.loss, third.loss],
+        "norms": [first.grad_norm, second.grad_norm, third.grad_norm],
+        "metrics": dict(first.metrics),
+    }
+
+
+def resumed(bench: Bench) -> dict[str, object]:
+    """A fresh learner goes on from `after-1`."""
+    samples = mixed_samples(bench.store)
+    learner = bench.learner()
+    learner.load(bench.folder / "after-1")
+    reports = [bench.step(learner, samples) for _ in range(2)]
+    learner.export(bench.folder / "resumed-3.safetensors")
+    return {"losses": [r.loss for r in reports], "norms": [r.grad_norm for r in reports]}
+
+
+def uneven(bench: Bench) -> dict[str, object]:
+    """One text sample: with two ranks, one of them has nothing but a padding row."""
+    learner = bench.learner()
+    report = bench.step(learner, [replace(mixed_samples(bench.store)[1], advantage=-1.0)])
+    learner.save(bench.folder / "uneven")
+    return {"losses": [report.loss], "norms": [report.grad_norm]}
+
+
+def imitation(bench: Bench) -> dict[str, object]:
+    """Twenty steps on the same demonstrations."""
+    samples = [replace(sample, advantage=1.0) for sample in mixed_samples(bench.store)]
+    learner = bench.learner(clip_norm=1.0)
+    scored = learner.logprobs([(sample,) for sample in samples])
+    reports = [bench.step(learner, samples, "sft") for _ in range(20)]
+    return {"logprobs": scored, "losses": [r.loss for r in reports], "norms": [r.grad_norm for r in reports]}
+
+
+SCENARIOS: dict[str, Callable[[Bench], dict[str, object]]] = {
+    "plain": plain,
+    "resumed": resumed,
+    "uneven": uneven,
+    "imitation": imitation,
+}
+
+
+def main(names: str, rank: str, world: str, port: str, folder: str, stage: str, dtype: str) -> None:
+    optim = OptimConfig.model_validate({**OPTIM.model_dump(), "zero_stage": int(stage), "dtype": dtype})
+    bench = Bench(int(rank), int(world), int(port), Path(folder), optim)
+    for name in names.split("+"):
+        result = SCENARIOS[name](bench)
+        (bench.folder / f"{name}-{rank}.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.grpo.loss import PolicyTokens, grpo_loss
+from gen_searcher.grpo.tensors import image_patches, row_tensors
+from gen_searcher.image_store import ImageStore
+from gen_searcher.types import Sample
+from tests.engines.learner_setup import IMAGE_TOKEN, mixed_samples, save_tiny
+from tests.engines.rank_worker import BANNED, OPTIM, TEMPERATURE
+
+WORKER = Path(__file__).with_name("rank_worker.py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What the processes of one learner wrote down."""
+
+    folder: Path
+
+    def of(self, scenario: str, *, rank: int = 0) -> dict[str, list[float]]:
+        return cast("dict[str, list[float]]", json.loads((self.folder / f"{scenario}-{rank}.json").read_text()))
+
+    def gradient(self, checkpoint: str, world: int) -> torch.Tensor:
+        """The first step's gradient, flat: AdamW's first average after one step is (1 - beta) times it."""
+        shards = [
+            load_file(self.folder / checkpoint / f"optimizer-{rank}-of-{world}.safetensors")["0.exp_avg"]
+            for rank in range(world)
+        ]
+        return torch.cat(shards) / (1.0 - OPTIM.betas[0])
+
+
+def run_ranks(scenarios: str, folder: Path, *, world: int, stage: int = 1, dtype: str = "float32") -> Said:
+    if not (folder / "policy").is_dir():
+        save_tiny(folder / "policy")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), scenarios, str(rank), str(world), str(port), str(folder), str(stage), dtype],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    for rank in ranks:
+        _, errors = rank.communicate(timeout=100)
+        assert rank.returncode == 0, errors[-3000:]
+    return Said(folder=folder)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Said:
+    return run_ranks("plain+resumed+uneven+imitation", tmp_path_factory.mktemp("alone"), world=1)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Said:
+    return run_ranks("plain+resumed+uneven", tmp_path_factory.mktemp("pair"), world=2)
+
+
+def torch_gradient(policy: Path, store: ImageStore, samples: list[Sample]) -> torch.Tensor:
+    """The same step's gradient by PyTorch alone: each sample by itself, logits in full, no DeepSpeed."""
+    model = load_qwen(policy, dtype=torch.float32)
+    for sample in samples:
+        row = row_tensors((sample,), image_token_id=IMAGE_TOKEN, pixels=lambda ref: image_patches(store.get(ref)))
+        text_only = not sample.images
+        logits = model(
+            input_ids=row.input_ids[None, :-1] if text_only else row.input_ids[None],
+            position_ids=row.positions[:, None, :-1] if text_only else row.positions[:, None],
+            pixel_values=None if text_only else row.patches,
+            image_grid_thw=None if text_only else row.grids,
+            cu_seq_lens_q=torch.tensor([0, len(row.input_ids) - text_only], dtype=torch.int32),
+            use_cache=False,
+        ).logits[0]
+        keep = torch.ones(logits.shape[-1], dtype=torch.bool)
+        keep[list(BANNED)] = False
+        table = (logits / TEMPERATURE).masked_fill(~keep, -torch.inf).log_softmax(-1)
+        tokens = PolicyTokens(
+            logprobs=table[row.predictors, row.targets], old_logprobs=row.old_logprobs, advantages=row.advantages
+        )
+        loss = grpo_loss(tokens, clip_low=0.2, clip_high=0.28, denominator=len(samples)).loss
+        loss.backward()
+    zero = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
+    return torch.cat([gradient.flatten() for gradient in zero])
+
+
+def largest_difference(left: Path, right: Path) -> float:
+    a, b = load_file(left), load_file(right)
+    assert a.keys() == b.keys()
+    return max(float((a[name] - b[name]).abs().max()) for name in a)
+
+
+def test_the_gradient_of_a_step_is_that_of_plain_pytorch(alone: Said):
+    store = ImageStore(alone.folder / "images")
+    expected = torch_gradient(alone.folder / "policy", store, mixed_samples(store))
+    found = alone.gradient("after-1", 1)[: expected.numel()]
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
+    assert alone.of("plain")["norms"][0] == pytest.approx(float(expected.norm()), rel=1e-5)
+
+
+def test_two_ranks_one_of_them_with_a_row_without_pictures_are_one(alone: Said, pair: Said):
+    one, two = alone.of("plain"), pair.of("plain")
+    gradient = alone.gradient("after-1", 1)
+    both = pair.gradient("after-1", 2)[: gradient.numel()]
+    assert (both - gradient).abs().max() < 1e-6 * gradient.abs().max()
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
+    assert two["losses"][0] == pytest.approx(one["losses"][0], abs=1e-6)
+    assert two["norms"][0] == pytest.approx(one["norms"][0], rel=1e-6)
+    assert largest_difference(pair.folder / "after-2.safetensors", alone.folder / "after-2.safetensors") < 2e-3
+
+
+def test_both_ranks_report_the_same(pair: Said):
+    first, second = pair.of("plain", rank=0), pair.of("plain", rank=1)
+    assert first["losses"] == second["losses"]
+    assert first["norms"] == second["norms"]
+
+
+def test_a_rank_with_nothing_but_padding_changes_nothing(alone: Said, pair: Said):
+    one, two = alone.gradient("uneven", 1), pair.gradient("uneven", 2)
+    assert float(one.abs().max()) > 1e-3
+    assert (two[: one.numel()] - one).abs().max() < 1e-6 * one.abs().max()
+
+
+def test_a_failed_attempt_earns_a_gradient(alone: Said):
+    assert alone.of("uneven")["norms"][0] > 0.1
+
+
+@pytest.mark.parametrize("ranks", ["alone", "pair"])
+def test_a_resumed_learner_takes_the_same_steps_to_the_bit(ranks: str, request: pytest.FixtureRequest):
+    said = cast("Said", request.getfixturevalue(ranks))
+    assert said.of("resumed")["losses"] == said.of("plain")["losses"][1:]
+    assert said.of("resumed")["norms"] == said.of("plain")["norms"][1:]
+    assert largest_difference(said.folder / "resumed-3.safetensors", said.folder / "after-3.safetensors") == 0.0
+
+
+@pytest.mark.slow
+def test_one_rank_resumes_what_two_ranks_saved(pair: Said, tmp_path: Path):
+    for name in ("policy", "after-1", "images"):
+        shutil.copytree(pair.folder / name, tmp_path / name)
+    said = run_ranks("resumed", tmp_path, world=1)
+    assert said.of("resumed")["losses"] == pytest.approx(pair.of("plain")["losses"][1:], rel=1e-4)
+    assert said.of("resumed")["norms"][0] == pytest.approx(pair.of("plain")["norms"][1], rel=1e-5)
+
+
+def test_a_checkpoint_is_a_hugging_face_folder_without_pickle(alone: Said):
+    folder = alone.folder / "after-1"
+    assert {file.name for file in folder.iterdir()} == {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "optimizer-0-of-1.safetensors",
+        "tokenizer.json",
+        "trainer.json",
+    }
+    trainer = json.loads((folder / "trainer.json").read_text())
+    assert trainer["steps_done"] == 1
+    assert trainer["lr_next"] == pytest.approx(0.5 * OPTIM.lr)
+    load_qwen(folder, dtype=torch.float32)
+
+
+def test_exported_names_are_those_of_hugging_face(alone: Said):
+    exported = load_file(alone.folder / "after-2.safetensors")
+    base = load_file(alone.folder / "policy" / "model.safetensors")
+    assert exported.keys() == base.keys()
+    assert "model.language_model.embed_tokens.weight" in exported
+    assert all(exported[name].shape == base[name].shape for name in base)
+
+
+def test_reported_metrics_count_over_all_ranks(alone: Said, pair: Said):
+    one, two = alone.of("plain")["metrics"], pair.of("plain")["metrics"]
+    assert isinstance(one, dict)
+    assert isinstance(two, dict)
+    for name in (
+        "entropy_nats",
+        "clipped_low_frac",
+        "clipped_high_frac",
+        "kl_nats",
+        "mismatch_nats",
+        "ratio_max",
+        "lr",
+    ):
+        assert two[f"learner/{name}"] == pytest.approx(one[f"learner/{name}"], rel=1e-5), name
+    assert one["learner/clipped_low_frac"] > 0
+    assert one["learner/clipped_high_frac"] > 0
+    assert one["learner/lr"] == pytest.approx(OPTIM.lr / OPTIM.warmup_steps)
+
+
+def test_scored_logprobs_are_those_of_the_packed_policy_and_imitation_raises_them(alone: Said):
+    store = ImageStore(alone.folder / "images")
+    samples = mixed_samples(store)
+    policy = PackedPolicy(load_qwen(alone.folder / "policy", dtype=torch.float32), banned_ids=BANNED, chunk_tokens=7)
+    row = row_tensors(tuple(samples), image_token_id=IMAGE_TOKEN, pixels=lambda ref: image_patches(store.get(ref)))
+    with torch.no_grad():
+        expected, _ = policy(row, TEMPERATURE)
+    scored = cast("list[list[float]]", alone.of("plain")["logprobs"])
+    assert [len(part) for part in scored] == [sample.trained_tokens for sample in samples]
+    assert torch.tensor([lp for part in scored for lp in part]) == pytest.approx(expected, abs=1e-5)
+    losses = alone.of("imitation")["losses"]
+    assert losses[0] > 4.5
+    assert losses[-1] < 0.8 * losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "dtype"), [(2, "float32"), (3, "float32"), (1, "bfloat16"), (2, "bfloat16"), (3, "bfloat16")]
+)
+def test_every_zero_stage_and_dtype_steps_and_resumes_on_two_ranks(alone: Said, tmp_path: Path, stage: int, dtype: str):
+    said = run_ranks("plain+resumed+uneven", tmp_path, world=2, stage=stage, dtype=dtype)
+    tolerance = 1e-4 if dtype == "float32" else 0.1
+    assert said.of("plain")["losses"][0] == pytest.approx(alone.of("plain")["losses"][0], rel=tolerance)
+    assert said.of("plain")["norms"][0] == pytest.approx(alone.of("plain")["norms"][0], rel=tolerance)
+    assert said.of("resumed")["losses"] == said.of("plain")["losses"][1:]
+    assert largest_difference(said.folder / "resumed-3.safetensors", said.folder / "after-3.safetensors") == 0.0
