@@ -94,5 +94,7 @@ class SearchConfig(Config):
     """The `ImageSearchProvider`."""
     reader: Plug | None = None
     """The `PageReader`; None reads pages through the guarded fetcher."""
+    world_server: bool = False
+    """Serve the embedded world on loopback in each tool worker, and fetch `*.mini.web` from there."""
     fetch: FetchConfig = FetchConfig()
     """How pages and pictures are fetched."""

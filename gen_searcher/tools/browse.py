@@ -32,7 +32,7 @@ class Browse:
             text = f"browse failed: {page.reason}"
             return ToolResult(text=text, kind=ToolKind.FAILED, reason=page.reason, cache=cache)
         title = one_line(page.title, self._config.title_chars) or "untitled"
-        body = extract(page.text, query=arguments.query, chars=self._config.extract_chars)
+        body = extract(_without_title(page), query=arguments.query, chars=self._config.extract_chars)
         return ToolResult(
             text=clip(f"page: {title}\n{body or 'no readable text'}", self._config.observation_chars),
             kind=ToolKind.OK if body else ToolKind.EMPTY,
@@ -46,6 +46,12 @@ class Browse:
         except Refused as refused:
             return Refused(refused.reason)  # without the frames of the one that was raised
         return Refused("there is no such page") if page is None else page
+
+
+def _without_title(page: Page) -> str:
+    """The text, less a first line that only says the title again."""
+    first, _, rest = page.text.partition("\n")
+    return rest if rest and first.strip() == page.title.strip() else page.text
 
 
 def extract(text: str, *, query: str, chars: int) -> str:

@@ -90,7 +90,7 @@ def check_url(text: str, *, allow: Mapping[str, Address] | None = None) -> URL:
     try:
         url = URL(text)
         host, port = url.host, url.port
-    except ValueError:
+    except (ValueError, IndexError):  # yarl trips over a lone bracket with an IndexError
         raise Refused("not a valid address") from None
     if url.scheme not in ("http", "https") or not host:
         raise Refused("not an http or https address")
@@ -98,7 +98,10 @@ def check_url(text: str, *, allow: Mapping[str, Address] | None = None) -> URL:
         raise Refused("addresses with a user name are not allowed")
     if port not in (80, 443):
         raise Refused(f"port {port} is not allowed")
-    if _is_ip(host) and allowed_address(host, allow or {}) is None and not is_public(host):
+    is_ours = allowed_address(host, allow or {}) is not None
+    if is_ours and url.scheme == "https":
+        raise Refused("this site speaks http only")
+    if not is_ours and _is_ip(host) and not is_public(host):
         raise Refused("address not allowed")
     return url.with_fragment(None)
 

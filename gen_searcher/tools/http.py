@@ -128,6 +128,8 @@ class Fetcher:
             raise _Down(f"no response within {self._config.total_timeout_s:g} s") from error
         except (aiohttp.InvalidURL, UnicodeError) as error:
             raise Refused("not a valid address") from error
+        except aiohttp.ClientSSLError as error:
+            raise Refused("no secure connection to this host") from error
         except (aiohttp.ClientError, OSError) as error:
             raise _Down(f"{type(error).__name__}: {error}") from error
 
@@ -196,7 +198,7 @@ def _is_kind(content_type: str, kind: str) -> bool:
 def _joined(here: URL, location: str) -> URL:
     try:
         return here.join(URL(location))
-    except ValueError:
+    except (ValueError, IndexError):
         raise Refused("it redirects to an invalid address") from None
 
 

@@ -76,6 +76,7 @@ def test_wrapping_an_address_does_not_make_it_public(address: object) -> None:
         ("http://user:pw@example.com/", "addresses with a user name are not allowed"),
         ("http://example.com:22/", "port 22 is not allowed"),
         ("http://example.com:99999/", "not a valid address"),
+        ("http://]", "not a valid address"),
         ("http://127.0.0.1/", "address not allowed"),
         ("http://[::1]/", "address not allowed"),
         ("http://[64:ff9b::a9fe:a9fe]/", "address not allowed"),

@@ -124,6 +124,13 @@ async def test_failing_name_resolution_is_an_outage() -> None:
     await fetcher.close()
 
 
+async def test_our_own_server_speaks_http_only(site: Serve) -> None:
+    async with site(replies()) as server:
+        with pytest.raises(Refused, match="http only"):
+            await get(server.fetcher, "https://site.test/")
+    assert server.requests == []
+
+
 @pytest.mark.parametrize("host", ["inside.example", "127.0.0.1", "[::1]", "2130706433", "localhost"])
 async def test_an_inside_address_is_refused_before_any_connection(host: str) -> None:
     async def lookup(host: str, port: int) -> list[str]:

@@ -76,6 +76,11 @@ async def pictures_handler(request: web.Request) -> web.StreamResponse:
             return web.Response(body=b"nothing", content_type="image/png")
         case "page":
             return web.Response(text=ARTICLE, content_type="text/html")
+        case "short":
+            return web.Response(
+                text="<html><title>T</title><article><h1>T</h1><p>One fact.</p><p>Two.</p></article></html>",
+                content_type="text/html",
+            )
         case "plain":
             return web.Response(text="Just text.", content_type="text/plain")
     return web.Response(body=picture(name), content_type="image/png")
@@ -197,7 +202,9 @@ async def test_no_picture_is_empty_and_no_loadable_picture_is_failed(site: Serve
 
 async def test_browse_gives_title_and_extract(site: Serve, tmp_path: Path) -> None:
     async with opened(site, tmp_path) as bench:
-        bench.web.pages["http://a/pl"] = Page(url="http://a/pl", title="Poland", text="One. Its capital is Warsaw.")
+        bench.web.pages["http://a/pl"] = Page(
+            url="http://a/pl", title="Poland", text="Poland\nOne. Its capital is Warsaw."
+        )
         result = await bench.call("browse", url="http://a/pl", query="capital")
         again = await bench.call("browse", url="http://a/pl", query="one")
     assert result.text == "page: Poland\nOne.\nIts capital is Warsaw."
@@ -224,6 +231,8 @@ async def test_the_guarded_reader_reads_pages_from_the_web(site: Serve) -> None:
         assert page.title == "Poland | Mini"
         assert "Its capital is Warsaw" in page.text
         assert "evil" not in page.text
+        short = await reader.read("http://site.test/short")
+        assert short == Page(url="http://site.test/short", title="T", text="T\nOne fact.\nTwo.")
         plain = await reader.read("http://site.test/plain")
         assert plain == Page(url="http://site.test/plain", title="", text="Just text.")
         assert await reader.read("http://site.test/gone") is None

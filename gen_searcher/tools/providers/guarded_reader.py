@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+from configparser import ConfigParser
 from typing import cast
 
 import trafilatura
+from trafilatura.settings import use_config
 
 from gen_searcher.config.agent import FetchConfig
 from gen_searcher.tools.http import Fetched, Fetcher, Gone
@@ -50,8 +53,20 @@ def readable(fetched: Fetched) -> Page:
     if tree is None:
         return Page(url=fetched.url, title="", text="")
     title = cast("str | None", tree.findtext(".//title")) or ""
-    text = trafilatura.extract(tree, include_comments=False, include_tables=True, favor_recall=True) or ""
+    text = trafilatura.extract(
+        tree, include_comments=False, include_tables=True, favor_recall=True, config=_short_pages_too()
+    )
+    text = text or ""
     return Page(url=fetched.url, title=" ".join(title.split()), text=text[:MAX_TEXT_CHARS])
+
+
+@functools.cache
+def _short_pages_too() -> ConfigParser:
+    """Without this a page of few words is run together into one line."""
+    config = use_config()
+    for key in ("MIN_EXTRACTED_SIZE", "MIN_OUTPUT_SIZE"):
+        config.set("DEFAULT", key, "1")
+    return config
 
 
 def _text(fetched: Fetched) -> str:
