@@ -53,7 +53,6 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
             "year",
             "country",
             "director",
-            "nationality",
             "birth year",
         )
     }

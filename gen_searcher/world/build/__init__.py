@@ -35,6 +35,6 @@ def build(out: Path, cache: Path, log: logging.Logger) -> None:
     rows += film_rows(sources)
     taken = frozenset(row.title for row in rows)
     rows += place_rows(wordnet, capitals=sources.capitals(), taken=taken)
-    rows += person_rows(wordnet, taken=taken)
+    rows += person_rows(wordnet, taken=taken, demonyms=sources.demonyms())
     write_pack(rows, out=out)
     log.info("wrote %d pages to %s", len(rows), out)

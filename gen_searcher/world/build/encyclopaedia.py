@@ -45,16 +45,17 @@ def place_rows(wordnet: WordNet, *, capitals: Mapping[str, str], taken: frozense
     return rows[:PLACES]
 
 
-def person_rows(wordnet: WordNet, *, taken: frozenset[str]) -> list[Row]:
-    """People whose gloss tells a nationality or a year of birth, by full name."""
+def person_rows(wordnet: WordNet, *, taken: frozenset[str], demonyms: Mapping[str, str]) -> list[Row]:
+    """People whose gloss tells a nationality and a year of birth, by full name."""
     rows: list[Row] = []
     seen = set(taken)
     for synset in wordnet.named(PERSON):
         name = _full_name(synset)
         pairs: list[tuple[str, str]] = []
         nationality = NATIONALITY.match(synset.gloss)
-        if nationality:
-            pairs.append(("nationality", nationality.group(1)))
+        country = demonyms.get(nationality.group(1)) if nationality else None
+        if country:
+            pairs.append(("country", country))
         born = YEARS.search(synset.gloss)
         if born:
             pairs.append(("birth year", next(year for year in born.groups() if year)))
@@ -69,6 +70,7 @@ def person_rows(wordnet: WordNet, *, taken: frozenset[str]) -> list[Row]:
                         _told(name, synset.gloss),
                     ),
                     infobox=tuple(pairs),
+                    links=(pairs[0][1],),
                     sources=(WORDNET,),
                 )
             )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 from gen_searcher.errors import UserError
@@ -45,6 +46,21 @@ FILMS = Package(
 )
 NPM = (FLAGS, SKY, EMOJI, LABELS, WORDNET)
 PYPI = (ELEMENTS, COUNTRIES, FILMS)
+
+
+WELL_KNOWN_DEMONYMS: Mapping[str, str] = MappingProxyType(
+    {
+        "American": "United States of America",
+        "British": "United Kingdom",
+        "Dutch": "Netherlands",
+        "English": "England",
+        "French": "France",
+        "Norwegian": "Norway",
+        "Scottish": "Scotland",
+        "Welsh": "Wales",
+    }
+)
+"""Demonyms that several flags share, or that the source of the countries does not know."""
 
 
 class Archive:
@@ -135,6 +151,16 @@ class Sources:
                 if code:
                     found[code] = row
         return found
+
+    def demonyms(self) -> Mapping[str, str]:
+        """Demonym to the one country whose flag it goes with."""
+        names = {row["code"].upper(): row["name"] for row in cast("list[Json]", self.flags.json("package/country.json"))}
+        found: dict[str, list[str]] = {}
+        for code, facts in self.countries.items():
+            if code in names and facts.get("demonym"):
+                found.setdefault(facts["demonym"], []).append(names[code])
+        alone = {demonym: owners[0] for demonym, owners in sorted(found.items()) if len(owners) == 1}
+        return {**alone, **WELL_KNOWN_DEMONYMS}
 
     def capitals(self) -> Mapping[str, str]:
         """Capital to country, for capitals that belong to one country alone and do not share its name."""

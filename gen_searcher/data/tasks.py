@@ -1,0 +1,99 @@
+"""Reads task files: one JSON line each, pictures beside them.
+
+    line -> row -> Task, with the ground-truth picture in the store
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gen_searcher.errors import DataError
+from gen_searcher.image_store import ImageStore
+from gen_searcher.types import Facts, ImageRef, Task
+
+Box = tuple[float, float, float, float]
+
+
+class _Row(BaseModel):
+    """A line as it is written; keys we do not know are other people's business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str
+    prompt: str = Field(min_length=1)
+    meta: dict[str, str] = Field(default_factory=dict)
+    gt_image: str | None = None
+    gen_image: str | None = None
+    facts: Facts = Facts()
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) else value
+
+    @field_validator("meta", mode="before")
+    @classmethod
+    def _words(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        pairs: dict[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return {key: str(item) if isinstance(item, int | float) else item for key, item in pairs.items()}
+
+
+def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[Task]:
+    """Read a task file; ground-truth pictures are put into the store.
+
+    Args:
+        path: JSONL file; paths of pictures are relative to its folder.
+        store: Where the pictures go.
+        required: Whether every task must have a ground-truth picture.
+
+    Raises:
+        DataError: Names file, line and field.
+    """
+    if not path.is_file():
+        raise DataError(f"there is no task file {path}")
+    tasks: list[Task] = []
+    seen: dict[str, int] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            row = _row(line, where=f"{path}, line {number}")
+            if row.id in seen:
+                raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
+            seen[row.id] = number
+            target = _target(row, path=path, number=number, store=store, required=required)
+            tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
+    if not tasks:
+        raise DataError(f"{path} holds no task")
+    return tasks
+
+
+def _row(line: bytes, *, where: str) -> _Row:
+    try:
+        return _Row.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "the line"
+        raise DataError(f"{where}: {field}: {first['msg']}") from error
+
+
+def _target(row: _Row, *, path: Path, number: int, store: ImageStore, required: bool) -> ImageRef | None:
+    where = f"{path}, line {number}: gt_image"
+    name = row.gt_image or row.gen_image
+    if name is None:
+        if required:
+            raise DataError(f"{where}: is missing; every task needs a ground-truth picture here")
+        return None
+    picture = path.parent / name
+    try:
+        with Image.open(picture) as image:
+            return store.put(image)
+    except FileNotFoundError as error:
+        raise DataError(f"{where}: there is no file {picture}") from error
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DataError(f"{where}: {picture} is not a picture that can be read ({error})") from error
