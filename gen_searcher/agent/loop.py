@@ -165,8 +165,9 @@ class Agent:
 
     def _observed(self, progress: _Progress, turn: Turn, result: ToolResult) -> _Next:
         """The policy reads what the tool brought, with pictures under this trajectory's ids."""
-        gallery = progress.gallery.admit(result.images)
-        images = gallery.named(result.images)
+        found = result.images[: self._config.tools.images_per_search]
+        gallery = progress.gallery.admit(found)
+        images = gallery.named(found)
         shown = replace(result, text="\n".join([result.text, *map(_caption, images)]), images=images)
         after = replace(
             progress,

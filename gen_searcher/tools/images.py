@@ -89,7 +89,8 @@ class PictureDecoder:
     def _ask(self, worker: subprocess.Popen[bytes], body: bytes, side_px: int, max_pixels: int) -> Image.Image | str:
         if worker.stdin is None or worker.stdout is None:
             raise ProviderError("the picture decoder has no pipes", "image_search")
-        worker.stdin.write(REQUEST.pack(len(body), side_px, max_pixels) + body)
+        worker.stdin.write(REQUEST.pack(len(body), side_px, max_pixels))
+        worker.stdin.write(body)
         worker.stdin.flush()
         deadline_s = time.monotonic() + self._timeout_s
         ok, width_px, height_px = REPLY.unpack(_read(worker, REPLY.size, deadline_s))

@@ -324,3 +324,12 @@ async def test_27_an_answer_needs_no_search_and_no_picture() -> None:
     assert trajectory.grounding is not None
     assert trajectory.grounding.references == ()
     assert trajectory.grounding.gen_prompt == "a red square"
+
+
+async def test_28_no_turn_shows_more_pictures_than_it_may() -> None:
+    many = ToolResult(text="p", images=tuple(picture(number) for number in range(1, 9)))
+    trajectory = await Run(LOOK, answer("IMG_005"), tools=FakeTools({"image_search": [many]})).go()
+    assert len(trajectory.turns[1].images) == 5
+    assert trajectory.outcome is Outcome.GROUNDED
+    beyond = Run(LOOK, answer("IMG_006"), answer("IMG_001"), tools=FakeTools({"image_search": [many]}))
+    assert "you were shown no picture 'IMG_006'" in read(await beyond.go(), 2)

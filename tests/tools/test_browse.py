@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gen_searcher.tools.browse import extract
@@ -29,6 +29,7 @@ def test_a_sentence_that_is_too_long_is_clipped() -> None:
     assert extract("x" * 100, query="q", chars=10) == "x" * 9 + "…"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300), st.text(max_size=20), st.integers(min_value=1, max_value=80))
 def test_an_extract_is_bounded(text: str, query: str, chars: int) -> None:
     assert len(extract(text, query=query, chars=chars)) <= chars

@@ -101,14 +101,15 @@ def test_the_longest_side_is_capped(decoder: PictureDecoder) -> None:
 
 
 def test_a_helper_that_died_is_started_again() -> None:
-    with PictureDecoder(memory_bytes=400_000_000) as decoder:
+    with PictureDecoder(memory_bytes=300_000_000) as decoder:
         body = coded(Image.new("RGB", (8, 8)))
         assert decoder.decode(body, side_px=8).size == (8, 8)
         with pytest.raises(Refused):
-            decoder.decode(b"\0" * 600_000_000, side_px=8)
+            decoder.decode(b"\0" * 320_000_000, side_px=8)
         assert decoder.decode(body, side_px=8).size == (8, 8)
 
 
+@pytest.mark.slow  # a stopwatch: for a quiet machine
 def test_the_helper_costs_less_than_three_milliseconds_a_picture(decoder: PictureDecoder) -> None:
     body = coded(Image.effect_noise((128, 128), 50).convert("RGB"), "WEBP")
     decoder.decode(body, side_px=1024)
@@ -117,7 +118,7 @@ def test_the_helper_costs_less_than_three_milliseconds_a_picture(decoder: Pictur
         start_s = time.perf_counter()
         decoder.decode(body, side_px=1024)
         spent_s.append(time.perf_counter() - start_s)
-    assert statistics.median(spent_s) < 0.012  # of which decoding itself is a part; the machine may be busy
+    assert statistics.median(spent_s) < 0.003  # decoding itself is most of it
 
 
 @pytest.mark.parametrize(
