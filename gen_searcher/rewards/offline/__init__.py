@@ -1,0 +1,1 @@
+"""Judges for the embedded world: they know its pictures, so they need no model that must be asked."""
