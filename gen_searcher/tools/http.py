@@ -94,10 +94,7 @@ class Fetcher:
             hop = await self._hop(here, stage, types)
             if hop.fetched is not None:
                 return hop.fetched
-            there = check_url(str(_joined(here, hop.location)), allow=self._guard.allow)
-            if here.scheme == "https" and there.scheme == "http":
-                raise Refused("it redirects from https to http")
-            here = there
+            here = next_hop(here, hop.location, allow=self._guard.allow)
         raise Refused(f"more than {self._config.max_redirects} redirects")
 
     async def close(self) -> None:
@@ -195,11 +192,16 @@ def _is_kind(content_type: str, kind: str) -> bool:
     return content_type.startswith(kind) if kind.endswith("/") else content_type == kind
 
 
-def _joined(here: URL, location: str) -> URL:
+def next_hop(here: URL, location: str, *, allow: Mapping[str, Address]) -> URL:
+    """Where a redirect leads, checked like any address. Raises Refused."""
     try:
-        return here.join(URL(location))
+        joined = here.join(URL(location))
     except (ValueError, IndexError):
         raise Refused("it redirects to an invalid address") from None
+    there = check_url(str(joined), allow=allow)
+    if here.scheme == "https" and there.scheme == "http":
+        raise Refused("it redirects from https to http")
+    return there
 
 
 def _wait_s(attempt: int, retry_after_s: float | None, config: FetchConfig) -> float:

@@ -251,6 +251,8 @@ async def test_18_a_result_that_leaves_no_room_is_replaced_and_the_policy_must_a
     assert (result.kind, result.images, result.sources) == (ToolKind.FAILED, (), ())
     assert trajectory.turns[1].images == ()
     assert trajectory.outcome is Outcome.GROUNDED
+    unseen = await Run(LOOK, answer("IMG_001"), config=config, tools=FakeTools({"image_search": [flood]})).go()
+    assert unseen.outcome is Outcome.MALFORMED
     searching = await Run(LOOK, SEARCH, config=config, tools=FakeTools({"image_search": [flood]})).go()
     assert searching.outcome is Outcome.OUT_OF_TOKENS
 

@@ -3,17 +3,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from gen_searcher.config.agent import FetchConfig
 from gen_searcher.errors import ProviderError
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.http import Fetched, Fetcher, Gone
+from gen_searcher.tools.http import Fetched, Fetcher, Gone, next_hop
 
 Serve = Callable[..., AbstractAsyncContextManager]
 HTML = ("text/html",)
@@ -163,6 +165,14 @@ async def test_redirects_are_followed_and_each_is_checked(site: Serve) -> None:
                 await get(server.fetcher)
 
 
+def test_a_redirect_never_leaves_encryption() -> None:
+    here = URL("https://a.example/x/y")
+    assert str(next_hop(here, "../z", allow={})) == "https://a.example/z"
+    assert str(next_hop(URL("http://a.example/"), "https://b.example/", allow={})) == "https://b.example/"
+    with pytest.raises(Refused, match="from https to http"):
+        next_hop(here, "http://a.example/", allow={})
+
+
 async def test_a_redirect_loop_ends(site: Serve) -> None:
     async def loop(request: web.Request) -> web.StreamResponse:
         return web.Response(status=301, headers={"Location": "/"})
@@ -215,8 +225,14 @@ async def test_a_compression_bomb_is_refused_by_what_it_unpacks_to(site: Serve) 
     bomb = gzip.compress(b"\0" * 50_000_000, compresslevel=9)
     assert len(bomb) < 60_000
     async with site(replies(packed(bomb, "gzip")), max_bytes=1_000_000) as server:
-        with pytest.raises(Refused, match="larger than 1000000 bytes"):
-            await get(server.fetcher)
+        tracemalloc.start()
+        try:
+            with pytest.raises(Refused, match="larger than 1000000 bytes"):
+                await get(server.fetcher)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 10_000_000
 
 
 @pytest.mark.parametrize(
