@@ -94,7 +94,9 @@ def _imports(path: str, tree: ast.Module) -> Iterator[Violation]:
             library = module.split(".")[0]
             homes = HOMES.get(library)
             if homes is not None and not path.startswith(homes):
-                yield Violation(path=path, line=_line(node), what=f"imports {library}, whose home is {', '.join(homes)}")
+                yield Violation(
+                    path=path, line=_line(node), what=f"imports {library}, whose home is {', '.join(homes)}"
+                )
             if library == PACKAGE and module != PACKAGE:
                 yield from _layer(path, own, module.split(".")[1], _line(node))
         if isinstance(node, ast.ImportFrom) and node.level:

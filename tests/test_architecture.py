@@ -45,7 +45,11 @@ PLANTED = [
     ("agent/utils.py", "", "not `utils`"),
     ("utils/text.py", "", "not `utils`"),
     ("agent/loop.py", "\n" * 401, "401 lines"),
-    ("cluster/actors/reward.py", "class A:\n    def f(self, x):\n        if x:\n            return 1\n", "A.f branches"),
+    (
+        "cluster/actors/reward.py",
+        "class A:\n    def f(self, x):\n        if x:\n            return 1\n",
+        "A.f branches",
+    ),
 ]
 
 
@@ -61,7 +65,10 @@ def test_a_planted_violation_is_caught(tmp_path: Path, path: str, text: str, com
 
 ALLOWED = [
     ("commands/grpo.py", "from gen_searcher.cluster import pool\nfrom gen_searcher.engines import painter\n"),
-    ("cluster/pool.py", "import ray\nfrom gen_searcher.engines import painter\nfrom gen_searcher.train import attempt\n"),
+    (
+        "cluster/pool.py",
+        "import ray\nfrom gen_searcher.engines import painter\nfrom gen_searcher.train import attempt\n",
+    ),
     ("engines/painter.py", "import torch\nimport diffusers\nfrom gen_searcher.world import canvas\n"),
     ("engines/environment.py", "import os\nos.environ['OMP_NUM_THREADS'] = '1'\n"),
     ("config/secrets.py", "import os\nVALUE = os.environ['A']\n"),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from gen_searcher.config.root import RunConfig
-from gen_searcher.errors import UserError
+from gen_searcher.data.tasks import load_tasks
+from gen_searcher.errors import DataError, UserError
+from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import IMAGE, TEXT
 
 EXIT_PREFLIGHT = 3
@@ -72,14 +75,30 @@ def _files(cfg: RunConfig) -> Iterator[str]:
         "sft.demonstrations": cfg.sft.demonstrations,
     }
     for at, path in named.items():
-        if path is not None and not path.is_file():
+        if path is None:
+            continue
+        if not path.is_file():
             yield f"{at}: there is no file {path}"
+        elif at.startswith("tasks."):
+            yield from _tasks(path, at)
     policy = cfg.policy.path
     if policy is not None and not (policy / "config.json").is_file():
         yield f"policy.path: {policy} is not a model folder: it has no config.json"
     train, heldout = cfg.tasks.train, cfg.tasks.heldout
     if train is not None and heldout is not None and train.resolve() == heldout.resolve():
         yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"
+
+
+def _tasks(path: Path, at: str) -> Iterator[str]:
+    """Read the whole file, pictures too; they go to a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            tasks = load_tasks(path, ImageStore(Path(folder)))
+        except DataError as error:
+            yield f"{at}: {error}"
+            return
+    if not tasks:
+        yield f"{at}: {path} holds no task"
 
 
 def _consistency(cfg: RunConfig) -> Iterator[str]:

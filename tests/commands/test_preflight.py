@@ -28,7 +28,10 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
     [
         ("tasks.train=nowhere.jsonl", "tasks.train: there is no file nowhere.jsonl"),
         ("policy.path=nowhere", "policy.path: nowhere is not a model folder"),
-        ("policy.max_context_tokens=2000", "agent.max_context_tokens: 2048 is more than policy.max_context_tokens=2000"),
+        (
+            "policy.max_context_tokens=2000",
+            "agent.max_context_tokens: 2048 is more than policy.max_context_tokens=2000",
+        ),
         ("agent.answer_tokens=2000", "agent.max_context_tokens: 2048 leaves no room"),
         ("agent.temperature=0", "agent.temperature: 0 makes the attempts of a group equal"),
         ("agent.top_p=0.9", "agent.top_p: training needs 1.0"),
@@ -45,6 +48,20 @@ def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, com
 def test_a_relative_run_directory_on_a_cluster_is_refused() -> None:
     cfg = load.load(["experiment=laptop", "run_dir=runs/x", "cluster.address=auto"])
     assert any("must be absolute and shared" in text for text in messages(cfg))
+
+
+def test_a_broken_task_file_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.jsonl").write_text("{not json\n")
+    found = messages(config(tmp_path, f"tasks.train='{tmp_path}/tasks.jsonl'"))
+    assert len(found) == 1
+    assert found[0].startswith(f"tasks.train: {tmp_path}/tasks.jsonl")
+    assert "1" in found[0].removeprefix(f"tasks.train: {tmp_path}/tasks.jsonl")
+
+
+def test_a_plug_with_a_wrong_keyword_is_a_problem_of_its_setting(tmp_path: Path) -> None:
+    cfg = config(tmp_path, "judges.text.weight=3")
+    found = [text for text in preflight.problems(cfg, command="bench") if text.startswith("judges.text")]
+    assert found[0].startswith("judges.text.weight: gen_searcher.rewards.offline.text_judge.OfflineTextJudge takes no")
 
 
 def test_the_same_file_for_training_and_testing_is_refused(tmp_path: Path) -> None:
