@@ -1,6 +1,6 @@
 """Reads task files: one JSON line each, pictures beside them.
 
-    line -> row -> Task, with the ground-truth picture in the store
+line -> row -> Task, with the ground-truth picture in the store
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,9 +40,16 @@ def bindings(family_name: str) -> tuple[Binding, ...]:
         titles = [fill(title, slots) for title in family.pictures]
         ids = tuple(entity_ids[title] for title in titles if title in entity_ids)
         plain = all(NAME.fullmatch(value) for value in slots.values())
-        if plain and len(ids) == len(titles) and len(set(ids)) == len(ids) and not NO_SUBJECTS & set(ids):
+        told = [slots[slot] for slot in family.given]
+        hides = not any(is_told(value, told) for slot, value in slots.items() if slot not in family.given)
+        if plain and hides and len(ids) == len(titles) and len(set(ids)) == len(ids) and not NO_SUBJECTS & set(ids):
             found.append(Binding(slots=slots, entities=ids))
     return tuple(found)
+
+
+def is_told(value: str, told: Sequence[str]) -> bool:
+    """Whether words that a prompt gives away hold the value: `Kuwait City` tells `Kuwait`."""
+    return any(re.search(rf"\b{re.escape(value)}\b", words, re.IGNORECASE) for words in told)
 
 
 def _slots(family: Family) -> Iterator[Slots]:

@@ -27,7 +27,7 @@ def tokenizer_corpus() -> Iterator[str]:
         yield f"{shown}\n{call_text('image_search', {'query': title}, thought=f'look for {title}')}"
     for _ in range(REPEATS):
         for relation in RELATIONS.values():
-            query = relation.query.format(x="")
+            query = relation.query.partition("{")[0]
             yield f"results for: {query}\n{call_text('search', {'queries': [query]}, thought=f'find {query}')}"
         for layout in canvas.LAYOUTS:
             for style in canvas.STYLES:

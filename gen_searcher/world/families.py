@@ -10,6 +10,7 @@ from typing import Literal
 
 from gen_searcher.errors import DataError
 from gen_searcher.types import Task
+from gen_searcher.world.relations import small
 
 GIVEN = "given."
 """Prefix of the meta keys that hold the words a prompt gives away."""
@@ -83,7 +84,9 @@ def plan_for(task: Task) -> Plan:
     meta = task.meta
     family = FAMILIES.get(meta.get("family", ""))
     if family is None:
-        raise DataError(f"task {task.id}: meta.family is {meta.get('family')!r}; only tasks of the embedded world have plans")
+        raise DataError(
+            f"task {task.id}: meta.family is {meta.get('family')!r}; only tasks of the embedded world have plans"
+        )
     asked = meta.get("caption_of", "")
     caption = next((one for one in family.captions if f"{one.relation}:{one.of}" == asked), None)
     return Plan(
@@ -101,7 +104,7 @@ def fill(template: str, slots: Mapping[str, str]) -> str:
 
     def word(match: re.Match[str]) -> str:
         value = slots[match[1].rstrip("~")]
-        return value[0].lower() + value[1:] if match[1].endswith("~") else value
+        return small(value) if match[1].endswith("~") else value
 
     return re.sub(r"\{([a-z0-9]+~?)\}", word, template)
 
@@ -122,7 +125,9 @@ def _own_captions(of: str, *relations: str, owner: str) -> tuple[CaptionOf, ...]
 
 
 _KIND = CaptionOf(
-    relation="kind", of="concept", phrases=("what kind of thing the {concept~} is", "the kind of thing the {concept~} is")
+    relation="kind",
+    of="concept",
+    phrases=("what kind of thing the {concept~} is", "the kind of thing the {concept~} is"),
 )
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(

@@ -24,13 +24,20 @@ from gen_searcher.world.world import Entity, WebPage, World
 K1, B = 1.2, 0.6
 TITLE_WEIGHT = 3
 """How often the words of a title count."""
+COPIES = 12
+"""More pictures than are ever the same."""
 SHUFFLED = 4
 """So many of the best matches are put in order of match and popularity."""
 MATCH_WEIGHT = 0.34
 """Of a perfect match, against a popularity between 0 and 1: the right picture comes first about half the time."""
-SNIPPET_CHARS = 160
+SNIPPET_CHARS = 120
+SHORT_CHARS = 90
+"""Two sentences together are no longer."""
 _WORD = re.compile(r"[a-z0-9]+")
-_EMPTY_WORDS = frozenset("a an and are as at by for from in is it its of on or s that the to was which with".split())
+_EMPTY_WORDS = frozenset(
+    {"a", "an", "and", "are", "as", "at", "by", "for", "from", "in", "is", "it", "its", "of", "on", "or", "s"}
+    | {"that", "the", "to", "was", "which", "with"}
+)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -99,14 +106,14 @@ class PageIndex:
         return [self._pages[hit.position] for hit in self._bm25.best(query, limit=limit)]
 
     def snippet(self, page: WebPage, query: str) -> str:
-        """The sentence that fits the query best, and the next best one if both fit into 160 characters."""
+        """The sentence that fits the query best, and another one that fits as well if both are short."""
         asked = set(words(query))
         gains = [sum(self._bm25.idf(word) for word in asked & set(words(line))) for line in page.sentences]
         order = sorted(range(len(gains)), key=lambda k: (-gains[k], k))
         chosen = order[:1]
         for k in order[1:2]:
-            room = SNIPPET_CHARS - 1 - len(page.sentences[order[0]])
-            if len(page.sentences[k]) <= room and gains[k] >= 0.75 * gains[order[0]]:
+            room = SHORT_CHARS - 1 - len(page.sentences[order[0]])
+            if len(page.sentences[k]) <= room and gains[k] == gains[order[0]] > 0:
                 chosen.append(k)
         return clip(" ".join(page.sentences[k] for k in sorted(chosen)), SNIPPET_CHARS)
 
@@ -126,10 +133,10 @@ class PictureIndex:
 
     def find(self, query: str, *, limit: int) -> list[Entity]:
         """The best pictures, in an order that mixes match and popularity; empty when no word matches."""
-        hits = self._bm25.best(query, limit=max(limit, SHUFFLED))
+        hits = self._without_copies(self._bm25.best(query, limit=max(limit, SHUFFLED) + COPIES))
         if not hits:
             return []
-        found = [self._entities[hit.position] for hit in hits]
+        found = [self._entities[hit.position] for hit in hits][: max(limit, SHUFFLED)]
         found += self._fillers(query, kind=found[0].kind, known=found, count=max(limit, SHUFFLED) - len(found))
         match = {self._entities[hit.position].id: hit.score / hits[0].score for hit in hits}
         first = sorted(
@@ -138,9 +145,21 @@ class PictureIndex:
         )
         return [*first, *found[SHUFFLED:]][:limit]
 
+    def _without_copies(self, hits: Sequence[Scored]) -> list[Scored]:
+        """The same picture once, under the title that matches best."""
+        shown: set[str] = set()
+        kept: list[Scored] = []
+        for hit in hits:
+            entity = self._entities[hit.position]
+            if not shown & set(entity.look_alikes):
+                shown.add(entity.id)
+                kept.append(hit)
+        return kept
+
     def _fillers(self, query: str, *, kind: str, known: Sequence[Entity], count: int) -> list[Entity]:
         """Pictures of the same kind: what an image search shows when it knows nothing better."""
-        rest = [entity for entity in self._by_kind[kind] if entity not in known]
+        shown = {entity.id for entity in known} | {copy for entity in known for copy in entity.look_alikes}
+        rest = [entity for entity in self._by_kind[kind] if entity.id not in shown]
         return sorted(rest, key=lambda entity: _chance(query, entity.id))[: max(0, count)]
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +19,7 @@ class Relation:
     sentence: str
     """With `{x}` for the subject and `{y}` for the value."""
     query: str
-    """With `{x}`: finds the value of a subject."""
+    """With `{x}`, or `{x~}` for a subject that a sentence writes with a small letter: finds the value."""
     back_query: str
     """With `{y}`: finds the subject of a value."""
 
@@ -57,9 +58,9 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
         )
     }
     | {
-        "kind": Relation(sentence="{x} is a kind of {y}.", query="{x} is a kind of", back_query="kind of {y}"),
+        "kind": Relation(sentence="{x} is a kind of {y}.", query="kind of {x~}", back_query="kind of {y}"),
         "capital city": Relation(
-            sentence="{x} is the capital of {y}.", query="{x} is the capital of", back_query="capital of {y}"
+            sentence="{x} is the capital of {y}.", query="capital {x}", back_query="capital of {y}"
         ),
     }
 )
@@ -68,6 +69,19 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
 def sentence(relation: str, *, subject: str, value: str) -> str:
     """State the fact."""
     return RELATIONS[relation].sentence.format(x=subject, y=value)
+
+
+def question(relation: str, *, known: Literal["subject", "value"], word: str) -> str:
+    """Short words that find the other end of a fact."""
+    asks = RELATIONS[relation]
+    if known == "value":
+        return asks.back_query.format(y=word)
+    return asks.query.replace("{x~}", small(word)).replace("{x}", word)
+
+
+def small(word: str) -> str:
+    """With a small first letter."""
+    return word[:1].lower() + word[1:]
 
 
 def value_in(text: str, *, relation: str, subject: str) -> str | None:

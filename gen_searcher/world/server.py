@@ -26,9 +26,7 @@ class EmbeddedServer:
     def __init__(self, world: World) -> None:
         """Nothing listens before `start`."""
         self._world = world
-        self._pictures = {
-            f"{entity.page_id}.webp": entity.id for entity in world.entities.values()
-        }
+        self._pictures = {f"{entity.page_id}.webp": entity.id for entity in world.entities.values()}
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> ServerAddress:

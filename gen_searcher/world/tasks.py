@@ -21,10 +21,10 @@ from types import MappingProxyType
 from typing import Literal
 
 from gen_searcher.world import canvas
-from gen_searcher.world.bindings import Binding, bindings
+from gen_searcher.world.bindings import Binding, bindings, is_told
 from gen_searcher.world.families import FAMILIES, GIVEN, CaptionOf, Family, fill
 from gen_searcher.world.index import page_index, picture_index
-from gen_searcher.world.relations import RELATIONS, subject_in, value_in
+from gen_searcher.world.relations import question, small, subject_in, value_in
 from gen_searcher.world.world import World
 
 Split = Literal["train", "entity", "template"]
@@ -93,7 +93,9 @@ def write_tasks(folder: Path, *, train: int, heldout: int, seed: int) -> None:
     by_entity = _drafts(heldout - heldout // 2, split="entity", pick=pick)
     by_template = _drafts(heldout // 2, split="template", pick=pick)
     _write(
-        folder, "heldout", [*((draft, "entity") for draft in by_entity), *((draft, "template") for draft in by_template)]
+        folder,
+        "heldout",
+        [*((draft, "entity") for draft in by_entity), *((draft, "template") for draft in by_template)],
     )
 
 
@@ -147,7 +149,9 @@ def _belongs(binding: Binding, split: Split) -> bool:
 
 
 def _draft(family: Family, template: Template, binding: Binding, pick: random.Random) -> Draft | None:
-    options = [one for one in family.captions if _caption_text(one, binding) is not None]
+    told = [binding.slots[slot] for slot in family.given]
+    texts = [(one, _caption_text(one, binding)) for one in family.captions]
+    options = [one for one, text in texts if text is not None and not is_told(text, told)]
     caption = pick.choice(options) if options and pick.random() < 0.75 else None
     phrases = [fill(phrase, binding.slots) for phrase in family.wordings[template.wording]]
     body = pick.choice(LAYOUT_WORDS[template.layout]).format(
@@ -179,8 +183,7 @@ def is_solvable(draft: Draft) -> bool:
 @cache
 def _finds(relation: str, known: Literal["subject", "value"], word: str, wanted: str) -> bool:
     index = page_index()
-    asks = RELATIONS[relation]
-    query = asks.query.format(x=word) if known == "subject" else asks.back_query.format(y=word)
+    query = question(relation, known=known, word=word)
     text = "\n".join(index.snippet(page, query) for page in index.find(query, limit=SEARCH_HITS))
     if known == "subject":
         return value_in(text, relation=relation, subject=word) == wanted
@@ -189,13 +192,8 @@ def _finds(relation: str, known: Literal["subject", "value"], word: str, wanted:
 
 @cache
 def _shows(title: str) -> bool:
-    found = picture_index().find(picture_query(title), limit=4)
+    found = picture_index().find(small(title), limit=4)
     return any(entity.name == title for entity in found)
-
-
-def picture_query(title: str) -> str:
-    """How one asks for a picture."""
-    return title[0].lower() + title[1:]
 
 
 def _share(text: str) -> float:

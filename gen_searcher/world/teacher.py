@@ -23,10 +23,12 @@ from typing import Literal, Protocol
 from gen_searcher.types import Completion, Finish, Prompt, Sampling, Task, WeightSource
 from gen_searcher.world import canvas
 from gen_searcher.world.families import Lookup, Plan, fill, plan_for
-from gen_searcher.world.relations import RELATIONS, subject_in, value_in
+from gen_searcher.world.relations import question, small, subject_in, value_in
 
 __all__ = ["FLAWLESS", "Plan", "Teacher", "TeacherFlaws", "plan_for"]
 
+CAPTION = "caption"
+"""The slot of the fact that becomes the caption."""
 _RESPONSE = re.compile(r"<tool_response>\n(.*?)\n</tool_response>", re.DOTALL)
 _SHOWN = re.compile(r"^(.+) is (IMG_\d+)", re.MULTILINE)
 _SLOT = re.compile(r"\{([a-z0-9]+)~?\}")
@@ -138,7 +140,7 @@ class Teacher:
             found = _fact(observation, step.look, known=self._slots[step.look.of])
             if found is not None:
                 self._slots[step.look.slot] = found
-                self._learnt = f"{step.look.relation}: {found}. "
+                self._learnt = f"{step.look.relation if step.look.slot == CAPTION else step.look.slot}: {found}. "
             is_done = found is not None
         elif isinstance(step, _Picture):
             is_done = self._choose(observation, step)
@@ -169,25 +171,19 @@ class Teacher:
             if step.look.of not in self._slots:
                 return None
             known = self._slots[step.look.of]
-            query = known if self._is_retry else fact_query(step.look, known=known)
+            query = known if self._is_retry else question(step.look.relation, known=step.look.known, word=known)
             return call_text("search", {"queries": [query]}, thought=f"{learnt}find {query}")
         if any(slot not in self._slots for slot in _SLOT.findall(step.title)):
             return None
         title = fill(step.title, self._slots)
-        query = title.rpartition(" of ")[2] if self._is_retry else title[0].lower() + title[1:]
+        query = title.rpartition(" of ")[2] if self._is_retry else small(title)
         return call_text("image_search", {"query": query}, thought=f"{learnt}look for {title}")
 
     def _answer(self) -> str:
         learnt, self._learnt = self._learnt, ""
-        caption = None if self._forgets_caption else self._slots.get("caption")
+        caption = None if self._forgets_caption else self._slots.get(CAPTION)
         words = canvas.wording(layout=self._plan.layout, style=self._plan.style, caption=caption)
         return answer_text(words, picks=self._chosen, thought=f"{learnt}done")
-
-
-def fact_query(look: Lookup, *, known: str) -> str:
-    """Short words that find the fact."""
-    relation = RELATIONS[look.relation]
-    return relation.query.format(x=known) if look.known == "subject" else relation.back_query.format(y=known)
 
 
 def call_text(name: Literal["search", "image_search"], arguments: Mapping[str, object], *, thought: str) -> str:
@@ -206,7 +202,7 @@ def answer_text(gen_prompt: str, *, picks: Sequence[_Chosen], thought: str) -> s
 def _steps(plan: Plan, *, flaws: TeacherFlaws, pick: random.Random) -> tuple[_Step, ...]:
     steps: list[_Step] = [_Fact(look=look) for look in plan.lookups]
     if plan.caption is not None:
-        look = Lookup(slot="caption", relation=plan.caption.relation, known="subject", of=plan.caption.of)
+        look = Lookup(slot=CAPTION, relation=plan.caption.relation, known="subject", of=plan.caption.of)
         steps.append(_Fact(look=look))
     if pick.random() < flaws.oversearch:
         steps.append(_Extra())

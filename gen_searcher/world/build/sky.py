@@ -30,7 +30,7 @@ def constellation_rows(sources: Sources) -> list[Row]:
         lines = [[(float(x), float(y)) for x, y in line] for line in feature["geometry"]["coordinates"]]
         figures.setdefault(feature["id"], []).extend(lines)
     stars = _stars(sources)
-    named = {}
+    named: dict[str, list[dict[str, Any]]] = {}
     for star in stars:
         if star["name"]:
             named.setdefault(star["c"], []).append(star)
@@ -44,9 +44,7 @@ def constellation_rows(sources: Sources) -> list[Row]:
 
 def star_rows(sources: Sources) -> list[Row]:
     """One text page for each star with a proper name."""
-    names = {
-        feature["id"]: _title(feature) for feature in reversed(_features(sources, "constellations.json"))
-    }
+    names = {feature["id"]: _title(feature) for feature in reversed(_features(sources, "constellations.json"))}
     rows: list[Row] = []
     for star in _stars(sources):
         if star["name"] and star["c"] in names:

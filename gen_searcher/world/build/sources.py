@@ -154,7 +154,9 @@ class Sources:
 
     def demonyms(self) -> Mapping[str, str]:
         """Demonym to the one country whose flag it goes with."""
-        names = {row["code"].upper(): row["name"] for row in cast("list[Json]", self.flags.json("package/country.json"))}
+        names = {
+            row["code"].upper(): row["name"] for row in cast("list[Json]", self.flags.json("package/country.json"))
+        }
         found: dict[str, list[str]] = {}
         for code, facts in self.countries.items():
             if code in names and facts.get("demonym"):

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gen_searcher.data.tasks import load_tasks
+from gen_searcher.errors import DataError
+from gen_searcher.image_store import ImageStore
+
+GOOD = '{"id": 7, "prompt": "a flag", "meta": {"category": "geography", "difficulty": "easy"}, "gt_image": "a.png"}'
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "store")
+
+
+def write(tmp_path: Path, *lines: str) -> Path:
+    Image.new("RGB", (128, 96), "red").save(tmp_path / "a.png")
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    path = tmp_path / "tasks.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_knowgen_row_with_a_number_as_id_and_no_facts_is_a_task(tmp_path: Path, store: ImageStore) -> None:
+    (task,) = load_tasks(write(tmp_path, GOOD, ""), store)
+    assert task.id == "7"
+    assert task.meta["difficulty"] == "easy"
+    assert task.facts.subjects == ()
+    assert task.target is not None
+    assert store.get(task.target).getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_the_legacy_name_of_the_ground_truth_is_read(tmp_path: Path, store: ImageStore) -> None:
+    (task,) = load_tasks(write(tmp_path, GOOD.replace("gt_image", "gen_image")), store)
+    assert task.target is not None
+
+
+def test_a_request_without_ground_truth_is_fine_where_none_is_required(tmp_path: Path, store: ImageStore) -> None:
+    path = write(tmp_path, '{"id": "a", "prompt": "a flag"}')
+    assert load_tasks(path, store, required=False)[0].target is None
+    with pytest.raises(DataError, match=r"tasks\.jsonl, line 1: gt_image: is missing"):
+        load_tasks(path, store)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{not json", r"line 2: the line: Invalid JSON"),
+        ('{"id": "b"}', r"line 2: prompt: Field required"),
+        ('{"id": "b", "prompt": ""}', r"line 2: prompt: "),
+        ('{"id": "b", "prompt": "x", "meta": {"a": []}}', r"line 2: meta\.a: "),
+        (GOOD, r"line 2: id: '7' is taken by line 1"),
+        ('{"id": "b", "prompt": "x", "gt_image": "no.png"}', r"line 2: gt_image: there is no file .*no\.png"),
+        ('{"id": "b", "prompt": "x", "gt_image": "broken.png"}', r"line 2: gt_image: .* is not a picture"),
+    ],
+)
+def test_a_wrong_line_is_named_with_its_field(tmp_path: Path, store: ImageStore, line: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        load_tasks(write(tmp_path, GOOD, line), store)
+
+
+def test_a_missing_or_empty_file_is_said_so(tmp_path: Path, store: ImageStore) -> None:
+    with pytest.raises(DataError, match="there is no task file"):
+        load_tasks(tmp_path / "none.jsonl", store)
+    with pytest.raises(DataError, match="holds no task"):
+        load_tasks(write(tmp_path, ""), store)
