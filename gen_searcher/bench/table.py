@@ -1,0 +1,212 @@
+"""Evaluated groups of each arm -> the table of arms, with intervals and paired differences.
+
+    {arm: groups} -> make_table() -> JSON rows -> render() -> text
+
+KnowGen's figures are 0 to 100, the text reward is 0 to 1. An attempt that handed in no grounding was not judged and
+counts as 0 in every dimension, text included. Lost tries are left out and counted.
+K is the formula on the means of the dimensions (`verdict.aggregate`), and every resample applies it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+from typing import TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gen_searcher.bench.bootstrap import interval, resamples
+from gen_searcher.errors import ConfigError
+from gen_searcher.rewards.compose import IMAGE, TEXT
+from gen_searcher.rewards.verdict import NOT_APPLICABLE, WEIGHTS, aggregate
+from gen_searcher.types import Attempt, Group
+
+Verdict = Mapping[str, float | None]
+
+
+class ArmRow(TypedDict):
+    """One arm. Figures are None when every try was lost."""
+
+    arm: str
+    k_score: float | None
+    low: float | None
+    high: float | None
+    faithfulness: float | None
+    visual_correctness: float | None
+    text_accuracy: float | None
+    aesthetics: float | None
+    text_reward: float | None
+    tasks: int
+    attempts: int
+    grounded: int
+    lost: int
+
+
+class PairRow(TypedDict):
+    """K of one arm minus K of another on the tasks that both have."""
+
+    better: str
+    baseline: str
+    difference: float
+    low: float
+    high: float
+    tasks: int
+
+
+class Table(TypedDict):
+    """The benchmark's result, as `bench/table.json` holds it."""
+
+    arms: list[ArmRow]
+    paired: list[PairRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sums:
+    """Per task and dimension, in the order of `WEIGHTS`: sum and number of the values that apply. [N, 4] each."""
+
+    totals_N_D: NDArray[np.float64]
+    counts_N_D: NDArray[np.float64]
+
+    def k_scores(self, draws_B_N: NDArray[np.intp]) -> NDArray[np.float64]:
+        """[B] K of each resample, 0 to 100."""
+        totals, counts = self.totals_N_D[draws_B_N].sum(axis=1), self.counts_N_D[draws_B_N].sum(axis=1)
+        means = np.where(counts > 0, totals / np.maximum(counts, 1.0), NOT_APPLICABLE)
+        return 100.0 * means @ np.array(list(WEIGHTS.values()))
+
+
+def make_table(
+    groups: Mapping[str, Sequence[Group]], *, seed: int, pairs: Sequence[tuple[str, str]] | None = None
+) -> Table:
+    """One row per arm. `pairs` are (arm, baseline); by default each arm against the one before, and last against first."""
+    names = list(groups)
+    if pairs is None:
+        pairs = [(arm, before) for before, arm in pairwise(names)]
+        if len(names) > 2:
+            pairs = [*pairs, (names[-1], names[0])]
+    rows = [_arm_row(arm, groups[arm], seed=seed) for arm in names]
+    paired = [_pair_row(arm, baseline, groups, seed=seed) for arm, baseline in pairs]
+    return Table(arms=rows, paired=[row for row in paired if row is not None])
+
+
+def attempt_parts(attempt: Attempt) -> Verdict:
+    """The four dimensions of an attempt; all 0 without a grounding."""
+    if attempt.trajectory.grounding is None:
+        return dict.fromkeys(WEIGHTS, 0.0)
+    for judgement in attempt.judgements:
+        if judgement.judge == IMAGE:
+            return judgement.parts
+    raise ConfigError(
+        f"the benchmark needs a judge named {IMAGE!r}; task {attempt.trajectory.task_id} has no such verdict"
+    )
+
+
+def text_reward(attempt: Attempt) -> float | None:
+    """The text judge's score, 0 without a grounding; None when the run has no text judge."""
+    if attempt.trajectory.grounding is None:
+        return 0.0
+    return next((judgement.score for judgement in attempt.judgements if judgement.judge == TEXT), None)
+
+
+def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:
+    judged = [group for group in groups if group.attempts]
+    attempts = [attempt for group in judged for attempt in group.attempts]
+    lost = sum(len(group.lost) for group in groups)
+    if not attempts:
+        return ArmRow(
+            arm=arm, k_score=None, low=None, high=None, faithfulness=None, visual_correctness=None,
+            text_accuracy=None, aesthetics=None, text_reward=None, tasks=0, attempts=0, grounded=0, lost=lost,
+        )  # fmt: skip
+    scores = aggregate([attempt_parts(attempt) for attempt in attempts])
+    texts = [value for attempt in attempts if (value := text_reward(attempt)) is not None]
+    around = interval(100.0 * scores.k_score, _sums(judged).k_scores(resamples(len(judged), seed=seed)))
+    return ArmRow(
+        arm=arm,
+        k_score=around.value,
+        low=around.low,
+        high=around.high,
+        faithfulness=100.0 * scores.faithfulness,
+        visual_correctness=100.0 * scores.visual_correctness,
+        text_accuracy=100.0 * scores.text_accuracy,
+        aesthetics=100.0 * scores.aesthetics,
+        text_reward=fmean(texts) if texts else None,
+        tasks=len(judged),
+        attempts=len(attempts),
+        grounded=sum(attempt.trajectory.grounding is not None for attempt in attempts),
+        lost=lost,
+    )
+
+
+def _pair_row(arm: str, baseline: str, groups: Mapping[str, Sequence[Group]], *, seed: int) -> PairRow | None:
+    ours, theirs = ({group.task.id: group for group in groups[name] if group.attempts} for name in (arm, baseline))
+    shared = [task_id for task_id in ours if task_id in theirs]
+    if not shared:
+        return None
+    everything = np.arange(len(shared), dtype=np.intp)[None]
+    draws = resamples(len(shared), seed=seed)
+    a, b = _sums([ours[task_id] for task_id in shared]), _sums([theirs[task_id] for task_id in shared])
+    difference = float((a.k_scores(everything) - b.k_scores(everything))[0])
+    around = interval(difference, a.k_scores(draws) - b.k_scores(draws))
+    return PairRow(
+        better=arm, baseline=baseline, difference=around.value, low=around.low, high=around.high, tasks=len(shared)
+    )
+
+
+def _sums(groups: Sequence[Group]) -> _Sums:
+    totals = np.zeros((len(groups), len(WEIGHTS)))
+    counts = np.zeros_like(totals)
+    for row, group in enumerate(groups):
+        for attempt in group.attempts:
+            parts = attempt_parts(attempt)
+            for column, name in enumerate(WEIGHTS):
+                value = parts[name]
+                if value is not None:
+                    totals[row, column] += value
+                    counts[row, column] += 1.0
+    return _Sums(totals_N_D=totals, counts_N_D=counts)
+
+
+_HEADINGS = ("arm", "K", "95 %", "faithful", "correct", "text", "aesthetic", "text reward", "tasks", "grounded", "lost")
+
+
+def render(table: Table) -> str:
+    """The table as aligned text, then one line per paired difference."""
+    rows: list[tuple[str, ...]] = [_HEADINGS, *(_cells(row) for row in table["arms"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines += [
+        f"{row['better']} - {row['baseline']}: {row['difference']:+.2f} K [{row['low']:+.2f}, {row['high']:+.2f}], "
+        f"paired over {row['tasks']} tasks"
+        for row in table["paired"]
+    ]
+    return "\n".join(lines)
+
+
+def _cells(row: ArmRow) -> tuple[str, ...]:
+    between = "-" if row["low"] is None or row["high"] is None else f"{row['low']:.2f} to {row['high']:.2f}"
+    return (
+        row["arm"],
+        _figure(row["k_score"]),
+        between,
+        _figure(row["faithfulness"]),
+        _figure(row["visual_correctness"]),
+        _figure(row["text_accuracy"]),
+        _figure(row["aesthetics"]),
+        _figure(row["text_reward"]),
+        str(row["tasks"]),
+        f"{row['grounded']}/{row['attempts']}",
+        str(row["lost"]),
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
