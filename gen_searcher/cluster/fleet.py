@@ -51,14 +51,23 @@ class Fleet:
         ]
         return Pool("tool", handles, stage="tool", wraps_plugs=True)
 
-    def rollouts(self, policy_folder: Path, policy: PolicyConfig, agent: AgentConfig, tools: Pool) -> Pool:
-        """Rollout workers."""
+    @property
+    def board(self) -> WeightBoard:
+        """Where the learner publishes."""
+        return WeightBoard(self.folder.weights)
+
+    def rollouts(
+        self, policy_folder: Path, policy: PolicyConfig, agent: AgentConfig, tools: Pool, *, follows_learner: bool
+    ) -> Pool:
+        """Rollout workers that serve a policy folder, or what a learner publishes from there on."""
+        if follows_learner:
+            self.board.clear()  # weights of an earlier process of this run
         spec = RolloutSpec(
             policy_folder=str(policy_folder),
             policy=policy,
             agent=agent,
             images=str(self.folder.images),
-            weights=str(self.folder.weights),
+            weights=str(self.folder.weights) if follows_learner else None,
         )
         handles = [self._actor(RolloutActor, spec, tools.handles) for _ in range(self.cluster.rollout_workers)]
         return Pool("rollout", handles, stage="search", wraps_plugs=False)
@@ -84,9 +93,7 @@ class Fleet:
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
         meeting = cast("Meeting", await pool.call_on(0, "meeting"))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
-        board = WeightBoard(self.folder.weights)
-        board.clear()
-        return LearnerRanks(pool, board=board, rollouts=rollouts)
+        return LearnerRanks(pool, board=self.board, rollouts=rollouts)
 
     def _actor(self, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
         options = {

@@ -83,6 +83,11 @@ class Pool:
         for index in range(len(self.handles)):
             await self.call_on(index, "ready")
 
+    async def close(self) -> None:
+        """Let the actors close what they hold open, as far as they still can, then kill them."""
+        await asyncio.gather(*(self.call_on(index, "close") for index in sorted(self._healthy)), return_exceptions=True)
+        self.stop()
+
     def stop(self) -> None:
         """Kill the actors; the pool is of no use afterwards."""
         self._healthy.clear()

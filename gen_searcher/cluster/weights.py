@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen_searcher.protocols import PolicyEngine
 from gen_searcher.types import WeightSource
+
+NEVER_LOADED = -1
+"""No version has this number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,6 +20,24 @@ class PublishedWeights:
 
     version: int
     source: WeightSource
+
+
+class WeightFollower:
+    """Keeps one engine on the published weights."""
+
+    def __init__(self, board: WeightBoard | None) -> None:
+        """Without a board nothing is ever published. The engine starts from its policy folder."""
+        self._board = board
+        self._version = NEVER_LOADED
+        self._loading = asyncio.Lock()
+
+    async def catch_up(self, engine: PolicyEngine) -> None:
+        """Return once the engine samples from what is published; at once when it does already."""
+        async with self._loading:
+            current = None if self._board is None else self._board.current()
+            if current is not None and current.version != self._version:
+                await engine.load_weights(current.version, current.source)
+                self._version = current.version
 
 
 class WeightBoard:

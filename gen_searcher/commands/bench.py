@@ -47,10 +47,10 @@ def run(cfg: RunConfig) -> int:
 
 
 async def _bench(place: Workplace) -> dict[str, list[Group]]:
-    crew = Crew.raise_actors(place)
-    await crew.wait_ready()
-    tasks = place.tasks("heldout")[: place.cfg.bench.tasks]
-    return {arm: await _arm(crew, arm, tasks) for arm in place.cfg.bench.arms}
+    async with Crew.raise_actors(place) as crew:
+        await crew.wait_ready()
+        tasks = place.tasks("heldout")[: place.cfg.bench.tasks]
+        return {arm: await _arm(crew, arm, tasks) for arm in place.cfg.bench.arms}
 
 
 async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Group]:

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import TracebackType
 
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.pool import Pool
@@ -38,15 +39,25 @@ class Crew:
             rewards=fleet.rewards(place.cfg.judges),
         )
 
+    async def __aenter__(self) -> Crew:
+        """Nothing more to do: the actors are starting."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close what the workers hold open; Ray ends the rest with the driver."""
+        await self.tools.close()
+
     async def wait_ready(self) -> None:
         """Return once all workers have been built; a plug that cannot be built fails here, before any GPU hour."""
         await asyncio.gather(self.tools.wait_ready(), self.generators.wait_ready(), self.rewards.wait_ready())
 
-    def rollouts(self, policy: Path, *, temperature: float, top_p: float = 1.0) -> Pool:
-        """Rollout workers that serve the policy of a folder."""
+    def rollouts(self, policy: Path, *, temperature: float, top_p: float = 1.0, follows_learner: bool = False) -> Pool:
+        """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""
         cfg = self.place.cfg
         agent = cfg.agent.model_copy(update={"temperature": temperature, "top_p": top_p})
-        return self.fleet.rollouts(policy, cfg.policy, agent, self.tools)
+        return self.fleet.rollouts(policy, cfg.policy, agent, self.tools, follows_learner=follows_learner)
 
     def attempt(self, searcher: Searcher) -> AttemptRunner:
         """What makes one scored attempt with this searcher."""

@@ -64,18 +64,17 @@ def run(cfg: RunConfig) -> int:
 
 async def _generate(place: Workplace, task: Task) -> Drawn:
     cfg = place.cfg
-    crew = Crew.raise_actors(place)
     policy = place.best_policy()
     log.info("the policy is %s", policy)
-    rollouts = crew.rollouts(policy, temperature=cfg.generate.temperature, top_p=cfg.generate.top_p)
-    await crew.wait_ready()
     seed = derive_seed(cfg.seed, "generate", task.id)
-    trajectory = await searcher_of(rollouts).search(task, seed=seed)
-    texts = TurnReader(Renderer.load(policy).text)(trajectory)
-    image = None
-    if trajectory.grounding is not None:
-        image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
-    return Drawn(trajectory=trajectory, texts=texts, image=image)
+    async with Crew.raise_actors(place) as crew:
+        rollouts = crew.rollouts(policy, temperature=cfg.generate.temperature, top_p=cfg.generate.top_p)
+        await crew.wait_ready()
+        trajectory = await searcher_of(rollouts).search(task, seed=seed)
+        image = None
+        if trajectory.grounding is not None:
+            image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
+    return Drawn(trajectory=trajectory, texts=TurnReader(Renderer.load(policy).text)(trajectory), image=image)
 
 
 def trace(drawn: Drawn) -> str:

@@ -52,26 +52,26 @@ def run(cfg: RunConfig) -> int:
 
 async def _grpo(place: Workplace, start: Path, from_step: int) -> None:
     cfg, folder = place.cfg, place.folder
-    crew = Crew.raise_actors(place)
-    rollouts = crew.rollouts(start, temperature=cfg.agent.temperature)
-    spec = LearnerSpec(
-        policy_folder=str(start),
-        optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
-        images=str(folder.images),
-        mode="grpo",
-        temperature=cfg.agent.temperature,
-        banned_ids=read_tokens(start).banned_ids,
-    )
-    learner = await crew.fleet.learner(spec, rollouts=rollouts)
-    await crew.wait_ready()
-    if from_step:
-        await learner.load(folder.checkpoint(from_step))
-    with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
-        recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
-        parts = GrpoParts(attempt=crew.attempt(searcher_of(rollouts)), learner=learner, recorder=recorder)
-        tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
-        await train(_rules(cfg), parts, tasks, from_step=from_step)
-    await learner.save_policy(folder.policy("grpo"), base=start)
+    async with Crew.raise_actors(place) as crew:
+        rollouts = crew.rollouts(start, temperature=cfg.agent.temperature, follows_learner=True)
+        spec = LearnerSpec(
+            policy_folder=str(start),
+            optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
+            images=str(folder.images),
+            mode="grpo",
+            temperature=cfg.agent.temperature,
+            banned_ids=read_tokens(start).banned_ids,
+        )
+        learner = await crew.fleet.learner(spec, rollouts=rollouts)
+        await crew.wait_ready()
+        if from_step:
+            await learner.load(folder.checkpoint(from_step))
+        with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
+            recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
+            parts = GrpoParts(attempt=crew.attempt(searcher_of(rollouts)), learner=learner, recorder=recorder)
+            tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
+            await train(_rules(cfg), parts, tasks, from_step=from_step)
+        await learner.save_policy(folder.policy("grpo"), base=start)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
 
 

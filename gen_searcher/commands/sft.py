@@ -101,5 +101,6 @@ async def _demonstrations(place: Workplace, fleet: Fleet, base: Path) -> list[De
         concurrency=TEACHER_CONCURRENCY,
         seed=derive_seed(cfg.seed, "teacher"),
     )
+    await tools.close()
     write_demonstrations(path, demonstrations)
     return demonstrations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.once import Once
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import ToolPool
-from gen_searcher.cluster.weights import WeightBoard
+from gen_searcher.cluster.weights import WeightBoard, WeightFollower
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.engines.vllm_policy import VllmPolicy
@@ -30,8 +29,8 @@ class RolloutSpec:
     agent: AgentConfig
     images: str
     """Folder of the image store."""
-    weights: str
-    """Folder of the weight board."""
+    weights: str | None
+    """Folder of the weight board; None to serve the policy folder as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,31 +44,24 @@ class RolloutActor:
 
     def __init__(self, spec: RolloutSpec, tool_handles: list[ActorHandle]) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
-        self._board = WeightBoard(Path(spec.weights))
-        self._version = -1
-        self._loading = asyncio.Lock()
-        self._parts = Once(lambda: _build(spec, tool_handles))
+        self._follower = WeightFollower(None if spec.weights is None else WeightBoard(Path(spec.weights)))
+        self._parts = Once(lambda: _build(spec, tool_handles, self._follower))
 
     async def ready(self) -> bool:
         """True once new tokens come from the published weights."""
         parts = await self._parts()
-        async with self._loading:
-            current = self._board.current()
-            if current is not None and current.version != self._version:
-                await parts.engine.load_weights(current.version, current.source)
-                self._version = current.version
+        await self._follower.catch_up(parts.engine)
         return True
 
     async def search(self, task: Task, seed: int) -> Trajectory:
         """One trajectory."""
         parts = await self._parts()
-        if self._version < 0:
-            await self.ready()
         return await parts.agent.search(task, seed=seed)
 
 
-async def _build(spec: RolloutSpec, tool_handles: list[ActorHandle]) -> _Parts:
+async def _build(spec: RolloutSpec, tool_handles: list[ActorHandle], follower: WeightFollower) -> _Parts:
     engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
+    await follower.catch_up(engine)
     tools = ToolPool(Pool("tool", tool_handles, stage="tool", wraps_plugs=True))
     agent = Agent(engine=engine, tools=tools, renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent)
     return _Parts(engine=engine, agent=agent)

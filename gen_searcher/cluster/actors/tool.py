@@ -31,6 +31,11 @@ class ToolActor:
         await self._toolbox()
         return True
 
+    async def close(self) -> None:
+        """Close connections."""
+        toolbox = await self._toolbox()
+        await toolbox.close()
+
     async def call(self, call: ToolCall, trajectory_id: str) -> ToolResult:
         """Run one tool call."""
         toolbox = await self._toolbox()

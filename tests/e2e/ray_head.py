@@ -1,0 +1,96 @@
+"""A Ray cluster of the tests' own: private ports, private folder, token auth on. Never calls `ray stop`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+START_DEADLINE_S = 90.0
+PORTS = range(21000, 29000)
+"""Outside Ray's own worker range 10002-19999."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where to submit jobs, and the environment to do it in."""
+
+    address: str
+    environment: dict[str, str]
+
+    def submit(self, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """`ray job submit`, waiting for the job to end."""
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", self.address, "--", *command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+
+@contextmanager
+def ray_head(folder: Path) -> Iterator[Head]:
+    """A head node for the length of the block."""
+    ports = iter(_free_ports(6))
+    gcs, dashboard = next(ports), next(ports)
+    bin_dir = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{bin_dir}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_ADDRESS": "",
+    }
+    environment.pop("RAY_ADDRESS")
+    command = [
+        str(bin_dir / "ray"), "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats",
+        "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--port={gcs}", f"--dashboard-port={dashboard}",
+        f"--dashboard-agent-listen-port={next(ports)}", f"--dashboard-agent-grpc-port={next(ports)}",
+        f"--ray-client-server-port={next(ports)}", f"--metrics-export-port={next(ports)}",
+        f"--temp-dir={folder}", "--object-store-memory=150000000",
+    ]  # fmt: skip
+    with (folder / "head.log").open("w") as log:
+        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for(dashboard, head, folder / "head.log")
+        yield Head(address=f"http://127.0.0.1:{dashboard}", environment=environment)
+    finally:
+        os.killpg(head.pid, signal.SIGTERM)
+        try:
+            head.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+            head.wait()
+
+
+def _wait_for(port: int, head: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_DEADLINE_S
+    while time.monotonic() < deadline:
+        if head.poll() is not None:
+            raise RuntimeError(f"the Ray head ended with {head.returncode}:\n{log.read_text()[-2000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.2)
+    raise TimeoutError(f"no Ray dashboard on port {port}:\n{log.read_text()[-2000:]}")
+
+
+def _free_ports(count: int) -> list[int]:
+    found: list[int] = []
+    for port in PORTS:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
