@@ -1,0 +1,1 @@
+"""Task files and demonstrations: bytes in, values out."""
