@@ -1,7 +1,7 @@
 """Any diffusers pipeline as an `ImageModel`: frozen, seeded, off the event loop, safetensors only."""
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
+# pyright: reportUnknownArgumentType=false, reportPrivateImportUsage=false
 # Reason: diffusers ships partial annotations.
 
 from __future__ import annotations
@@ -135,10 +135,11 @@ def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **compon
     """A frozen pipeline in evaluation mode; `components` replace those of the folder."""
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}; choose one of {', '.join(DTYPES)}")
-    diffusers = importlib.import_module("diffusers")
-    named = vars(diffusers).get(pipeline) or getattr(diffusers, pipeline)
+    named = getattr(importlib.import_module("diffusers"), pipeline, None)
+    if named is None:
+        raise ValueError(f"diffusers has no pipeline named {pipeline!r}")
     kind = cast("type[DiffusionPipeline]", named)
-    loaded = kind.from_pretrained(path, torch_dtype=DTYPES[dtype], use_safetensors=True, **components).to(device)
+    loaded = kind.from_pretrained(path, dtype=DTYPES[dtype], use_safetensors=True, **components).to(device)
     loaded.set_progress_bar_config(disable=True)
     for part in loaded.components.values():
         if isinstance(part, torch.nn.Module):

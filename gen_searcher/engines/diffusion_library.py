@@ -3,7 +3,7 @@
 A torchvision whose native library cannot load breaks `import transformers`; it has to be made importable first.
 """
 
-# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportPrivateImportUsage=false
 # Reason: diffusers ships partial annotations.
 
 from __future__ import annotations
