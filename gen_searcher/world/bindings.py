@@ -42,9 +42,20 @@ def bindings(family_name: str) -> tuple[Binding, ...]:
         plain = all(NAME.fullmatch(value) for value in slots.values())
         told = [slots[slot] for slot in family.given]
         hides = not any(is_told(value, told) for slot, value in slots.items() if slot not in family.given)
-        if plain and hides and len(ids) == len(titles) and len(set(ids)) == len(ids) and not NO_SUBJECTS & set(ids):
+        if (
+            plain
+            and hides
+            and len(ids) == len(titles)
+            and len({_look(entity) for entity in ids}) == len(ids)
+            and not NO_SUBJECTS & set(ids)
+        ):
             found.append(Binding(slots=slots, entities=ids))
     return tuple(found)
+
+
+def _look(entity_id: str) -> str:
+    """One name for all entities whose pictures look the same."""
+    return min(entity_id, *World.load().look_alikes(entity_id), entity_id)
 
 
 def is_told(value: str, told: Sequence[str]) -> bool:

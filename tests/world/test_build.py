@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gen_searcher.world.build.pack import Row, write_pack
+from gen_searcher.world.build.rows import Row, write_pack
 from gen_searcher.world.build.sources import FLAGS, NPM, PYPI
 
 CACHE = Path.home() / ".cache" / "gen_searcher" / "world"
@@ -24,11 +24,11 @@ def test_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
 def test_two_builds_are_equal_byte_for_byte_and_equal_to_the_package(tmp_path: Path) -> None:
     if not all((CACHE / package.archive).exists() for package in NPM + PYPI):
         pytest.skip(f"the archives are not in {CACHE}; run `gen-searcher world build` once")
-    from gen_searcher.world.build import build
+    from gen_searcher.world.build.pack import build
 
     packaged = resources.files("gen_searcher.world") / "data"
     for name in ("one", "two"):
-        build(tmp_path / name, CACHE, logging.getLogger("test"))
+        build(tmp_path / name, CACHE, logging.getLogger("test").info)
     for file in FILES:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
         assert (tmp_path / "one" / file).read_bytes() == (packaged / file).read_bytes()

@@ -10,7 +10,7 @@ from typing import cast
 
 from PIL import Image
 
-from gen_searcher.world.build.pack import Row, webp_of
+from gen_searcher.world.build.rows import Row, webp_of
 from gen_searcher.world.build.sources import EMOJI, LABELS, WORDNET, Json, Sources
 from gen_searcher.world.build.wordnet import Synset, WordNet
 from gen_searcher.world.relations import sentence

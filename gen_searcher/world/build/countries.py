@@ -10,7 +10,7 @@ from typing import cast
 import resvg_py
 from PIL import Image
 
-from gen_searcher.world.build.pack import SIDE_PX, Row, webp_of
+from gen_searcher.world.build.rows import SIDE_PX, Row, webp_of
 from gen_searcher.world.build.sources import COUNTRIES, FLAGS, Json, Sources
 from gen_searcher.world.relations import sentence
 

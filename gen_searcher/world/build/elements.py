@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from gen_searcher.world.build.pack import Row, webp_of
+from gen_searcher.world.build.rows import Row, webp_of
 from gen_searcher.world.build.sources import ELEMENTS, Sources
 from gen_searcher.world.relations import sentence
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from gen_searcher.world.build.pack import Row
+from gen_searcher.world.build.rows import Row
 from gen_searcher.world.build.sources import FILMS, FLAGS, WORDNET, Sources
 from gen_searcher.world.build.wordnet import PERSON, PLACE, Synset, WordNet
 from gen_searcher.world.relations import sentence

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from PIL import Image, ImageDraw
 
-from gen_searcher.world.build.pack import Row, webp_of
+from gen_searcher.world.build.rows import Row, webp_of
 from gen_searcher.world.build.sources import SKY, Json, Sources
 from gen_searcher.world.relations import sentence
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,8 @@ from typing import Any, cast
 
 from gen_searcher.errors import UserError
 
+Log = Callable[..., None]
+"""`logging.Logger.info`, or something that is called like it."""
 Json = dict[str, Any]
 """A decoded JSON object of somebody else's data file; read key by key at once."""
 
@@ -83,7 +84,7 @@ class Archive:
 class Sources:
     """All archives, fetched when first asked for."""
 
-    def __init__(self, *, cache: Path, log: logging.Logger) -> None:
+    def __init__(self, *, cache: Path, log: Log) -> None:
         """`cache` keeps the archives between builds."""
         self.cache = cache
         self.log = log
@@ -93,7 +94,7 @@ class Sources:
         path = self.cache / package.archive
         if not path.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
-            self.log.info("fetching %s %s", package.name, package.version)
+            self.log("fetching %s %s", package.name, package.version)
             command = (
                 ["npm", "pack", "--silent", f"{package.name}@{package.version}"]
                 if package in NPM
