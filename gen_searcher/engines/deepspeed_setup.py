@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import os
 from dataclasses import dataclass
@@ -130,7 +132,8 @@ def make_engine(module: nn.Module, optim: OptimConfig) -> Engine:
         weight_decay=optim.weight_decay,
         fused=True,
     )
-    engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=engine_settings(optim))
+    with contextlib.redirect_stdout(io.StringIO()):  # in bfloat16 it prints its memory use five times
+        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=engine_settings(optim))
     return cast("Engine", engine)
 
 

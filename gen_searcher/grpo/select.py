@@ -12,3 +12,8 @@ def has_signal(group: Group) -> bool:
     """True when at least two scored attempts of the group earned different rewards."""
     rewards = group.rewards
     return len(rewards) >= 2 and max(rewards) - min(rewards) > SMALLEST_SPREAD
+
+
+def has_attempts(group: Group) -> bool:
+    """True when at least one attempt of the group was scored."""
+    return bool(group.attempts)

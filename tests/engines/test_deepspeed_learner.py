@@ -33,6 +33,9 @@ class Said:
     def of(self, scenario: str, *, rank: int = 0) -> dict[str, list[float]]:
         return cast("dict[str, list[float]]", json.loads((self.folder / f"{scenario}-{rank}.json").read_text()))
 
+    def metrics(self, scenario: str) -> dict[str, float]:
+        return cast("dict[str, float]", self.of(scenario)["metrics"])
+
     def gradient(self, checkpoint: str, world: int) -> torch.Tensor:
         """The first step's gradient, flat: AdamW's first average after one step is (1 - beta) times it."""
         shards = [
@@ -182,9 +185,7 @@ def test_exported_names_are_those_of_hugging_face(alone: Said):
 
 
 def test_reported_metrics_count_over_all_ranks(alone: Said, pair: Said):
-    one, two = alone.of("plain")["metrics"], pair.of("plain")["metrics"]
-    assert isinstance(one, dict)
-    assert isinstance(two, dict)
+    one, two = alone.metrics("plain"), pair.metrics("plain")
     for name in (
         "entropy_nats",
         "clipped_low_frac",

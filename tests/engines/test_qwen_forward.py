@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -92,7 +93,9 @@ def test_positions_equal_those_of_transformers(store: ImageStore):
         expanded = expand(one, image_token_id=IMAGE_TOKEN)
         ids = torch.from_numpy(expanded.token_ids)[None]
         expected, _ = model.model.get_rope_index(
-            ids, (ids == IMAGE_TOKEN).int(), image_grid_thw=_grids(one) if images else None
+            cast("torch.LongTensor", ids),
+            cast("torch.IntTensor", (ids == IMAGE_TOKEN).int()),
+            image_grid_thw=cast("torch.LongTensor", _grids(one)) if images else None,
         )
         assert torch.equal(torch.from_numpy(expanded.positions), expected[:, 0])
 
