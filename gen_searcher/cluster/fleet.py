@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,8 @@ class Fleet:
     def tools(self, search: SearchConfig, agent: AgentConfig) -> Pool:
         """Tool workers."""
         handles = [
-            self._actor(ToolActor, search, agent.tools, str(self.folder.images))
-            for _ in range(self.cluster.tool_workers)
+            self._actor(f"tool-{number}", ToolActor, search, agent.tools, str(self.folder.images))
+            for number in range(self.cluster.tool_workers)
         ]
         return Pool("tool", handles, stage="tool", wraps_plugs=True)
 
@@ -68,35 +69,42 @@ class Fleet:
             agent=agent,
             images=str(self.folder.images),
             weights=str(self.folder.weights) if follows_learner else None,
+            tool_names=tuple(f"tool-{number}" for number in range(len(tools.handles))),
         )
-        handles = [self._actor(RolloutActor, spec, tools.handles) for _ in range(self.cluster.rollout_workers)]
+        handles = [
+            self._actor(f"rollout-{number}-{uuid.uuid4().hex[:8]}", RolloutActor, spec)
+            for number in range(self.cluster.rollout_workers)
+        ]
         return Pool("rollout", handles, stage="search", wraps_plugs=False)
 
     def generators(self, plug: Plug) -> Pool:
         """Image workers."""
         handles = [
-            self._actor(GeneratorActor, plug, str(self.folder.images)) for _ in range(self.cluster.generator_workers)
+            self._actor(f"generator-{number}", GeneratorActor, plug, str(self.folder.images))
+            for number in range(self.cluster.generator_workers)
         ]
         return Pool("generator", handles, stage="generate", wraps_plugs=True)
 
     def rewards(self, judges: Mapping[str, Plug]) -> Pool:
         """Reward workers."""
         handles = [
-            self._actor(RewardActor, dict(judges), str(self.folder.images)) for _ in range(self.cluster.reward_workers)
+            self._actor(f"reward-{number}", RewardActor, dict(judges), str(self.folder.images))
+            for number in range(self.cluster.reward_workers)
         ]
         return Pool("reward", handles, stage="judge", wraps_plugs=True)
 
     async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
         """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
         world = self.cluster.learner_ranks
-        handles = [self._actor(LearnerActor, spec, restarts=0) for _ in range(world)]
+        handles = [self._actor(f"learner-{rank}", LearnerActor, spec, restarts=0) for rank in range(world)]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
         meeting = cast("Meeting", await pool.call_on(0, "meeting"))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
 
-    def _actor(self, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
+    def _actor(self, name: str, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
         options = {
+            "name": name,
             "num_cpus": CPU_SHARE,
             "max_concurrency": CALLS_AT_ONCE,
             "max_restarts": restarts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,13 @@ from gen_searcher.errors import UserError
 
 log = logging.getLogger(__name__)
 
+ENVIRONMENT = {
+    "PYTHONWARNINGS": "ignore",  # deprecations between the heavy libraries; ours are errors in the tests
+    "TQDM_DISABLE": "1",  # there is one progress display, ours
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Of every actor. Nothing secret ever: Ray shows it in its Jobs API, CLI and logs."""
 AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 """Ray writes its token here readable by everyone; we narrow it."""
 
@@ -26,16 +34,18 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Iterator[None]:
     `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was
     submitted to and never starts one. All actors live in a namespace of this run and die with the driver.
     """
+    namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
     if cfg.address == "local":
         with tempfile.TemporaryDirectory(prefix="gs-ray-", ignore_cleanup_errors=True) as folder:
             ray.init(
                 address="local",
-                namespace=run_id,
+                namespace=namespace,
                 num_cpus=cfg.cpus,
                 object_store_memory=cfg.object_store_mib << 20,
                 include_dashboard=False,
                 log_to_driver=True,
                 logging_level=logging.WARNING,
+                runtime_env={"env_vars": ENVIRONMENT},
                 _temp_dir=folder,
             )
             _narrow_token()
@@ -45,7 +55,12 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Iterator[None]:
                 ray.shutdown()
     else:
         try:
-            ray.init(address="auto", namespace=run_id, logging_level=logging.WARNING)
+            ray.init(
+                address="auto",
+                namespace=namespace,
+                logging_level=logging.WARNING,
+                runtime_env={"env_vars": ENVIRONMENT},
+            )
         except ConnectionError as error:
             raise UserError(
                 f"cluster.address=auto, but there is no Ray cluster to join ({error}). Start this command with "

@@ -17,6 +17,7 @@ from gen_searcher.commands.workplace import Workplace, check_identity, fingerpri
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.advantage import group_advantages
+from gen_searcher.grpo.select import has_attempts, has_signal
 from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.train.attempt import GroupRules
@@ -82,6 +83,7 @@ def _rules(cfg: RunConfig) -> GrpoRules:
         row_tokens=grpo.optim.row_tokens,
         scale=grpo.scale_advantages,
         seed=derive_seed(cfg.seed, "grpo"),
+        keep=has_signal if grpo.drop_flat_groups else has_attempts,
         group=GroupRules(size=grpo.group_size, tries=1 + grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s),
         stream=StreamRules(
             groups_per_step=grpo.groups_per_step,

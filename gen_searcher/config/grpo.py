@@ -21,6 +21,9 @@ class GrpoConfig(Config):
     """Attempts per task."""
     max_staleness: int = Field(default=1, ge=0)
     """Publishes that a group may lag behind when it is trained on; 0 = synchronous and on policy."""
+    drop_flat_groups: bool = True
+    """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
+    which changes nothing but the time a step takes."""
     scale_advantages: Literal["std", "none"] = "std"
     """What the advantages of a group are divided by: its standard deviation, as in the paper, or nothing."""
     checkpoint_every_steps: int = Field(default=10, ge=1)

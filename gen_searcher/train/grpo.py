@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gen_searcher.grpo.advantage import group_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples
-from gen_searcher.grpo.select import has_signal
 from gen_searcher.protocols import Learner
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
 from gen_searcher.train.seeds import derive_seed
@@ -40,6 +39,8 @@ class GrpoRules:
     """What the advantages of a group are divided by; the paper divides by the standard deviation."""
     group: GroupRules
     stream: StreamRules
+    keep: Callable[[Group], bool]
+    """Which groups a step may learn from."""
     seed: int
 
 
@@ -61,7 +62,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
 
     await parts.learner.publish(from_step)
     async with GroupStream(
-        tasks, start_group, rules=rules.stream, keep=has_signal, on_group=parts.recorder.on_group, version=from_step
+        tasks, start_group, rules=rules.stream, keep=rules.keep, on_group=parts.recorder.on_group, version=from_step
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             taken = await stream.take()

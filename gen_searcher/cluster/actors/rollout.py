@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ray.actor import ActorHandle
+import ray
 
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
@@ -29,6 +29,8 @@ class RolloutSpec:
     agent: AgentConfig
     images: str
     """Folder of the image store."""
+    tool_names: tuple[str, ...]
+    """Names of the tool workers: handles among an actor's arguments would not survive its restart."""
     weights: str | None
     """Folder of the weight board; None to serve the policy folder as it is."""
 
@@ -42,10 +44,10 @@ class _Parts:
 class RolloutActor:
     """`Searcher` behind an actor. A restarted worker loads the current weights before it serves anything."""
 
-    def __init__(self, spec: RolloutSpec, tool_handles: list[ActorHandle]) -> None:
+    def __init__(self, spec: RolloutSpec) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
         self._follower = WeightFollower(None if spec.weights is None else WeightBoard(Path(spec.weights)))
-        self._parts = Once(lambda: _build(spec, tool_handles, self._follower))
+        self._parts = Once(lambda: _build(spec, self._follower))
 
     async def ready(self) -> bool:
         """True once new tokens come from the published weights."""
@@ -59,9 +61,10 @@ class RolloutActor:
         return await parts.agent.search(task, seed=seed)
 
 
-async def _build(spec: RolloutSpec, tool_handles: list[ActorHandle], follower: WeightFollower) -> _Parts:
+async def _build(spec: RolloutSpec, follower: WeightFollower) -> _Parts:
     engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
     await follower.catch_up(engine)
-    tools = ToolPool(Pool("tool", tool_handles, stage="tool", wraps_plugs=True))
+    handles = [ray.get_actor(name) for name in spec.tool_names]
+    tools = ToolPool(Pool("tool", handles, stage="tool", wraps_plugs=True))
     agent = Agent(engine=engine, tools=tools, renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent)
     return _Parts(engine=engine, agent=agent)
