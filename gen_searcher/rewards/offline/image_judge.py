@@ -114,10 +114,9 @@ class OfflineImageJudge:
     def verdict(self, task: Task, picture: Image.Image) -> Judgement:
         """The judgement itself, as a function of task and picture."""
         started = time.perf_counter()
-        self._check(task)
+        slots = self.slots(task, picture)
         facts = task.facts
         drawn = to_canvas(picture.convert("RGB"))
-        slots = [self._slot(drawn, facts, index) for index in range(len(facts.subjects))]
         art = (0, 0, *ART_PX)
         nearest = [self._shelves.picture(slot.nearest) for slot in slots]
         clean = compose(nearest, layout=facts.layout, style=facts.style, caption=None).crop(art)
@@ -140,6 +139,12 @@ class OfflineImageJudge:
             prompt_sha256=hashlib.sha256(VERSION.encode()).hexdigest(),
             latency_s=time.perf_counter() - started,
         )
+
+    def slots(self, task: Task, picture: Image.Image) -> list[SlotVerdict]:
+        """What each slot of the task's layout holds, in the order of its subjects."""
+        self._check(task)
+        drawn = to_canvas(picture.convert("RGB"))
+        return [self._slot(drawn, task.facts, index) for index in range(len(task.facts.subjects))]
 
     def _check(self, task: Task) -> None:
         facts = task.facts
