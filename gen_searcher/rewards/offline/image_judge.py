@@ -53,7 +53,7 @@ VERSION = "offline-image-1"
 
 MARGIN_ZERO, MARGIN_FULL = 0.05, 0.45
 PRESENT_ZERO, PRESENT_FULL = 0.30, 0.60
-SAME = 0.97
+SAME = 0.95
 """Similarity above which two pictures count as one."""
 HARDEST = 24
 """Distractors compared in full: those of the kind that correlate best with the crop."""
