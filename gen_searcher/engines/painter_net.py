@@ -7,17 +7,21 @@ both    -> Flux2Transformer2DModel                    -> velocity of the art are
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateImportUsage=false, reportArgumentType=false
 # Reason: diffusers and transformers ship partial annotations.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from gen_searcher.engines import painter_start
 from gen_searcher.engines.diffusion_library import (
     AutoencoderKLFlux2,
     FlowMatchEulerDiscreteScheduler,
@@ -60,6 +64,22 @@ def new_parts(vae: AutoencoderKLFlux2, *, texts: Iterable[str]) -> Parts:
     return Parts(vae=vae, transformer=new_transformer(), text_encoder=new_text_encoder(tokenizer), tokenizer=tokenizer)
 
 
+def load_parts(folder: Path) -> Parts:
+    """The parts of a painter's folder, to go on training."""
+    return Parts(
+        vae=AutoencoderKLFlux2.from_pretrained(folder / "vae", dtype=torch.float32),
+        transformer=Flux2Transformer2DModel.from_pretrained(folder / "transformer", dtype=torch.float32),
+        text_encoder=Qwen3ForCausalLM.from_pretrained(folder / "text_encoder", dtype=torch.float32),
+        tokenizer=PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"),
+    )
+
+
+def save_parts(parts: Parts, folder: Path) -> None:
+    """Write a painter's folder in half precision."""
+    half = new_pipeline(copy.deepcopy(parts)).to(torch.float16)
+    half.save_pretrained(folder, safe_serialization=True)
+
+
 def new_vae() -> AutoencoderKLFlux2:
     """Picture <-> latents; half of the pixels' numbers are kept, so that letters and stars stay sharp."""
     vae = AutoencoderKLFlux2(
@@ -83,7 +103,7 @@ def new_vae() -> AutoencoderKLFlux2:
 
 def new_transformer() -> Flux2Transformer2DModel:
     """The denoiser: one double-stream block, four single-stream blocks, 160 wide."""
-    return Flux2Transformer2DModel(
+    transformer = Flux2Transformer2DModel(
         patch_size=1,
         in_channels=4 * _LATENT_CHANNELS,
         num_layers=1,
@@ -97,6 +117,8 @@ def new_transformer() -> Flux2Transformer2DModel:
         rope_theta=500,
         guidance_embeds=False,
     )
+    painter_start.prepare(transformer)
+    return transformer
 
 
 def new_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:

@@ -4,7 +4,7 @@ Method: https://kellerjordan.github.io/posts/muon/ (momentum, then the nearest s
 counts as the matrix [out, in * height * width], which `torch.optim.Muon` does not take.
 """
 
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # Reason: torch leaves the optimizer's step and state unannotated.
 
 from __future__ import annotations

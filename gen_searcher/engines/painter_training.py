@@ -7,8 +7,9 @@ What it learns from is in `painter_pictures`, how well it learnt in `painter_hel
 """
 
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
-# pyright: reportUnknownArgumentType=false
-# Reason: diffusers ships partial annotations.
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportPrivateImportUsage=false
+# Reason: diffusers ships partial annotations; a model's config and output are untyped in it.
 
 from __future__ import annotations
 
@@ -18,7 +19,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from gen_searcher.engines import painter_net as net
-from gen_searcher.engines.diffusers_model import Pipeline, paint
+from gen_searcher.engines.diffusers_model import load_pipeline, paint
 from gen_searcher.engines.diffusion_library import AutoencoderKLFlux2
 from gen_searcher.engines.painter import STEPS, painter_call
 from gen_searcher.engines.painter_heldout import Draw, held_out_table, sample_sheet, write_table
 from gen_searcher.engines.painter_optim import Average, PainterOptimizer
 from gen_searcher.engines.painter_pictures import Example, Examples, Named, reference, split
 from gen_searcher.world import canvas
+from gen_searcher.world.world import World
 
 Log = Callable[[str], None]
 
@@ -41,18 +42,22 @@ _VAE_PICTURES = 2400
 _VAE_ARTS = 500
 _CROP_PX = 32
 _LATENT_NOISE = 0.02
-_DENOISER_SUBJECTS = 1000
-_DENOISER_EXAMPLES = 3000
+_DENOISER_SUBJECTS = 800
+_DENOISER_EXAMPLES = 1600
 _BATCH = 16
 _FIRST_LOOK_MINUTES = 3
 _LOOK_EVERY_MINUTES = 6
 _MIX: tuple[tuple[str, int, float], ...] = (
-    ("alone", 1, 0.30),
+    ("alone", 1, 0.22),
     ("alone", 2, 0.06),
-    ("beside", 2, 0.28),
-    ("inset", 2, 0.36),
+    ("beside", 2, 0.20),
+    ("inset", 2, 0.52),
 )
 """Layout, number of references, share of the examples: the inset is the hardest to learn."""
+_STYLES = ("plain", "night", "gray", "framed", "gray")
+"""Taken in turn: colour is the hardest to forget."""
+_SMALL_SLOT_WEIGHT = 5.0
+"""Tokens of a slot smaller than the others count this much in the loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ class Latents:
     """[N, references * tokens, channels]"""
     art: Tensor
     """[N, tokens, channels]"""
+    weights: Tensor
+    """[N, tokens, 1] of each art token in the loss."""
     prompts: tuple[tuple[str, ...], ...]
     """Several wordings of each example."""
 
@@ -87,6 +94,7 @@ def train_vae(vae: AutoencoderKLFlux2, examples: Examples, *, minutes: float, lo
 
 def polish_decoder(vae: AutoencoderKLFlux2, examples: Examples, *, minutes: float, log: Log) -> None:
     """Sharpen the decoder alone: the latents, and with them the denoiser, stay valid."""
+    vae.decoder.requires_grad_(requires_grad=True)
     _train_eyes(vae, [vae.decoder], examples, minutes=minutes, log=log)
 
 
@@ -155,21 +163,36 @@ def encode_examples(vae: AutoencoderKLFlux2, examples: Examples) -> dict[int, La
     for count in (1, 2):
         shown: list[Tensor] = []
         arts: list[Tensor] = []
+        weights: list[Tensor] = []
         prompts: list[tuple[str, ...]] = []
         for layout, references, share in _MIX:
             if references != count:
                 continue
             for index in range(int(share * _DENOISER_EXAMPLES)):
-                style = list(canvas.STYLES)[index % len(canvas.STYLES)]
+                style = _STYLES[index % len(_STYLES)]
                 chosen = random.sample(range(len(subjects)), max(count, len(canvas.LAYOUTS[layout].slots)))
                 example = examples.composed([subjects[k] for k in chosen], layout=layout, style=style, references=count)
                 shown.append(torch.cat([subject_tokens[k] for k in chosen[:count]]))
                 arts.append(pixels([example.art])[0])
+                weights.append(_token_weights(layout))
                 prompts.append((example.prompt, *(examples.prompt(layout=layout, style=style) for _ in range(5))))
         found[count] = Latents(
-            references=torch.stack(shown), art=tokens(vae, torch.stack(arts)), prompts=tuple(prompts)
+            references=torch.stack(shown),
+            art=tokens(vae, torch.stack(arts)),
+            weights=torch.stack(weights),
+            prompts=tuple(prompts),
         )
     return found
+
+
+def _token_weights(layout: str) -> Tensor:
+    columns, rows = (side // net.TOKEN_PX for side in canvas.ART_PX)
+    weights = torch.ones(rows, columns)
+    for slot in canvas.LAYOUTS[layout].slots:
+        left, top, right, bottom = (side // net.TOKEN_PX for side in slot)
+        if slot[2] - slot[0] < canvas.SLOT_PX:
+            weights[top:bottom, left:right] = _SMALL_SLOT_WEIGHT
+    return (weights / weights.mean()).reshape(-1, 1)
 
 
 def train_denoiser(
@@ -225,7 +248,8 @@ def _denoiser_loss(parts: net.Parts, latents: Latents, *, count: int) -> Tensor:
             return_dict=False,
         )[0][:, : clean.shape[1]].float()
     implied = noisy - level[:, None, None] * velocity
-    return functional.mse_loss(implied, clean) + 0.2 * functional.mse_loss(velocity, noise - clean)
+    errors = (implied - clean).square() + 0.2 * (velocity - (noise - clean)).square()
+    return (errors * latents.weights[chosen]).mean()
 
 
 def _noise_levels(count: int) -> Tensor:
@@ -243,65 +267,70 @@ def _any_example(examples: Examples) -> Example:
 def train_painter(
     out: Path,
     *,
-    pictures: Sequence[Named],
     vae_minutes: float,
     dit_minutes: float,
     threads: int,
     seed: int,
     log: Log,
-    vae_from: Path | None = None,
+    start_from: Path | None = None,
+    polish_minutes: float = 0.0,
 ) -> None:
-    """Train on all but the held-out pictures; write a Flux2Klein folder, `heldout.json` and `samples.png`.
+    """Train on the world's pictures but the held-out ones; write a Flux2Klein folder, `heldout.json`, `samples.png`.
 
     Args:
         out: Folder to write.
-        pictures: The world's pictures; `split` holds some of each family out.
-        vae_minutes: Minutes for the VAE.
+        vae_minutes: Minutes for the VAE; none with `start_from`, whose latents stay as they are.
         dit_minutes: Minutes for transformer and text encoder.
         threads: Torch threads of this process.
         seed: Of everything.
         log: Told one line at a time.
-        vae_from: Folder of an earlier VAE to go on from.
+        start_from: Folder of an earlier painter to go on from.
+        polish_minutes: Minutes at the end for the VAE's decoder alone.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     random.seed(seed)
+    pictures = world_pictures()
     kept, held_out = split(pictures)
     examples = Examples(kept, seed=seed)
-    vae = net.new_vae() if vae_from is None else AutoencoderKLFlux2.from_pretrained(vae_from, dtype=torch.float32)
-    if vae_minutes > 0:
+    if start_from is None:
+        vae = net.new_vae()
         train_vae(vae, examples, minutes=vae_minutes, log=log)
-    vae.eval().requires_grad_(requires_grad=False)
-    asked = [(layout, style) for layout in canvas.LAYOUTS for style in canvas.STYLES] * 40
-    parts = net.new_parts(vae, texts=[examples.prompt(layout=layout, style=style) for layout, style in asked])
-    latents = encode_examples(vae, examples)
-    log(f"encoded {sum(len(part.art) for part in latents.values())} examples")
+        asked = [(layout, style) for layout in canvas.LAYOUTS for style in canvas.STYLES] * 40
+        parts = net.new_parts(vae, texts=[examples.prompt(layout=layout, style=style) for layout, style in asked])
+    else:
+        parts = net.load_parts(start_from)
+    parts.vae.eval().requires_grad_(requires_grad=False)
+    out.mkdir(parents=True, exist_ok=True)
 
     def look(minute: float) -> None:
         if int(minute) % _LOOK_EVERY_MINUTES == _FIRST_LOOK_MINUTES:
-            sample_sheet(drawer(parts), held_out, per_family=1).save(out / f"samples-{minute:.0f}.png")
+            net.save_parts(parts, out)
+            sample_sheet(drawer(out), held_out, per_family=1).save(out / f"samples-{minute:.0f}.png")
 
-    out.mkdir(parents=True, exist_ok=True)
-    train_denoiser(parts, latents, minutes=dit_minutes, log=log, every=look)
-    save(parts, out)
-    rows = held_out_table(drawer(parts), held_out, pictures, pictures=8)
-    write_table(out / "heldout.json", rows)
-    sample_sheet(drawer(parts), held_out).save(out / "samples.png")
+    if dit_minutes > 0:
+        latents = encode_examples(parts.vae, examples)
+        log(f"encoded {sum(len(part.art) for part in latents.values())} examples")
+        train_denoiser(parts, latents, minutes=dit_minutes, log=log, every=look)
+    if polish_minutes > 0:
+        polish_decoder(parts.vae, examples, minutes=polish_minutes, log=log)
+    net.save_parts(parts, out)
+    write_table(out / "heldout.json", held_out_table(drawer(out), held_out, pictures, pictures=8))
+    sample_sheet(drawer(out), held_out).save(out / "samples.png")
 
 
-def drawer(parts: net.Parts, *, steps: int = STEPS) -> Draw:
-    """The parts as a function that draws the art area."""
-    pipeline = cast("Pipeline", net.new_pipeline(parts))
+def world_pictures() -> list[Named]:
+    """Every picture of the embedded world."""
+    world = World.load()
+    return [Named(name=e.name, family=e.kind, image=world.picture(e.id)) for e in world.entities.values()]
+
+
+def drawer(folder: Path, *, steps: int = STEPS) -> Draw:
+    """A painter's folder, as it ships, as a function that draws the art area."""
+    pipeline = load_pipeline("Flux2KleinPipeline", str(folder), dtype="float32", device="cpu")
     call = painter_call(steps=steps)
 
     def draw(prompt: str, references: Sequence[Image.Image], seed: int) -> Image.Image:
         return paint(pipeline, call, prompt=prompt, references=references, seed=seed)
 
     return draw
-
-
-def save(parts: net.Parts, out: Path) -> None:
-    """Write the folder in half precision, then go on in full precision with the very numbers that were written."""
-    pipeline = net.new_pipeline(parts).to(torch.float16)
-    pipeline.save_pretrained(out, safe_serialization=True)
-    pipeline.to(torch.float32)
