@@ -13,24 +13,27 @@ from gen_searcher.config.base import Config
 class SmallPolicyConfig(Config):
     """A Qwen3-VL small enough to learn the agent's language on a CPU, built from a seed."""
 
-    hidden: int = Field(default=192, gt=0)
+    hidden: int = Field(default=128, gt=0)
     """Width of the language model."""
     layers: int = Field(default=4, ge=3)
     """Depth of the language model; at least as many as `vision_deepstack`."""
-    heads: int = Field(default=6, gt=0)
+    heads: int = Field(default=3, gt=0)
     """Attention heads; every head has its own keys and values."""
-    head_dim: int = Field(default=32, ge=16)
+    head_dim: int = Field(default=64, ge=16)
     """Width of one head; a multiple of 16."""
     mlp_ratio: int = Field(default=3, gt=0)
     """Width of the feed-forward part over `hidden`."""
-    vocab: int = Field(default=2048, ge=512)
+    vocab: int = Field(default=768, ge=512)
     """Tokens of the vocabulary, special ones included; fewer when the corpus has no more merges."""
-    rope_theta: float = Field(default=10_000.0, gt=1.0)
+    rope_theta: float = Field(default=1e7, gt=1.0)
     """Base of the rotary position embedding."""
     initializer_range: float = Field(default=0.05, gt=0)
     """Standard deviation of fresh weights; a tiny model learns to copy sooner from 0.05 than from the usual 0.02."""
-    tied_embeddings: bool = False
-    """Share the input embedding with the output head."""
+    tied_embeddings: bool = True
+    """Share the input embedding with the output head: what can be read can then be written, rare tokens too."""
+    can_copy: bool = True
+    """Write an induction circuit into the fresh weights (`engines/induction.py`); a model this small would otherwise
+    spend its whole budget on finding one. Needs tied embeddings."""
     vision_hidden: int = Field(default=64, gt=0)
     """Width of the vision tower."""
     vision_layers: int = Field(default=2, gt=0)

@@ -43,7 +43,8 @@ class _RowOutcome:
     loss: Tensor
     sums: Tensor
     """[5] over the row's tokens: entropy, clipped low, clipped high, KL, mismatch."""
-    ratio_max: Tensor
+    maxima: Tensor
+    """[2] over the row's tokens: ratio, mismatch."""
 
 
 class DeepspeedRank:
@@ -162,7 +163,7 @@ class DeepspeedRank:
         return _RowOutcome(
             loss=result.loss,
             sums=torch.stack([value.double() for value in sums]),
-            ratio_max=result.ratio_max,
+            maxima=torch.stack([result.ratio_max, result.mismatch_max_nats]).double(),
         )
 
     def _sft_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
@@ -170,7 +171,7 @@ class DeepspeedRank:
         sums = torch.zeros(5, dtype=torch.float64, device=logprobs.device)
         sums[0] = entropies.sum()
         return _RowOutcome(
-            loss=sft_loss(logprobs, trained_tokens=denominator), sums=sums, ratio_max=logprobs.new_zeros(())
+            loss=sft_loss(logprobs, trained_tokens=denominator), sums=sums, maxima=torch.zeros_like(sums[:2])
         )
 
     def _report(
@@ -183,10 +184,10 @@ class DeepspeedRank:
         )
         totals = torch.stack([outcome.sums for outcome in outcomes]).sum(0)
         totals = torch.cat([totals, torch.stack([value.to(totals) for value in loss_and_tokens])])
-        ratio_max = torch.stack([outcome.ratio_max for outcome in outcomes]).max().double()
+        maxima = torch.stack([outcome.maxima for outcome in outcomes]).amax(0)
         if self.place.world > 1:
             dist.all_reduce(totals)
-            dist.all_reduce(ratio_max, op=dist.ReduceOp.MAX)
+            dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
         entropy, low, high, kl, mismatch, loss, all_tokens = totals.tolist()
         grad_norm = float(self._engine.get_global_grad_norm() or 0.0)
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
@@ -204,7 +205,8 @@ class DeepspeedRank:
                 "learner/clipped_high_frac": high / trained_tokens,
                 "learner/kl_nats": kl / trained_tokens,
                 "learner/mismatch_nats": mismatch / trained_tokens,
-                "learner/ratio_max": float(ratio_max),
+                "learner/ratio_max": float(maxima[0]),
+                "learner/logprob_gap_max_nats": float(maxima[1]),
                 "learner/trained_tokens": float(trained_tokens),
                 "learner/tokens": all_tokens,
                 "learner/tokens_per_s": all_tokens / wall_s,

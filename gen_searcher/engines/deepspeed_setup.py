@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol, cast
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from gen_searcher.config.optim import OptimConfig
+from gen_searcher.engines.environment import set_values
 from gen_searcher.grpo.tensors import RowTensors
 
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
@@ -94,7 +94,7 @@ def prepare_deepspeed(place: Place, *, threads: int) -> None:
     }
     if place.device == "cpu" and place.master_addr == "127.0.0.1":
         values["GLOO_SOCKET_IFNAME"] = "lo"  # the host's name need not resolve
-    os.environ.update(values)  # noqa: TID251 - written for libraries that take these settings no other way, never read
+    set_values(values)
 
 
 def join_group(place: Place) -> None:

@@ -1,8 +1,9 @@
-"""The one place that writes process environment: vLLM reads its knobs from there, before it is imported."""
+"""The one place that writes process environment: vLLM and DeepSpeed take some settings no other way."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 
 def prepare_vllm(*, in_process: bool, threads: int, compiled: bool) -> None:
@@ -22,4 +23,9 @@ def prepare_vllm(*, in_process: bool, threads: int, compiled: bool) -> None:
     }
     if not compiled:
         values["TORCH_COMPILE_DISABLE"] = "1"
-    os.environ.update(values)  # noqa: TID251 - written for a library that takes these settings no other way, never read
+    set_values(values)
+
+
+def set_values(values: Mapping[str, str]) -> None:
+    """Set variables that a library is about to read. Nothing of ours ever reads them."""
+    os.environ.update(values)  # noqa: TID251 - written for libraries that take these settings no other way, never read

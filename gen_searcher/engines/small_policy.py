@@ -87,12 +87,16 @@ def build_small_policy(folder: Path, *, config: SmallPolicyConfig, corpus: Itera
     import torch
     from transformers import Qwen3VLForConditionalGeneration
 
+    from gen_searcher.engines.induction import plant_copying
+
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = train_tokenizer(corpus, vocab=config.vocab)
     tokenizer.save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = Qwen3VLForConditionalGeneration(model_config(config, tokenizer))
+    if config.can_copy:
+        plant_copying(model, seed=config.seed)
     model.generation_config.eos_token_id = [tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|endoftext|>")]
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)

@@ -39,6 +39,9 @@ class GrpoLoss:
     """[] sum over tokens of r - 1 - ln r, an unbiased estimate of KL(sampler || policy)."""
     mismatch_sum_nats: Tensor
     """[] sum over tokens of |ln r|."""
+    mismatch_max_nats: Tensor
+    """[] largest |ln r|; 0 for a row without trained tokens. In a synchronous run with one update per step the weights
+    are those that sampled, so this is the gap between the engine's and the learner's log-probabilities."""
     ratio_max: Tensor
     """[] largest ratio; 0 for a row without trained tokens."""
 
@@ -80,5 +83,6 @@ def grpo_loss(tokens: PolicyTokens, *, clip_low: float, clip_high: float, denomi
             clipped_high=(is_bound & (ratio > 1.0)).sum(),
             kl_sum_nats=(ratio - 1.0 - log_ratio).sum(),
             mismatch_sum_nats=log_ratio.abs().sum(),
+            mismatch_max_nats=log_ratio.abs().max() if ratio.numel() else ratio.new_zeros(()),
             ratio_max=ratio.max() if ratio.numel() else ratio.new_zeros(()),
         )
