@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,8 +37,7 @@ COMMANDS: dict[str, Command] = {
     "sft": Command(summary="fine-tune the policy on demonstrations", target="sft:run", spends=True),
     "grpo": Command(summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True),
     "bench": Command(summary="compare policies on the held-out tasks", target="bench:run", spends=True),
-    "generate": Command(summary="search and draw one request", target="generate:run", spends=True),
-    "data": Command(summary="write tasks and demonstrations", target="data:run", spends=True),
+    "generate": Command(summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True),
     "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
@@ -46,6 +46,11 @@ COMMANDS: dict[str, Command] = {
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
 }
 """Every command by its words."""
+
+TAKES_A_WORD = {"report": "run_dir", "generate": "generate.prompt"}
+"""Commands whose one bare argument is a setting."""
+OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=")
+"""What a setting starts with; a request in plain words does not."""
 
 EPILOG = """\
 settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
@@ -112,14 +117,20 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     words = cast("list[str]", parsed.words)
     config_dir = cast("Path | None", parsed.config_dir)
     options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
-    bare = [word for word in words if "=" not in word and not word.startswith(("+", "~"))]
-    overrides = [word for word in words if word not in bare]
-    if bare[:1] == ["report"] and len(bare) == 2:
-        overrides.append(f"run_dir='{bare.pop()}'")
+    bare = [word for word in words if not OVERRIDE.match(word)]
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    if len(bare) == 2 and bare[0] in TAKES_A_WORD:
+        overrides.append(f"{TAKES_A_WORD[bare[0]]}={quoted(bare.pop())}")
     name = " ".join(bare)
     if name not in COMMANDS:
         raise UserError(_no_such_command(bare))
     return name, options, overrides
+
+
+def quoted(text: str) -> str:
+    """A value that Hydra reads back as exactly `text`."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _no_such_command(words: Sequence[str]) -> str:

@@ -7,10 +7,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 launch/setup.sh
 run_dir=${1:-runs/laptop}
+request="Draw the flag of the country whose capital is Warsaw, at night. Caption: the capital of the country."
 settings=(experiment=laptop "run_dir=$run_dir" "${@:2}")
-for command in sft grpo bench generate; do
-    echo "demo: gen-searcher $command ${settings[*]}" >&2
-    .venv/bin/gen-searcher "$command" "${settings[@]}"
-done
-.venv/bin/gen-searcher report "${settings[@]}"
+mkdir -p "$(dirname "$run_dir")"
+
+say() { echo "demo: gen-searcher $*" >&2; .venv/bin/gen-searcher "$@"; }
+say sft "${settings[@]}"
+say grpo "${settings[@]}"
+say bench "${settings[@]}"
+say generate "$request" "${settings[@]}" || echo "demo: the agent found no answer to this request" >&2
+say report "$run_dir"
 echo "demo: the report is $run_dir/report.html" >&2

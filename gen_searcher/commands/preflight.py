@@ -42,9 +42,11 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
 
 
 def _run_dir(run_dir: Path) -> Iterator[str]:
-    existing = run_dir
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
+    parent = run_dir.resolve().parent
+    existing = run_dir if run_dir.exists() else parent
+    if not existing.exists():
+        yield f"run_dir: {run_dir} cannot be made, its parent {parent} does not exist; make it, or correct run_dir"
+        return
     if not existing.is_dir():
         yield f"run_dir: {existing} is a file, not a folder"
         return

@@ -11,9 +11,7 @@ class GenerateConfig(Config):
     """What to draw, and how to sample on the way."""
 
     prompt: str | None = None
-    """The request in plain words; None = the first held-out task's."""
-    task: str | None = None
-    """Id of a task of the run to work on instead of `prompt`; its picture is then judged as well."""
+    """The request in plain words; also the bare argument of `gen-searcher generate`."""
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
