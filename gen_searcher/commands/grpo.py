@@ -47,11 +47,12 @@ def run(cfg: RunConfig) -> int:
         return 0
     log.info("grpo starts at step %d of %d", from_step + 1, cfg.grpo.steps)
     with cluster_session(cfg.cluster, run_id=place.folder.root.name):
-        asyncio.run(_grpo(place, start, from_step))
+        asyncio.run(train_run(place, start, from_step))
     return 0
 
 
-async def _grpo(place: Workplace, start: Path, from_step: int) -> None:
+async def train_run(place: Workplace, start: Path, from_step: int) -> None:
+    """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session."""
     cfg, folder = place.cfg, place.folder
     async with Crew.raise_actors(place) as crew:
         rollouts = crew.rollouts(start, temperature=cfg.agent.temperature, follows_learner=True)

@@ -44,14 +44,14 @@ def ray_head(folder: Path) -> Iterator[Head]:
     ports = iter(_free_ports(6))
     gcs, dashboard = next(ports), next(ports)
     bin_dir = Path(sys.executable).parent
+    inherited = os.environ  # noqa: TID251 - a child process inherits it; nothing here is configured by it
     environment = {
-        **os.environ,
-        "PATH": f"{bin_dir}:{os.environ['PATH']}",
+        **inherited,
+        "PATH": f"{bin_dir}:{inherited['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
-        "RAY_ADDRESS": "",
     }
-    environment.pop("RAY_ADDRESS")
+    environment.pop("RAY_ADDRESS", None)
     command = [
         str(bin_dir / "ray"), "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats",
         "--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1", f"--port={gcs}", f"--dashboard-port={dashboard}",

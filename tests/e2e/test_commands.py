@@ -1,0 +1,102 @@
+"""Every command of a run, as its user calls it, on real parts and tiny sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
+STEPS = 2
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory after sft, grpo and bench."""
+    folder = tmp_path_factory.mktemp("e2e") / "run"
+    for command in ("sft", "grpo", "bench"):
+        done = run(command, "experiment=smoke", f"run_dir={folder}")
+        assert done.returncode == 0, done.stderr[-3000:]
+        if command == "bench":
+            (folder / "bench.out").write_text(done.stdout)
+    return folder
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_training_logs_every_step_with_the_gap_between_sampler_and_learner(run_dir: Path) -> None:
+    steps = lines(run_dir / "grpo" / "metrics.jsonl")
+    assert [step["step"] for step in steps] == [1, 2]
+    gaps = [step["learner/logprob_gap_max_nats"] for step in steps]
+    assert all(isinstance(gap, float) and 0.0 < gap < 1e-3 for gap in gaps), gaps
+
+
+def test_every_attempt_of_a_step_is_on_record_with_its_text(run_dir: Path) -> None:
+    attempts = lines(run_dir / "grpo" / "attempts.jsonl")
+    assert len(attempts) == STEPS * 2 * 2
+    texts = attempts[0]["texts"]
+    assert isinstance(texts, list)
+    assert texts[0]["prompt"].startswith("<|im_start|>system")
+
+
+def test_the_table_has_all_four_arms_in_the_published_form(run_dir: Path) -> None:
+    table = json.loads((run_dir / "bench" / "table.json").read_text())
+    assert [arm["arm"] for arm in table["arms"]] == ["no-search", "untrained", "sft", "sft+grpo"]
+    for arm in table["arms"]:
+        assert arm["low"] <= arm["k_score"] <= arm["high"]
+        assert arm["tasks"] == 2
+        assert {"faithfulness", "visual_correctness", "text_accuracy", "aesthetics", "text_reward"} <= set(arm)
+    assert "sft+grpo" in (run_dir / "bench.out").read_text()
+
+
+def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> None:
+    done = run("report", str(run_dir))
+    assert done.returncode == 0, done.stderr
+    html = (run_dir / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', html)
+    assert "no-search" in html
+
+
+def test_checkpoints_hold_no_pickle(run_dir: Path) -> None:
+    kinds = {path.suffix for path in (run_dir / "grpo").rglob("*") if path.is_file()}
+    assert ".safetensors" in kinds
+    assert not kinds & {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
+
+
+def test_a_finished_run_is_not_trained_again_and_a_longer_one_resumes(run_dir: Path) -> None:
+    again = run("grpo", "experiment=smoke", f"run_dir={run_dir}")
+    assert again.returncode == 0
+    assert "grpo is done: 2 of 2 steps" in again.stderr
+    longer = run("grpo", "experiment=smoke", f"run_dir={run_dir}", "grpo.steps=3")
+    assert longer.returncode == 0, longer.stderr[-3000:]
+    assert "grpo starts at step 3 of 3" in longer.stderr
+    assert [step["step"] for step in lines(run_dir / "grpo" / "metrics.jsonl")] == [1, 2, 3]
+
+
+def test_resuming_from_another_policy_is_refused_with_what_differs(run_dir: Path) -> None:
+    config = run_dir / "sft" / "policy" / "config.json"
+    before = config.read_text()
+    config.write_text(before + "\n")
+    try:
+        done = run("grpo", "experiment=smoke", f"run_dir={run_dir}", "grpo.steps=9")
+    finally:
+        config.write_text(before)
+    assert done.returncode == 2
+    assert "belongs to another policy" in done.stderr
+    assert "policy: was " in done.stderr
+
+
+def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Path) -> None:
+    done = run("generate", "Draw the flag of Poland, at night.", "experiment=smoke", f"run_dir={run_dir}")
+    assert "Draw the flag of Poland, at night." in done.stdout
+    assert done.returncode == (0 if "picture: " in done.stdout.replace("no picture:", "") else 1), done.stderr[-2000:]
