@@ -37,7 +37,9 @@ COMMANDS: dict[str, Command] = {
     "sft": Command(summary="fine-tune the policy on demonstrations", target="sft:run", spends=True),
     "grpo": Command(summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True),
     "bench": Command(summary="compare policies on the held-out tasks", target="bench:run", spends=True),
-    "generate": Command(summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True),
+    "generate": Command(
+        summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True
+    ),
     "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),

@@ -1,4 +1,7 @@
 """All actors of one command: a configuration -> pools that look like the protocols."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 
@@ -103,12 +106,6 @@ class Fleet:
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
 
     def _actor(self, name: str, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
-        options = {
-            "name": name,
-            "num_cpus": CPU_SHARE,
-            "max_concurrency": CALLS_AT_ONCE,
-            "max_restarts": restarts,
-            "max_task_retries": 0,
-        }
-        remote = ray.remote(**options)(cls)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType, reportCallIssue, reportArgumentType]  ray has no stubs
-        return cast("ActorHandle", remote.remote(*args))  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]  ray has no stubs
+        remote = ray.remote(num_cpus=CPU_SHARE, max_restarts=restarts)(cls)
+        actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0)
+        return cast("ActorHandle", actor.remote(*args))

@@ -1,4 +1,7 @@
 """Learner ranks as one `Learner`: a step runs on all ranks, publishing goes through the weight board."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 

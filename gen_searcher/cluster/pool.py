@@ -3,6 +3,9 @@
 A dead or hung actor becomes a `WorldError` at stage `actor`; the pool stops using it until it answers `ready` again
 (Ray restarts it). What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ class Pool:
             self._suspend(index)
             raise WorldError(f"{self.role} actor {index} is gone: {_first_line(error)}", "actor") from error
         except RayTaskError as error:
-            cause = cast("object", error.cause)  # pyright: ignore[reportUnknownMemberType]  ray has no stubs for it
+            cause = cast("object", error.cause)
             if isinstance(cause, WorldError):
                 raise cause from error
             if self._wraps_plugs:

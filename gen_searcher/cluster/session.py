@@ -1,11 +1,14 @@
 """Joining or raising a Ray cluster, and leaving nothing behind."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 
 import logging
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -28,7 +31,7 @@ AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 @contextmanager
-def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Iterator[None]:
+def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Generator[None]:
     """Ray for the length of the block.
 
     `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was

@@ -43,6 +43,8 @@ def train_painter(cfg: RunConfig) -> int:
         out,
         vae_minutes=cfg.painter.vae_minutes,
         dit_minutes=cfg.painter.dit_minutes,
+        polish_minutes=cfg.painter.polish_minutes,
+        start_from=cfg.painter.start_from,
         threads=cfg.painter.threads,
         seed=cfg.seed,
         log=log.info,

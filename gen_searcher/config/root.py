@@ -12,6 +12,7 @@ from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.plug import Plug
+from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.config.sft import SftConfig
@@ -49,3 +50,5 @@ class RunConfig(Config):
     """The benchmark."""
     generate: GenerateConfig = GenerateConfig()
     """Inference."""
+    painter: PainterConfig = PainterConfig()
+    """Training of the embedded generator."""

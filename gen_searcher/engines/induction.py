@@ -17,11 +17,12 @@ logit, whatever token it is: copying works for names that no training text holds
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 if TYPE_CHECKING:
     from transformers import Qwen3VLForConditionalGeneration
@@ -40,6 +41,40 @@ LOOK_BACK_ENERGY = (0.5, 0.3, 0.2)
 """Of the three fastest rotary pairs: together they peak at one distance only."""
 CONTEXT_TOKENS = 700
 """Rotary pairs that turn by less than one radian over this distance carry the match."""
+
+
+class _Weighted(Protocol):
+    weight: Tensor
+
+
+class _Attention(Protocol):
+    """What we write of transformers' attention layer, which is not typed."""
+
+    q_proj: _Weighted
+    k_proj: _Weighted
+    v_proj: _Weighted
+    o_proj: _Weighted
+    q_norm: _Weighted
+    k_norm: _Weighted
+
+
+class _Mlp(Protocol):
+    down_proj: _Weighted
+
+
+class _TextConfig(Protocol):
+    """What we read of the language model's configuration."""
+
+    hidden_size: int
+    head_dim: int
+    num_attention_heads: int
+    tie_word_embeddings: bool
+    rope_parameters: Mapping[str, float]
+
+
+class _Layer(Protocol):
+    self_attn: _Attention
+    mlp: _Mlp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +96,12 @@ def plant_copying(model: Qwen3VLForConditionalGeneration, *, seed: int) -> None:
     Raises:
         ValueError: The model is too small or its embeddings are not tied.
     """
-    config = model.config.text_config
-    hidden, head_dim = int(config.hidden_size), int(config.head_dim)
-    layers = model.model.language_model.layers
-    if not config.tie_word_embeddings or len(layers) < 2 or int(config.num_attention_heads) < 2:
+    config = cast("_TextConfig", model.config.text_config)
+    hidden, head_dim = config.hidden_size, config.head_dim
+    layers = [cast("_Layer", layer) for layer in model.model.language_model.layers]
+    if not config.tie_word_embeddings or len(layers) < 2 or config.num_attention_heads < 2:
         raise ValueError("copying needs tied embeddings, two layers and two heads")
-    theta = float(config.rope_parameters["rope_theta"])
+    theta = config.rope_parameters["rope_theta"]
     half = head_dim // 2
     plan = _Plan(
         content=min((hidden - 2) // 3, head_dim),
@@ -90,7 +125,7 @@ def _write_embeddings(weight: Tensor, plan: _Plan, random: torch.Generator) -> N
     weight[:, -1] = CONSTANT
 
 
-def _write_look_back(attention: nn.Module, plan: _Plan, *, scale: float) -> None:
+def _write_look_back(attention: _Attention, plan: _Plan, *, scale: float) -> None:
     """Heads 0 and 1 see the token one and two back. `scale` is what the layer norm makes of a unit vector."""
     half = plan.head_dim // 2
     for head, back in ((0, 1), (1, 2)):
@@ -107,7 +142,7 @@ def _write_look_back(attention: nn.Module, plan: _Plan, *, scale: float) -> None
     attention.k_norm.weight.fill_(LOOK_BACK_NORM)
 
 
-def _write_match(attention: nn.Module, plan: _Plan, random: torch.Generator, *, scale: float) -> None:
+def _write_match(attention: _Attention, plan: _Plan, random: torch.Generator, *, scale: float) -> None:
     """Head 0: my token and the one before, against your one back and two back; brings your content."""
     half = plan.head_dim // 2
     start = _clear_head(attention, 0, plan.head_dim)
@@ -128,7 +163,7 @@ def _write_match(attention: nn.Module, plan: _Plan, random: torch.Generator, *, 
     attention.k_norm.weight.fill_(MATCH_NORM)
 
 
-def _clear_head(attention: nn.Module, head: int, head_dim: int) -> int:
+def _clear_head(attention: _Attention, head: int, head_dim: int) -> int:
     start = head * head_dim
     own = slice(start, start + head_dim)
     for projection in (attention.q_proj, attention.k_proj, attention.v_proj):

@@ -1,4 +1,7 @@
 """A learner rank: one DeepSpeed process."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
 """A rollout worker: one policy engine and the agent that drives it."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
 
 from __future__ import annotations
 
