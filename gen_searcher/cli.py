@@ -51,7 +51,7 @@ COMMANDS: dict[str, Command] = {
 
 TAKES_A_WORD = {"report": "run_dir", "generate": "generate.prompt"}
 """Commands whose one bare argument is a setting."""
-OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=")
+OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
 
 EPILOG = """\

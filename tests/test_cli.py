@@ -22,6 +22,12 @@ def test_a_command_of_two_words_and_the_folder_of_report() -> None:
     assert cli.parse(["report", "runs/my run"])[2] == ["run_dir='runs/my run'"]
 
 
+def test_a_request_may_hold_any_character() -> None:
+    request = """the flag of Côte d'Ivoire, "a = b", {c} [d] $e ~f"""
+    _, _, overrides = cli.parse(["generate", request, "seed=1"])
+    assert load.load(["experiment=smoke", *overrides]).generate.prompt == request
+
+
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [

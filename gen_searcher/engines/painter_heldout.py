@@ -33,6 +33,8 @@ class Row:
     """PSNR when the references are those of another picture of the family."""
     found: float
     """How often the first subject's slot is nearest to the right one of up to a hundred pictures of its family."""
+    found_second: float | None
+    """The same of the second subject's slot; None when the layout has one."""
 
 
 def psnr_db(one: Image.Image, other: Image.Image) -> float:
@@ -61,6 +63,7 @@ def write_table(path: Path, rows: Sequence[Row]) -> None:
         "right_db": round(float(np.mean([row.right_db for row in rows])), 2),
         "wrong_db": round(float(np.mean([row.wrong_db for row in rows])), 2),
         "found": round(float(np.mean([row.found for row in rows])), 3),
+        "found_second": round(float(np.mean([row.found_second for row in rows if row.found_second is not None])), 3),
     }
     path.write_text(json.dumps({"mean": means, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
 
@@ -91,18 +94,22 @@ def _asked(chosen: Sequence[Image.Image], *, layout: str, style: str) -> tuple[l
 
 def _row(draw: Draw, members: Sequence[Named], relatives: Sequence[Named], *, layout: str, style: str) -> Row:
     prompt = canvas.wording(layout=layout, style=style, caption=None)
-    slot = canvas.LAYOUTS[layout].slots[0]
+    slots = canvas.LAYOUTS[layout].slots
     truths: list[Image.Image] = []
     drawings: list[Image.Image] = []
-    found: list[bool] = []
+    found: list[list[bool]] = [[] for _ in slots]
     for index, member in enumerate(members):
-        second = members[(index + 1) % len(members)].image
-        shown, truth = _asked((member.image, second), layout=layout, style=style)
+        subjects = (member, members[(index + 1) % len(members)])
+        shown, truth = _asked([subject.image for subject in subjects], layout=layout, style=style)
         drawing = draw(prompt, shown, index)
-        others = [relative.image for relative in relatives if relative.name != member.name][: _CANDIDATES - 1]
-        candidates = [_asked((image, second), layout=layout, style=style)[1].crop(slot) for image in others]
-        distance = psnr_db(drawing.crop(slot), truth.crop(slot))
-        found.append(all(psnr_db(drawing.crop(slot), candidate) <= distance for candidate in candidates))
+        for which, slot in enumerate(slots):
+            others = [other for other in relatives if other.name not in {s.name for s in subjects}][: _CANDIDATES - 1]
+            candidates: list[Image.Image] = []
+            for other in others:
+                pair = [other.image if k == which else subject.image for k, subject in enumerate(subjects)]
+                candidates.append(_asked(pair, layout=layout, style=style)[1].crop(slot))
+            right_db = psnr_db(drawing.crop(slot), truth.crop(slot))
+            found[which].append(all(psnr_db(drawing.crop(slot), other) <= right_db for other in candidates))
         truths.append(truth)
         drawings.append(drawing)
     wrong = [psnr_db(drawing, truth) for drawing, truth in zip(drawings[1:] + drawings[:1], truths, strict=True)]
@@ -113,5 +120,6 @@ def _row(draw: Draw, members: Sequence[Named], relatives: Sequence[Named], *, la
         pictures=len(members),
         right_db=round(float(np.mean([psnr_db(a, b) for a, b in zip(drawings, truths, strict=True)])), 2),
         wrong_db=round(float(np.mean(wrong)), 2),
-        found=round(float(np.mean(found)), 3),
+        found=round(float(np.mean(found[0])), 3),
+        found_second=round(float(np.mean(found[1])), 3) if len(slots) > 1 else None,
     )

@@ -20,8 +20,8 @@ def has_finished_a_step(metrics: Path) -> bool:
 
 async def kill_the_rollout_worker_once_it_works(metrics: Path) -> str:
     """Waits for the first step's record, so that the second is under way; kills the worker's process."""
-    while not has_finished_a_step(metrics):
-        await asyncio.sleep(0.05)  # noqa: ASYNC110 - the record is a file: nothing there sets an event
+    while not has_finished_a_step(metrics):  # noqa: ASYNC110 - the record is a file: nothing there sets an event
+        await asyncio.sleep(0.05)
     (name,) = [name for name in ray.util.list_named_actors() if name.startswith("rollout-")]
     ray.kill(ray.get_actor(name), no_restart=False)
     return name
