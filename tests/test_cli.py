@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gen_searcher import __version__, cli
+from gen_searcher.config import load
 from gen_searcher.errors import UserError
 
 

@@ -20,7 +20,8 @@ from gen_searcher.world import canvas
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-STEPS = 2
+STEPS = 1
+"""One is as good as two or four: the reference says everything that the noise does not."""
 MAX_REFERENCES = 2
 """What it was trained with; it accepts more and looks at the first two."""
 

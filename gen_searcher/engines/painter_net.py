@@ -13,6 +13,7 @@ both    -> Flux2Transformer2DModel                    -> velocity of the art are
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,10 @@ def save_parts(parts: Parts, folder: Path) -> None:
     """Write a painter's folder in half precision."""
     half = new_pipeline(copy.deepcopy(parts)).to(torch.float16)
     half.save_pretrained(folder, safe_serialization=True)
+    for path in folder.glob("*/config.json"):
+        config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)  # where it came from on this machine is nobody's business
+        path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def new_vae() -> AutoencoderKLFlux2:
