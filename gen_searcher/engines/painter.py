@@ -3,7 +3,7 @@
     prompt, references -> denoiser -> 128x64 art area
     caption_in(prompt) -> renderer -> 128x32 strip below it
 
-The strip is set by a renderer after the denoiser, because a network of five million numbers cannot draw letters.
+The strip is set by a renderer after the denoiser, because a network of three million numbers cannot draw letters.
 Layout and look are the network's own reading of the prompt.
 """
 

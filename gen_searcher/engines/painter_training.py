@@ -253,7 +253,7 @@ def _denoiser_loss(parts: net.Parts, latents: Latents, *, count: int) -> Tensor:
 
 
 def _noise_levels(count: int) -> Tensor:
-    """Mostly the levels that the sampler visits in two steps, 1 and 1/2, the rest anywhere."""
+    """Mostly the levels that one or two sampling steps visit, 1 and 1/2; the rest anywhere."""
     chance = torch.rand(count)
     anywhere = torch.rand(count).clamp_min(0.05)
     return torch.where(chance < 0.5, 1.0, torch.where(chance < 0.8, 0.5, anywhere))
