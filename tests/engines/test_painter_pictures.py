@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -53,7 +55,7 @@ def test_prompts_vary_and_half_of_them_carry_a_caption() -> None:
 def test_a_perfect_painter_scores_a_perfect_table() -> None:
     pictures = named("flag", 20)
 
-    def perfect(prompt: str, references: list[Image.Image], seed: int) -> Image.Image:
+    def perfect(prompt: str, references: Sequence[Image.Image], seed: int) -> Image.Image:
         layout = next(
             name
             for name in canvas.LAYOUTS

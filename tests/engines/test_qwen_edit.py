@@ -1,3 +1,6 @@
+# pyright: reportPrivateImportUsage=false, reportArgumentType=false
+# Reason: diffusers ships partial annotations, and the test builds a pipeline from toy parts.
+
 from __future__ import annotations
 
 from pathlib import Path
