@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
         Batch,
         Completion,
         Grounding,
-        Group,
         Hit,
         ImageHit,
         ImageRef,
@@ -124,16 +123,4 @@ class Learner(Protocol):
 
     async def save(self, path: Path) -> None:
         """Write a checkpoint that `load` and Hugging Face both read."""
-        ...
-
-
-class MetricSink(Protocol):
-    """Where numbers and groups go."""
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Record the step's numbers."""
-        ...
-
-    def record(self, step: int, group: Group) -> None:
-        """Record one finished group, lost attempts too."""
         ...

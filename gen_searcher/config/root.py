@@ -11,8 +11,8 @@ from gen_searcher.config.bench import BenchConfig
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
-from gen_searcher.config.plug import Plug
 from gen_searcher.config.painter import PainterConfig
+from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.config.sft import SftConfig

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Protocol, cast
 
 import torch
@@ -139,7 +140,13 @@ def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **compon
     if named is None:
         raise ValueError(f"diffusers has no pipeline named {pipeline!r}")
     kind = cast("type[DiffusionPipeline]", named)
-    loaded = kind.from_pretrained(path, dtype=DTYPES[dtype], use_safetensors=True, **components).to(device)
+    loaded = kind.from_pretrained(
+        path,
+        dtype=DTYPES[dtype],
+        use_safetensors=True,
+        low_cpu_mem_usage=find_spec("accelerate") is not None,  # diffusers asks for that package at every start
+        **components,
+    ).to(device)
     loaded.set_progress_bar_config(disable=True)
     for part in loaded.components.values():
         if isinstance(part, torch.nn.Module):
