@@ -10,7 +10,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.config.cluster import ClusterConfig
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
     with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="tests"):
         yield

@@ -13,6 +13,8 @@ import pytest
 PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
 STEPS = 2
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for three commands
+
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300, check=False)

@@ -6,12 +6,15 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 import ray
 
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands import grpo, sft
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+
+pytestmark = pytest.mark.timeout(300)
 
 
 def has_finished_a_step(metrics: Path) -> bool:

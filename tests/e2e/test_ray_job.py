@@ -10,6 +10,8 @@ import pytest
 
 from tests.e2e.ray_head import Head, ray_head
 
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:

@@ -21,7 +21,7 @@ from gen_searcher.types import ImageRef
 
 pytestmark = pytest.mark.filterwarnings("default")  # torch deprecates things while it is imported
 
-SMALL = SmallPolicyConfig(hidden=64, layers=3, heads=2, vocab=600)
+SMALL = SmallPolicyConfig(hidden=64, layers=3, heads=2, vocab=600, tied_embeddings=False, can_copy=False)
 CORPUS = tuple(f"Flag of Poland is IMG_{i:03d}. http://element.mini.web/polonium-{i}" for i in range(100))
 
 

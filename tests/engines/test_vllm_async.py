@@ -23,7 +23,9 @@ pytestmark = [
 ]
 
 CONFIG = PolicyConfig(
-    small=SmallPolicyConfig(hidden=64, layers=3, heads=2, vocab=512, initializer_range=0.2),
+    small=SmallPolicyConfig(
+        hidden=64, layers=3, heads=2, vocab=512, initializer_range=0.2, tied_embeddings=False, can_copy=False
+    ),
     max_context_tokens=512,
     kv_cache_mib=32,
 )

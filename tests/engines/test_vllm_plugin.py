@@ -20,7 +20,9 @@ from gen_searcher.engines.vllm_request import engine_args
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
 
 CONFIG = PolicyConfig(
-    small=SmallPolicyConfig(hidden=64, layers=3, heads=2, vocab=512, initializer_range=0.2, tied_embeddings=True),
+    small=SmallPolicyConfig(
+        hidden=64, layers=3, heads=2, vocab=512, initializer_range=0.2, tied_embeddings=True, can_copy=False
+    ),
     max_context_tokens=512,
     kv_cache_mib=32,
 )

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
 
 CONFIG = PolicyConfig(
-    small=SmallPolicyConfig(hidden=64, layers=2 + 1, heads=2, vocab=512, initializer_range=0.2),
+    small=SmallPolicyConfig(
+        hidden=64, layers=2 + 1, heads=2, vocab=512, initializer_range=0.2, tied_embeddings=False, can_copy=False
+    ),
     max_context_tokens=1024,
     kv_cache_mib=64,
 )
