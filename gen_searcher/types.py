@@ -255,6 +255,12 @@ class Group:
         """[G] total rewards, in the order of `attempts`."""
         return tuple(attempt.reward.total for attempt in self.attempts)
 
+    @property
+    def given_up(self) -> tuple[int, ...]:
+        """Seeds of the members that stayed lost: no later try made up for them."""
+        scored = {attempt.seed for attempt in self.attempts}
+        return tuple(dict.fromkeys(lost.seed for lost in self.lost if lost.seed not in scored))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -72,7 +73,7 @@ async def _evaluate(crew: Crew, arm: Arm, tasks: Sequence[Task], searcher: Searc
     path = crew.place.folder.root / "bench" / f"attempts-{arm}.jsonl"
     path.unlink(missing_ok=True)
     attempts = AttemptLog(path, read=read)
-    with Progress(f"bench {arm}", total=len(tasks)) as progress:
+    with contextlib.closing(attempts), Progress(f"bench {arm}", total=len(tasks)) as progress:
         return await evaluate(
             tasks,
             attempt=crew.attempt(searcher),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 from collections.abc import Mapping
@@ -72,7 +73,8 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
             recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
             parts = GrpoParts(attempt=crew.attempt(searcher_of(rollouts)), learner=learner, recorder=recorder)
             tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
-            await train(_rules(cfg), parts, tasks, from_step=from_step)
+            with contextlib.closing(recorder):
+                await train(_rules(cfg), parts, tasks, from_step=from_step)
         await learner.save_policy(folder.policy("grpo"), base=start)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
 
@@ -108,6 +110,11 @@ class GrpoRecorder:
         self._attempts = AttemptLog(place.folder.root / "grpo" / "attempts.jsonl", read=read)
         self._metrics = MetricLog(place.folder.root / "grpo" / "metrics.jsonl")
         self._groups = 0
+
+    def close(self) -> None:
+        """Close the files."""
+        self._attempts.close()
+        self._metrics.close()
 
     def on_group(self, group: Group) -> None:
         """Write the group's members at once."""

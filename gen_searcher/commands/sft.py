@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -71,7 +72,8 @@ async def _sft(place: Workplace, base: Path) -> None:
             metrics.log(step, {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics})
             progress.advance(step, {"loss": report.loss, "tok/s": report.metrics["learner/tokens_per_s"]})
 
-        await train_sft(rules, samples, learner=learner, after_step=after_step)
+        with contextlib.closing(metrics):
+            await train_sft(rules, samples, learner=learner, after_step=after_step)
     await learner.save_policy(folder.policy("sft"), base=base)
     log.info("the policy after sft is in %s", folder.policy("sft"))
 

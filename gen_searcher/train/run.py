@@ -93,6 +93,10 @@ class MetricLog:
         self._lines = LineFile(path)
         self._started = time.monotonic()
 
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
+
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the numbers of one step."""
         self._lines.write({"step": step, "time_s": round(time.monotonic() - self._started, 3), **values})
@@ -120,6 +124,10 @@ class AttemptLog:
         """`read` decodes the turns for the people who read the file."""
         self._lines = LineFile(path)
         self._read = read
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
 
     def record(self, group: Group, *, step: int, group_id: str, advantages: Sequence[float | None]) -> None:
         """Write all members at once. `advantages` is in the order of the group's attempts."""

@@ -29,7 +29,8 @@ class StreamRules:
     max_dropped: int
     """Groups without signal after which a step takes what it has, or stops if it has nothing."""
     max_lost_frac: float
-    """Share of lost tries in one step above which the run stops: a little lost is data, more is an outage."""
+    """Share of a step's attempts lost in all their tries above which the run stops: a little lost is data, more is an
+    outage. An attempt that a later try made up for does not count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class GroupStream:
         Waits for enough groups with signal, and for every group that would be too old for a later step.
         """
         dropped: list[Group] = []
-        tries = lost = 0
+        members = given_up = 0
         while True:
             if len(dropped) < self._rules.max_dropped:
                 self._fill()
@@ -97,13 +98,13 @@ class GroupStream:
                 version, visit = self._running.pop(finished)
                 group = finished.result()
                 self._on_group(group)
-                tries += len(group.attempts) + len(group.lost)
-                lost += len(group.lost)
+                members += len(group.attempts) + len(group.given_up)
+                given_up += len(group.given_up)
                 if self._keep(group):
                     self._ready.append((version, visit, group))
                 else:
                     dropped.append(group)
-            self._check_lost(tries, lost)
+            self._check_lost(members, given_up)
         self._ready.sort(key=lambda entry: entry[:2])
         taken = self._ready[: self._rules.groups_per_step]
         if not taken:
@@ -133,11 +134,10 @@ class GroupStream:
         must_wait = any(version <= oldest_allowed for version, _ in self._running.values())
         return len(self._ready) >= self._rules.groups_per_step and not must_wait
 
-    def _check_lost(self, tries: int, lost: int) -> None:
-        expected = self._rules.groups_per_step
-        if tries >= expected and lost > self._rules.max_lost_frac * tries and lost > expected:
+    def _check_lost(self, members: int, given_up: int) -> None:
+        if members >= self._rules.groups_per_step and given_up > self._rules.max_lost_frac * members:
             raise TooManyLost(
-                f"{lost} of {tries} tries of this step were lost; the limit is "
-                f"{self._rules.max_lost_frac:.0%}. The last reasons are in attempts.jsonl",
+                f"{given_up} of {members} attempts of this step were lost in all their tries; the limit is "
+                f"{self._rules.max_lost_frac:.0%}. The reasons are in attempts.jsonl",
                 "stream",
             )

@@ -130,11 +130,11 @@ async def test_a_stream_that_only_sees_groups_without_signal_says_so_and_stops()
 async def test_more_lost_tries_than_allowed_stop_the_run() -> None:
     async def outage(task: Task, visit: int, version: int) -> Group:
         await asyncio.sleep(0)
-        lost = tuple(Lost(task_id=task.id, seed=visit, stage="judge", error="503") for _ in range(4))
+        lost = tuple(Lost(task_id=task.id, seed=member, stage="judge", error="503") for member in range(4))
         return Group(task=task, attempts=(), lost=lost, version=version)
 
     async with GroupStream(
         endless_tasks(), outage, rules=rules(), keep=lambda _: False, on_group=lambda _: None
     ) as stream:
-        with pytest.raises(TooManyLost, match="8 of 8 tries"):
+        with pytest.raises(TooManyLost, match="8 of 8 attempts"):
             await stream.take()
