@@ -32,6 +32,18 @@ from gen_searcher.types import ImageRef, StepReport
 
 Mode = Literal["grpo", "sft"]
 
+RATIO_METRICS = frozenset(
+    f"learner/{name}"
+    for name in (
+        "clipped_low_frac",
+        "clipped_high_frac",
+        "kl_nats",
+        "mismatch_nats",
+        "ratio_max",
+        "logprob_gap_max_nats",
+    )
+)
+"""What only GRPO can report: the learner's probabilities against the sampler's."""
 CACHED_PICTURES = 512
 """Pictures whose patches stay in memory: 0.4 MB each at 128 x 128 px."""
 
@@ -117,7 +129,8 @@ class DeepspeedRank:
             group["lr"] = lr
         self._engine.step()
         self.steps_done += 1
-        return self._report(outcomes, lr=lr, tokens=tokens, trained_tokens=trained_tokens, started=started)
+        report = self._report(outcomes, lr=lr, tokens=tokens, trained_tokens=trained_tokens, started=started)
+        return report if mode == "grpo" else _without_ratios(report)
 
     def logprobs(self, rows: Sequence[Row]) -> list[tuple[float, ...]]:
         """Log-probabilities of the trained tokens of each sample, in the order of the rows. No gradient."""
@@ -213,6 +226,11 @@ class DeepspeedRank:
                 "learner/step_s": wall_s,
             },
         )
+
+
+def _without_ratios(report: StepReport) -> StepReport:
+    """Imitation has no sampler to compare with."""
+    return replace(report, metrics={name: value for name, value in report.metrics.items() if name not in RATIO_METRICS})
 
 
 def _to_device(row: RowTensors, device: str) -> RowTensors:

@@ -36,7 +36,8 @@ TOPICS = (
     _topic("Lost and dropped", r"lost|dropped|discard|requeue|stale"),
     _topic("Loss", r"loss|perplexity|accuracy"),
     _topic("Gradient norm", r"grad"),
-    _topic("Log-probability gap of sampler and learner", r"logprob|log_prob|(^|[/_])kl([/_]|$)|ratio|clip|gap|entropy"),
+    _topic("Entropy", r"entropy"),
+    _topic("Log-probability gap of sampler and learner", r"logprob|log_prob|(^|[/_])kl([/_]|$)|ratio|clip|gap"),
     _topic("Step time, split", r"_s$"),
     _topic("Tokens and turns", r"token|turn|calls|length"),
 )
