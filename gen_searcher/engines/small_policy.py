@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gen_searcher.agent.render import SPECIAL_TOKENS, TAG_TOKENS
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 
 if TYPE_CHECKING:
@@ -25,24 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SPECIAL_TOKENS = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|object_ref_start|>",
-    "<|object_ref_end|>",
-    "<|box_start|>",
-    "<|box_end|>",
-    "<|quad_start|>",
-    "<|quad_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-MARKUP_TOKENS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
-"""One token each, but ordinary text to whoever decodes."""
 WORD_SPLIT = r"\p{L}+|\p{N}|[^\p{L}\p{N}]+"
 PATCH_PX = 16
 MERGE = 2
@@ -120,13 +103,13 @@ def train_tokenizer(corpus: Iterable[str], *, vocab: int) -> PreTrainedTokenizer
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab - len(SPECIAL_TOKENS) - len(MARKUP_TOKENS),
+        vocab_size=vocab - len(SPECIAL_TOKENS) - len(TAG_TOKENS),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
-    tokenizer.add_tokens(list(MARKUP_TOKENS))
+    tokenizer.add_tokens(list(TAG_TOKENS))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
