@@ -44,6 +44,7 @@ def train_painter(cfg: RunConfig) -> int:
         vae_minutes=cfg.painter.vae_minutes,
         dit_minutes=cfg.painter.dit_minutes,
         polish_minutes=cfg.painter.polish_minutes,
+        table_pictures=cfg.painter.table_pictures,
         start_from=cfg.painter.start_from,
         threads=cfg.painter.threads,
         seed=cfg.seed,

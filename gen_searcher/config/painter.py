@@ -18,6 +18,8 @@ class PainterConfig(Config):
     """Minutes for the denoiser, which learns to obey references and words."""
     polish_minutes: float = Field(default=0.0, ge=0.0)
     """Minutes at the end for the autoencoder's decoder alone."""
+    table_pictures: int = Field(default=8, ge=1)
+    """Held-out pictures per layout, look and family that the final table is measured on."""
     threads: int = Field(default=2, ge=1)
     """Compute threads."""
     start_from: Path | None = None

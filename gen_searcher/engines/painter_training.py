@@ -274,6 +274,7 @@ def train_painter(
     log: Log,
     start_from: Path | None = None,
     polish_minutes: float = 0.0,
+    table_pictures: int = 8,
 ) -> None:
     """Train on the world's pictures but the held-out ones; write a Flux2Klein folder, `heldout.json`, `samples.png`.
 
@@ -286,6 +287,7 @@ def train_painter(
         log: Told one line at a time.
         start_from: Folder of an earlier painter to go on from.
         polish_minutes: Minutes at the end for the VAE's decoder alone.
+        table_pictures: Held-out pictures per row of `heldout.json`.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
@@ -315,7 +317,7 @@ def train_painter(
     if polish_minutes > 0:
         polish_decoder(parts.vae, examples, minutes=polish_minutes, log=log)
     net.save_parts(parts, out)
-    write_table(out / "heldout.json", held_out_table(drawer(out), held_out, pictures, pictures=8))
+    write_table(out / "heldout.json", held_out_table(drawer(out), held_out, pictures, pictures=table_pictures))
     sample_sheet(drawer(out), held_out).save(out / "samples.png")
 
 

@@ -68,6 +68,7 @@ def test_world_train_painter_goes_on_from_the_shipped_one(tmp_path: Path) -> Non
         f"painter.start_from='{shipped}'",
         "painter.vae_minutes=0",
         "painter.dit_minutes=0",
+        "painter.table_pictures=2",
         "painter.polish_minutes=0.02",
         "painter.threads=1",
     )
