@@ -17,5 +17,5 @@ ruff check .
 ruff format --check .
 echo "test: pyright" >&2
 pyright
-echo "test: pytest" >&2
-exec pytest "$@"
+echo "test: pytest, two files at a time" >&2
+exec pytest -n 2 --dist loadfile "$@"
