@@ -41,7 +41,7 @@ class Worker:
 
 
 def actor(name: str, *, restarts: int = 1) -> ActorHandle:
-    return ray.remote(num_cpus=0.01, max_restarts=restarts, max_concurrency=10)(Worker).remote(name)
+    return ray.remote(num_cpus=0.01, max_restarts=restarts)(Worker).options(max_concurrency=10).remote(name)
 
 
 async def test_a_killed_actor_is_lost_work_and_serves_again_after_its_restart() -> None:
