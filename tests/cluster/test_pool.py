@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from typing import cast
 
 import pytest
 import ray
@@ -41,7 +42,8 @@ class Worker:
 
 
 def actor(name: str, *, restarts: int = 1) -> ActorHandle:
-    return ray.remote(num_cpus=0.01, max_restarts=restarts)(Worker).options(max_concurrency=10).remote(name)
+    remote = ray.remote(num_cpus=0.01, max_restarts=restarts)(Worker)
+    return cast("ActorHandle", remote.options(max_concurrency=10).remote(name))
 
 
 async def test_a_killed_actor_is_lost_work_and_serves_again_after_its_restart() -> None:
