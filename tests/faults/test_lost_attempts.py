@@ -142,7 +142,7 @@ def gradient(model: Qwen3VLForConditionalGeneration, group: Group, store: ImageS
     return [parameter.grad.clone() for parameter in policy.parameters() if parameter.grad is not None]
 
 
-@pytest.mark.parametrize(("part", "stage"), [("tool", "world"), ("generator", "generate"), ("judge", "judge")])
+@pytest.mark.parametrize(("part", "stage"), [("tool", "search"), ("generator", "generate"), ("judge", "judge")])
 async def test_a_lost_attempt_leaves_the_gradient_bit_for_bit_as_without_it(
     tmp_path: Path, part: str, stage: str
 ) -> None:
