@@ -30,7 +30,6 @@ class LearnerRanks:
         self._pool = pool
         self._board = board
         self._rollouts = rollouts
-        self._publish_s = 0.0
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimizer step over all ranks; the report is rank 0's, whose numbers are already reduced."""
@@ -48,13 +47,11 @@ class LearnerRanks:
 
     async def publish(self, version: int) -> None:
         """Export, announce, then load into every rollout worker; one that dies meanwhile loads it when it restarts."""
-        started = time.monotonic()
         await self._pool.call_all("export", str(self._board.path(version)))
         self._board.announce(version)
         if self._rollouts is not None:
             await asyncio.gather(*(self._load(index) for index in self._rollouts.healthy))
         self._board.drop_older(version)
-        self._publish_s = time.monotonic() - started
 
     async def save(self, path: Path) -> None:
         """Write a checkpoint; all ranks take part."""

@@ -55,7 +55,7 @@ async def _bench(place: Workplace) -> dict[str, list[Group]]:
 
 
 async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Group]:
-    cfg, folder = crew.place.cfg, crew.place.folder
+    cfg = crew.place.cfg
     if arm not in STAGES:
         return await _evaluate(crew, arm, tasks, DirectSearcher(), TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
@@ -65,7 +65,6 @@ async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Group]:
         return await _evaluate(crew, arm, tasks, searcher_of(rollouts), read)
     finally:
         rollouts.stop()
-        log.debug("rollout workers of %s in %s are stopped", arm, folder.root)
 
 
 async def _evaluate(crew: Crew, arm: Arm, tasks: Sequence[Task], searcher: Searcher, read: TurnReader) -> list[Group]:

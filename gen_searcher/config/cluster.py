@@ -16,8 +16,6 @@ class ClusterConfig(Config):
     """`local` starts Ray on this machine; `auto` joins the running cluster (what `ray job submit` needs)."""
     cpus: int | None = Field(default=None, ge=1)
     """CPUs that a local Ray may hand out; None = what the machine has. Actors share them by fractions."""
-    threads: int = Field(default=1, ge=1)
-    """Compute threads per actor process (OpenMP and torch)."""
     object_store_mib: int = Field(default=256, ge=80)
     """Size of a local Ray's object store in MiB. Values are small: pictures and weights travel by file."""
     rollout_workers: int = Field(default=1, ge=1)
