@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from gen_searcher.world.families import FAMILIES, Family, fill
+from gen_searcher.world.relations import value_in
 from gen_searcher.world.world import WebPage, World
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .'-]{1,27}")
@@ -119,5 +120,5 @@ def _owners(relation: str) -> Counter[str]:
 
 def _stated(page: WebPage, relation: str) -> str | None:
     if relation == "capital city":
-        return page.links[0] if page.sentences[0].startswith(f"{page.title} is the capital of ") else None
+        return value_in(page.sentences[0], relation=relation, subject=page.title)
     return page.fact(relation)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gen_searcher.world import canvas
 from gen_searcher.world.families import FAMILIES
 from gen_searcher.world.index import clip
-from gen_searcher.world.relations import RELATIONS
+from gen_searcher.world.relations import RELATIONS, picture_query
 from gen_searcher.world.teacher import answer_text, call_text
 from gen_searcher.world.world import World
 
@@ -23,8 +23,9 @@ def tokenizer_corpus() -> Iterator[str]:
         yield f"1. {page.title} | {page.url}\n{clip(' '.join(page.sentences[:3]), 200)}"
     for number, entity in enumerate(world.entities.values()):
         title = entity.name
-        shown = f"pictures for: {title}\n{title} is IMG_{number % 8 + 1:03d}"
-        yield f"{shown}\n{call_text('image_search', {'query': title}, thought=f'look for {title}')}"
+        query = picture_query(title)
+        shown = f"pictures for: {query}\n{title} is IMG_{number % 8 + 1:03d}"
+        yield f"{shown}\n{call_text('image_search', {'query': query}, thought=f'look for {query}')}"
     for _ in range(REPEATS):
         for relation in RELATIONS.values():
             query = relation.query.partition("{")[0]

@@ -17,15 +17,17 @@ class Relation:
     """One kind of fact about a subject."""
 
     sentence: str
-    """With `{x}` for the subject and `{y}` for the value."""
+    """With `{x}` for the subject, or `{x~}` for one written with a small letter, and `{y}` for the value. The value
+    stands last, after a colon and the subject: the words before it are found in no other sentence, so that a small
+    policy that copies what followed the same words before (`engines/induction.py`) reads the right one."""
     query: str
-    """With `{x}`, or `{x~}` for a subject that a sentence writes with a small letter: finds the value."""
+    """With `{x}` or `{x~}`: finds the value."""
     back_query: str
     """With `{y}`: finds the subject of a value."""
 
 
 def _of(noun: str) -> Relation:
-    return Relation(sentence=f"The {noun} of {{x}} is {{y}}.", query=f"{noun} of {{x}}", back_query=f"{noun} {{y}}")
+    return Relation(sentence=f"{noun.capitalize()} of {{x}}: {{y}}.", query=f"{noun}: {{x}}", back_query=f"{noun}: {{y}}")
 
 
 RELATIONS: Mapping[str, Relation] = MappingProxyType(
@@ -58,17 +60,21 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
         )
     }
     | {
-        "kind": Relation(sentence="{x} is a kind of {y}.", query="kind of {x~}", back_query="kind of {y}"),
+        "kind": Relation(sentence="Kind of {x~}: {y}.", query="kind: {x~}", back_query="kind: {y}"),
         "capital city": Relation(
-            sentence="{x} is the capital of {y}.", query="capital {x}", back_query="capital of {y}"
+            sentence="Country with the capital {x}: {y}.", query="country with the capital: {x}", back_query="capital: {y}"
         ),
     }
 )
 
 
+PICTURE_KINDS = frozenset({"Flag", "Tile", "Chart"})
+"""What a picture's title begins with when it shows more than the thing that it is named for."""
+
+
 def sentence(relation: str, *, subject: str, value: str) -> str:
     """State the fact."""
-    return RELATIONS[relation].sentence.format(x=subject, y=value)
+    return RELATIONS[relation].sentence.replace("{x~}", small(subject)).format(x=subject, y=value)
 
 
 def question(relation: str, *, known: Literal["subject", "value"], word: str) -> str:
@@ -79,6 +85,20 @@ def question(relation: str, *, known: Literal["subject", "value"], word: str) ->
     return asks.query.replace("{x~}", small(word)).replace("{x}", word)
 
 
+def told(relation: str, *, known: Literal["subject", "value"], word: str) -> str:
+    """Words for the known end of a fact; with a colon and the other end they say the fact."""
+    if known == "value":
+        return f"{relation} {word}"
+    start = sentence(relation, subject=word, value="").removesuffix(": .")
+    return small(start)
+
+
+def picture_query(title: str) -> str:
+    """Short words that find a picture: `Flag of Poland` -> `flag: Poland`, `Bread` -> `thing: bread`."""
+    kind, of, name = title.partition(" of ")
+    return f"{small(kind)}: {name}" if of and kind in PICTURE_KINDS else f"thing: {small(title)}"
+
+
 def small(word: str) -> str:
     """With a small first letter."""
     return word[:1].lower() + word[1:]
@@ -86,7 +106,7 @@ def small(word: str) -> str:
 
 def value_in(text: str, *, relation: str, subject: str) -> str | None:
     """The value that the text states for the subject; None when it states none."""
-    return _read(text, RELATIONS[relation].sentence, known="x", word=subject)
+    return _read(text, RELATIONS[relation].sentence.replace("{x~}", small(subject)), known="x", word=subject)
 
 
 def subject_in(text: str, *, relation: str, value: str) -> str | None:

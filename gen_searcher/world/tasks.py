@@ -24,7 +24,7 @@ from gen_searcher.world import canvas
 from gen_searcher.world.bindings import Binding, bindings, is_told
 from gen_searcher.world.families import FAMILIES, GIVEN, CaptionOf, Family, fill
 from gen_searcher.world.index import page_index, picture_index
-from gen_searcher.world.relations import question, small, subject_in, value_in
+from gen_searcher.world.relations import picture_query, question, subject_in, value_in
 from gen_searcher.world.world import World
 
 Split = Literal["train", "entity", "template"]
@@ -192,7 +192,7 @@ def _finds(relation: str, known: Literal["subject", "value"], word: str, wanted:
 
 @cache
 def _shows(title: str) -> bool:
-    found = picture_index().find(small(title), limit=4)
+    found = picture_index().find(picture_query(title), limit=4)
     return any(entity.name == title for entity in found)
 
 

@@ -23,7 +23,7 @@ from typing import Literal, Protocol
 from gen_searcher.types import Completion, Finish, Prompt, Sampling, Task, WeightSource
 from gen_searcher.world import canvas
 from gen_searcher.world.families import Lookup, Plan, fill, plan_for
-from gen_searcher.world.relations import question, small, subject_in, value_in
+from gen_searcher.world.relations import picture_query, question, subject_in, told, value_in
 
 __all__ = ["FLAWLESS", "Plan", "Teacher", "TeacherFlaws", "plan_for"]
 
@@ -140,7 +140,8 @@ class Teacher:
             found = _fact(observation, step.look, known=self._slots[step.look.of])
             if found is not None:
                 self._slots[step.look.slot] = found
-                self._learnt = f"{step.look.relation if step.look.slot == CAPTION else step.look.slot}: {found}. "
+                known = self._slots[step.look.of]
+                self._learnt = f"{told(step.look.relation, known=step.look.known, word=known)}: {found}. "
             is_done = found is not None
         elif isinstance(step, _Picture):
             is_done = self._choose(observation, step)
@@ -176,8 +177,8 @@ class Teacher:
         if any(slot not in self._slots for slot in _SLOT.findall(step.title)):
             return None
         title = fill(step.title, self._slots)
-        query = title.rpartition(" of ")[2] if self._is_retry else small(title)
-        return call_text("image_search", {"query": query}, thought=f"{learnt}look for {title}")
+        query = title.rpartition(" of ")[2] if self._is_retry else picture_query(title)
+        return call_text("image_search", {"query": query}, thought=f"{learnt}look for {query}")
 
     def _answer(self) -> str:
         learnt, self._learnt = self._learnt, ""
