@@ -17,7 +17,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gen_searcher.world.vocabulary import CAPTION_PHRASES, FIRST, LAYOUTS, SECOND, STYLES, Layout, Style
+from gen_searcher.world.vocabulary import CAPTION_CLAUSE, CAPTION_PHRASES, FIRST, LAYOUTS, SECOND, STYLES, Layout, Style
 
 __all__ = [
     "ART_PX",
@@ -85,14 +85,13 @@ def slot_boxes(layout: str) -> tuple[tuple[float, float, float, float], ...]:
 def wording(*, layout: str, style: str, caption: str | None, variant: int = 0) -> str:
     """Words that ask for this picture.
 
-    Variant 0 is canonical (`the first reference image beside the second, at night. caption "WARSAW"`); every other
+    Variant 0 is canonical (`the first reference image beside the second, at night. caption: WARSAW`); every other
     number is a paraphrase, the same one each time.
     """
     if variant == 0:
         body = LAYOUTS[layout].phrases[0].format(a=FIRST[0], b=SECOND[0])
         look = STYLES[style].phrases[0]
-        clause = CAPTION_PHRASES[0]
-        return ". ".join(filter(None, (body + (f", {look}" if look else ""), _filled(clause, caption))))
+        return ". ".join(filter(None, (body + (f", {look}" if look else ""), _filled(CAPTION_CLAUSE, caption))))
     pick = random.Random(f"{layout}/{style}/{variant}")
     body = pick.choice(LAYOUTS[layout].phrases).format(a=pick.choice(FIRST), b=pick.choice(SECOND))
     look = pick.choice(STYLES[style].phrases)
@@ -106,12 +105,18 @@ def wording(*, layout: str, style: str, caption: str | None, variant: int = 0) -
 
 
 def caption_in(prompt: str) -> str | None:
-    """The text between the last pair of double quotes after the word `caption`; None when there is none."""
+    """The caption that the words ask for: what is quoted after the word `caption`, or all that follows `caption:`.
+
+    Of several quoted texts the last one counts. None when the words ask for none.
+    """
     word = _CAPTION_WORD.search(prompt)
     if word is None:
         return None
-    quoted = _QUOTED.findall(prompt[word.end() :].translate(_CURLY_QUOTES))
-    return str(quoted[-1]).strip() or None if quoted else None
+    rest = prompt[word.end() :].translate(_CURLY_QUOTES)
+    quoted = _QUOTED.findall(rest)
+    if quoted:
+        return str(quoted[-1]).strip() or None
+    return rest[1:].strip() or None if rest.startswith(":") else None
 
 
 def _filled(clause: str, caption: str | None) -> str:

@@ -27,7 +27,9 @@ class Relation:
 
 
 def _of(noun: str) -> Relation:
-    return Relation(sentence=f"{noun.capitalize()} of {{x}}: {{y}}.", query=f"{noun}: {{x}}", back_query=f"{noun}: {{y}}")
+    return Relation(
+        sentence=f"{noun.capitalize()} of {{x}}: {{y}}.", query=f"{noun}: {{x}}", back_query=f"{noun}: {{y}}"
+    )
 
 
 RELATIONS: Mapping[str, Relation] = MappingProxyType(
@@ -62,7 +64,9 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
     | {
         "kind": Relation(sentence="Kind of {x~}: {y}.", query="kind: {x~}", back_query="kind: {y}"),
         "capital city": Relation(
-            sentence="Country with the capital {x}: {y}.", query="country with the capital: {x}", back_query="capital: {y}"
+            sentence="Country with the capital {x}: {y}.",
+            query="country with the capital: {x}",
+            back_query="capital: {y}",
         ),
     }
 )

@@ -108,6 +108,8 @@ class Teacher:
         self._is_retry = False
         self._chosen: list[_Chosen] = []
         self._learnt = ""
+        self._caption_fact = ""
+        """Said again with the answer: what is written down is what was just recalled."""
 
     async def complete(self, prompt: Prompt, sampling: Sampling) -> Completion:
         """Read the last observation, then say the next thing. `sampling` changes nothing."""
@@ -142,6 +144,8 @@ class Teacher:
                 self._slots[step.look.slot] = found
                 known = self._slots[step.look.of]
                 self._learnt = f"{told(step.look.relation, known=step.look.known, word=known)}: {found}. "
+                if step.look.slot == CAPTION:
+                    self._caption_fact = self._learnt
             is_done = found is not None
         elif isinstance(step, _Picture):
             is_done = self._choose(observation, step)
@@ -181,10 +185,10 @@ class Teacher:
         return call_text("image_search", {"query": query}, thought=f"{learnt}look for {query}")
 
     def _answer(self) -> str:
-        learnt, self._learnt = self._learnt, ""
         caption = None if self._forgets_caption else self._slots.get(CAPTION)
         words = canvas.wording(layout=self._plan.layout, style=self._plan.style, caption=caption)
-        return answer_text(words, picks=self._chosen, thought=f"{learnt}done")
+        recalled = self._caption_fact if caption is not None else ""
+        return answer_text(words, picks=self._chosen, thought=f"{recalled}done")
 
 
 def call_text(name: Literal["search", "image_search"], arguments: Mapping[str, object], *, thought: str) -> str:

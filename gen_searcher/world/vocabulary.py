@@ -266,6 +266,8 @@ SECOND = (
     "picture 2",
     "the other reference image",
 )
+CAPTION_CLAUSE = "caption: {text}"
+"""The canonical way to ask for a caption; it stands last, so that it needs no quotes."""
 CAPTION_PHRASES = (
     'caption "{text}"',
     'with the caption "{text}"',

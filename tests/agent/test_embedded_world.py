@@ -66,7 +66,7 @@ async def test_a_question_is_answered_from_the_embedded_world(tmp_path: Path) ->
         await server.stop()
     texts = [turn.result.text for turn in trajectory.turns if turn.result is not None]
     assert texts[0].startswith("results for: polonium\n1. Polonium | http://chemistry.mini.web/polonium\n")
-    assert "The capital of Poland is Warsaw." in texts[1]
+    assert "Capital of Poland: Warsaw." in texts[1]
     assert texts[2] == "browse failed: address not allowed"
     assert "Flag of Poland is IMG_001" in texts[3]
     assert trajectory.outcome is Outcome.GROUNDED

@@ -55,7 +55,7 @@ def test_world_serve_answers_on_loopback_by_host_header(tmp_path: Path) -> None:
         finally:
             server.terminate()
     assert address.startswith("http://127.0.0.1:")
-    assert "The capital of Poland is Warsaw." in page
+    assert "Capital of Poland: Warsaw." in page
 
 
 def test_world_train_painter_goes_on_from_the_shipped_one(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_slot_boxes_are_fractions_of_the_whole_picture() -> None:
 
 def test_canonical_wording_is_exactly_what_the_contract_says() -> None:
     assert canvas.wording(layout="alone", style="plain", caption="WARSAW") == (
-        'the first reference image alone. caption "WARSAW"'
+        "the first reference image alone. caption: WARSAW"
     )
     assert canvas.wording(layout="beside", style="night", caption="WARSAW") == (
-        'the first reference image beside the second, at night. caption "WARSAW"'
+        "the first reference image beside the second, at night. caption: WARSAW"
     )
     assert canvas.wording(layout="inset", style="gray", caption=None) == (
         "the first reference image with the second as inset, in gray"
@@ -116,6 +116,11 @@ def test_caption_is_read_back_from_every_wording() -> None:
         ("no strip at all", None),
         ('a "quoted" word and no clause', None),
         ('caption "open', None),
+        ("alone, at night. caption: Port Moresby", "Port Moresby"),
+        ("caption: .do", ".do"),
+        ('caption: "PARIS" below', "PARIS"),
+        ("caption:  ", None),
+        ("caption of Paris", None),
         ('caption ""', None),
         ('caption "A" or rather "B"', "B"),
         ('"before" caption "after"', "after"),

@@ -12,11 +12,11 @@ from gen_searcher.world.providers import EmbeddedWeb
 @pytest.mark.parametrize(
     ("query", "title", "snippet"),
     [
-        ("capital of Poland", "Poland", "The capital of Poland is Warsaw."),
-        ("brightest star of Lyra", "Lyra", "The brightest star of Lyra is Vega."),
-        ("namesake country of Polonium", "Polonium", "The namesake country of Polonium is Poland."),
-        ("kind of kangaroo", "Kangaroo", "Kangaroo is a kind of marsupial."),
-        ("meaning Lyre", "Lyra", "The meaning of Lyra is Lyre."),
+        ("capital: Poland", "Poland", "Capital of Poland: Warsaw."),
+        ("brightest star: Lyra", "Lyra", "Brightest star of Lyra: Vega."),
+        ("namesake country of Polonium", "Polonium", "Namesake country of Polonium: Poland."),
+        ("kind: kangaroo", "Kangaroo", "Kind of kangaroo: marsupial."),
+        ("meaning: Lyre", "Lyra", "Meaning of Lyra: Lyre."),
     ],
 )
 async def test_the_first_hit_of_a_plain_question_states_the_fact(query: str, title: str, snippet: str) -> None:

@@ -30,7 +30,7 @@ async def test_a_page_holds_title_picture_facts_links_and_licence(address: Serve
     assert (status, kind) == (200, "text/html")
     assert "<title>Poland</title>" in text
     assert '<img src="http://geography.mini.web/poland.webp" alt="Flag of Poland">' in text
-    assert "<p>The capital of Poland is Warsaw.</p>" in text
+    assert "<p>Capital of Poland: Warsaw.</p>" in text
     assert '<a href="http://geography.mini.web/warsaw">Warsaw</a>' in text
     assert "flag-icons 7.5.0, MIT" in text
 
