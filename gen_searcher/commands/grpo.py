@@ -56,7 +56,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
     """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session."""
     cfg, folder = place.cfg, place.folder
     async with Crew.raise_actors(place) as crew:
-        rollouts = crew.rollouts(start, temperature=cfg.agent.temperature, follows_learner=True)
+        rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
         spec = LearnerSpec(
             policy_folder=str(start),
             optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
