@@ -13,7 +13,7 @@ The token was then drawn with log-probability `logprob - log_kept`. Both come fr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -105,4 +105,4 @@ class KeptMassWorker:
         found = self.model_runner.sampler
         if type(found) is not Sampler:
             raise TypeError(f"the model runner samples with {type(found)}; log_kept is known for {Sampler} only")
-        self.model_runner.sampler = KeptMassSampler(found.logprobs_mode, found.use_fp64_gumbel)
+        self.model_runner.sampler = KeptMassSampler(cast("LogprobsMode", found.logprobs_mode), found.use_fp64_gumbel)
