@@ -56,7 +56,9 @@ class Bench:
 
         model = Qwen3VLForConditionalGeneration.from_pretrained(self.folder, dtype=torch.float32)
         if weights is not None:
-            model.load_state_dict(load_file(weights))
+            missing, surplus = model.load_state_dict(load_file(weights), strict=False)
+            assert (set(missing) <= {"lm_head.weight"}, surplus) == (model.config.tie_word_embeddings, [])
+            model.tie_weights()
         return model.eval()
 
     def recomputed(
