@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from gen_searcher.types import Completion, ImageRef, WeightSource
 from tests.engines.vllm_bench import CONFIG, PICTURE, Bench, complete
+
+if TYPE_CHECKING:
+    from transformers import Qwen3VLForConditionalGeneration
 
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
 
@@ -55,10 +59,14 @@ async def load_base(bench: Bench) -> None:
 
 
 def gaps(
-    bench: Bench, weights: Path, ids: tuple[int, ...], images: tuple[ImageRef, ...], run: Completion
+    bench: Bench,
+    model: Qwen3VLForConditionalGeneration,
+    ids: tuple[int, ...],
+    images: tuple[ImageRef, ...],
+    run: Completion,
 ) -> list[float]:
     """How far each reported log-probability is from plain transformers on these weights."""
-    expected = bench.recomputed(bench.model(weights), ids + run.token_ids, images, 0.7)[len(ids) :]
+    expected = bench.recomputed(model, ids + run.token_ids, images, 0.7)[len(ids) :]
     return [abs(mine - theirs) for mine, theirs in zip(expected, run.logprobs, strict=True)]
 
 
@@ -73,13 +81,13 @@ async def test_a_part_that_changed_in_the_file_has_changed_in_the_engine(
     bench: Bench, tmp_path: Path, part: str
 ) -> None:
     """The same prompt before and after: neither prefix nor picture features of the old weights may be reused."""
-    base = bench.folder / "model.safetensors"
-    new = shaken(bench, tmp_path / "new.safetensors", seed=1, part=part)
+    path = shaken(bench, tmp_path / "new.safetensors", seed=1, part=part)
+    base, new = bench.model(), bench.model(path)
     ids = bench.ids(f"<|im_start|>user\none {PICTURE} two {PICTURE}<|im_end|>\n<|im_start|>assistant\n")
     images = (bench.picture(1), bench.picture(2, width_px=96))
     before = await ask(bench, ids, *images, seed=1)
     assert max(gaps(bench, base, ids, images, before)) < 1e-4
-    await load(bench, 1, new)
+    await load(bench, 1, path)
     after = await ask(bench, ids, *images, seed=1)
     assert set(after.versions) == {1}
     assert max(gaps(bench, new, ids, images, after)) < 1e-4
@@ -115,21 +123,21 @@ async def test_second_turns_in_flight_change_weights_twice_at_the_tokens_they_na
     observation = f"<|im_end|>\n<|im_start|>user\nand {PICTURE} here<|im_end|>\n<|im_start|>assistant\n"
     ids = start + said.token_ids + bench.ids(observation)
     images = (first, bench.picture(4, width_px=96))
-    flights = [asyncio.create_task(ask(bench, ids, *images, seed=10 + n, max_tokens=400)) for n in range(6)]
+    flights = [asyncio.create_task(ask(bench, ids, *images, seed=10 + n, max_tokens=300)) for n in range(6)]
     for version in (1, 2):
         await ask(bench, ids, *images, seed=6, max_tokens=25)
         await load(bench, version, files[version])
     runs = await asyncio.gather(*flights)
+    models = [bench.model(path) for path in files]
     crossed = [run for run in runs if set(run.versions) == {0, 1, 2}]
     assert len(crossed) >= 2
     for run in runs:
         assert list(run.versions) == sorted(run.versions)
-        by_version = [gaps(bench, path, ids, images, run) for path in files]
+        by_version = [gaps(bench, model, ids, images, run) for model in models]
         assert max(by_version[version][place] for place, version in enumerate(run.versions)) < 1e-4
-    for run in crossed:
-        for version in (1, 2):
+        for version in set(run.versions) - {0}:
             places = [place for place, found in enumerate(run.versions) if found == version]
-            assert max(gaps(bench, files[version - 1], ids, images, run)[place] for place in places) > 1e-2
+            assert len(places) < 3 or max(by_version[version - 1][place] for place in places) > 1e-2
     await load_base(bench)
 
 
@@ -143,20 +151,20 @@ async def test_no_request_is_lost_to_updates_and_cancelled_neighbours(bench: Ben
         for turn in range(3):
             ids += bench.ids(f"look {PICTURE}<|im_end|>\n<|im_start|>assistant\n")
             images += (pictures[(number + turn) % 4],)
-            said = await ask(bench, ids, *images, seed=100 * number + turn, max_tokens=40)
+            said = await ask(bench, ids, *images, seed=100 * number + turn, max_tokens=25)
             ids += said.token_ids + bench.ids("<|im_end|>\n<|im_start|>user\n")
             turns += 1
         return turns
 
-    working = [asyncio.create_task(conversation(number)) for number in range(16)]
+    working = [asyncio.create_task(conversation(number)) for number in range(10)]
     for version, path in enumerate(files, start=1):
         await ask(bench, bench.ids("tick"), seed=version, max_tokens=12)
-        working[5 * version - 1].cancel()
+        working[3 * version - 1].cancel()
         await load(bench, version, path)
     ended = await asyncio.gather(*working, return_exceptions=True)
-    assert [index for index, turns in enumerate(ended) if isinstance(turns, asyncio.CancelledError)] == [4, 9, 14]
-    assert [turns for turns in ended if not isinstance(turns, asyncio.CancelledError)] == [3] * 13
+    assert [index for index, turns in enumerate(ended) if isinstance(turns, asyncio.CancelledError)] == [2, 5, 8]
+    assert [turns for turns in ended if not isinstance(turns, asyncio.CancelledError)] == [3] * 7
     fresh = await ask(bench, bench.ids("tock"), seed=1)
     assert set(fresh.versions) == {3}
-    assert max(gaps(bench, files[-1], bench.ids("tock"), (), fresh)) < 1e-4
+    assert max(gaps(bench, bench.model(files[-1]), bench.ids("tock"), (), fresh)) < 1e-4
     await load_base(bench)
