@@ -338,7 +338,7 @@ async def test_28_no_turn_shows_more_pictures_than_it_may() -> None:
     assert "you were shown no picture 'IMG_006'" in read(await beyond.go(), 2)
 
 
-async def test_30_every_turn_is_sampled_as_the_settings_say() -> None:
+async def test_29_every_turn_is_sampled_as_the_settings_say() -> None:
     config = CONFIG.model_copy(update={"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.01})
     run = Run(SEARCH, LOOK, answer(), config=config)
     await run.go()
