@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Judgement,
         Page,
         Prompt,
+        Sample,
         Sampling,
         StepReport,
         Task,
@@ -107,6 +108,14 @@ class PageReader(Protocol):
 
     async def read(self, url: str) -> Page | None:
         """The page, or None when the server says there is none. Raises ProviderError."""
+        ...
+
+
+class Scorer(Protocol):
+    """Says how likely the current weights find what was sampled; nothing is learned."""
+
+    async def logprobs(self, batch: Batch) -> Mapping[Sample, tuple[float, ...]]:
+        """Log-probabilities of each sample's trained tokens, in their order."""
         ...
 
 

@@ -127,9 +127,13 @@ class Turn:
     completion_ids: tuple[int, ...]
     """[C] tokens exactly as sampled, the end-of-turn token included when the policy wrote it."""
     logprobs: tuple[float, ...]
-    """[C] natural log-probability of each sampled token under the policy and temperature that sampled it."""
+    """[C] natural log-probability of each sampled token under the policy and temperature that sampled it: of the whole
+    softmax, the tokens that may never be sampled left out, before top-p, top-k and min-p."""
     versions: tuple[int, ...]
     """[C] policy version that sampled each token."""
+    log_kept: tuple[float, ...] = ()
+    """[C] natural log of the probability that top-p, top-k and min-p left to sample from; 0.0 where they cut nothing.
+    The token was drawn with log-probability `logprobs - log_kept`. Empty when nothing was cut anywhere."""
     images: tuple[ImageRef, ...] = ()
     """Views shown in `prompt_ids`, in the order of their placeholders."""
     call: ToolCall | None = None
@@ -271,17 +275,18 @@ class Sample:
     loss_mask: tuple[bool, ...]
     """[T] True for each token that the policy sampled, and only for those."""
     logprobs: tuple[float, ...]
-    """[T] sampling log-probability; 0.0 where `loss_mask` is False."""
+    """[T] log-probability before top-p, top-k and min-p, see `Turn`; 0.0 where `loss_mask` is False."""
     images: tuple[ImageRef, ...]
     """In the order of their placeholders."""
     advantage: float
     versions: tuple[int, ...] = ()
     """[T] sampling version; -1 where `loss_mask` is False. Empty for demonstrations."""
+    log_kept: tuple[float, ...] = ()
+    """[T] log of the mass that was sampled from, see `Turn`; 0.0 where `loss_mask` is False. Empty for demonstrations."""
 
     def __post_init__(self) -> None:
         lengths = {len(self.token_ids), len(self.loss_mask), len(self.logprobs)}
-        if self.versions:
-            lengths.add(len(self.versions))
+        lengths |= {len(array) for array in (self.versions, self.log_kept) if array}
         if len(lengths) != 1:
             raise ValueError(f"the arrays of a sample differ in length: {sorted(lengths)}")
 
@@ -329,7 +334,13 @@ class Sampling:
     max_tokens: int
     seed: int
     temperature: float = 1.0
+    """0 always takes the likeliest token; its log-probabilities are those of temperature 1."""
     top_p: float = 1.0
+    """Sample from the likeliest tokens that together have this probability."""
+    top_k: int | None = None
+    """Sample from this many of the likeliest tokens; None from all."""
+    min_p: float = 0.0
+    """Sample from the tokens with at least this share of the likeliest one's probability."""
 
 
 class Finish(StrEnum):
@@ -344,9 +355,14 @@ class Completion:
     """What the policy wrote."""
 
     token_ids: tuple[int, ...]
+    """[C]"""
     logprobs: tuple[float, ...]
+    """[C] before top-p, top-k and min-p, see `Turn`."""
     versions: tuple[int, ...]
+    """[C]"""
     finish: Finish
+    log_kept: tuple[float, ...] = ()
+    """[C] log of the mass that was sampled from, see `Turn`; empty when nothing was cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

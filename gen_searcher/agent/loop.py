@@ -104,6 +104,7 @@ class Agent:
                 completion_ids=said.token_ids,
                 logprobs=said.logprobs,
                 versions=said.versions,
+                log_kept=said.log_kept,
                 images=delta.images,
             )
             decision = self._decide(progress, delta, said)
@@ -141,6 +142,8 @@ class Agent:
             seed=turn_seed(seed, turn=spent.turns),
             temperature=self._config.temperature,
             top_p=self._config.top_p,
+            top_k=self._config.top_k,
+            min_p=self._config.min_p,
         )
         return without_pictures(await self._engine.complete(progress.prompt(delta), sampling), self._renderer)
 
@@ -215,6 +218,7 @@ def without_pictures(completion: Completion, renderer: Renderer) -> Completion:
                 logprobs=completion.logprobs[:index],
                 versions=completion.versions[:index],
                 finish=completion.finish,
+                log_kept=completion.log_kept[:index],
             )
     return completion
 

@@ -16,7 +16,7 @@ from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pack import split_rows
-from gen_searcher.types import Batch, StepReport
+from gen_searcher.types import Batch, Sample, StepReport
 
 POLICY_FILES = frozenset({".json", ".jinja", ".txt"})
 """What a Hugging Face policy folder holds beside its weights."""
@@ -44,6 +44,16 @@ class LearnerRanks:
         report = cast("StepReport", reports[0])
         metrics: Mapping[str, float] = {**report.metrics, "learner/step_s": time.monotonic() - started}
         return StepReport(loss=report.loss, grad_norm=report.grad_norm, metrics=metrics)
+
+    async def logprobs(self, batch: Batch) -> dict[Sample, tuple[float, ...]]:
+        """Score the trained tokens of every sample on all ranks; nothing is learned."""
+        shares = split_rows(batch, len(self._pool.handles))
+        answers = await asyncio.gather(
+            *(self._pool.call_on(rank, "logprobs", rows) for rank, rows in enumerate(shares))
+        )
+        samples = [sample for rows in shares for row in rows for sample in row]
+        scored = [scores for answer in answers for scores in cast("list[tuple[float, ...]]", answer)]
+        return dict(zip(samples, scored, strict=True))
 
     async def publish(self, version: int) -> None:
         """Export, announce, then load into every rollout worker; one that dies meanwhile loads it when it restarts."""

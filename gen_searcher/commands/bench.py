@@ -59,7 +59,7 @@ async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Group]:
     if arm not in STAGES:
         return await _evaluate(crew, arm, tasks, DirectSearcher(), TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
-    rollouts = crew.rollouts(policy, temperature=cfg.bench.temperature, top_p=cfg.bench.top_p)
+    rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench))
     try:
         read = TurnReader(Renderer.load(policy).text)
         return await _evaluate(crew, arm, tasks, searcher_of(rollouts), read)

@@ -12,6 +12,7 @@ from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
 from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config.agent import AgentConfig
 from gen_searcher.protocols import Searcher
 from gen_searcher.rewards.compose import compose
 from gen_searcher.train.attempt import AttemptRunner, run_attempt
@@ -53,11 +54,9 @@ class Crew:
         """Return once all workers have been built; a plug that cannot be built fails here, before any GPU hour."""
         await asyncio.gather(self.tools.wait_ready(), self.generators.wait_ready(), self.rewards.wait_ready())
 
-    def rollouts(self, policy: Path, *, temperature: float, top_p: float = 1.0, follows_learner: bool = False) -> Pool:
+    def rollouts(self, policy: Path, agent: AgentConfig, *, follows_learner: bool = False) -> Pool:
         """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""
-        cfg = self.place.cfg
-        agent = cfg.agent.model_copy(update={"temperature": temperature, "top_p": top_p})
-        return self.fleet.rollouts(policy, cfg.policy, agent, self.tools, follows_learner=follows_learner)
+        return self.fleet.rollouts(policy, self.place.cfg.policy, agent, self.tools, follows_learner=follows_learner)
 
     def attempt(self, searcher: Searcher) -> AttemptRunner:
         """What makes one scored attempt with this searcher."""

@@ -68,7 +68,7 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
     log.info("the policy is %s", policy)
     seed = derive_seed(cfg.seed, "generate", task.id)
     async with Crew.raise_actors(place) as crew:
-        rollouts = crew.rollouts(policy, temperature=cfg.generate.temperature, top_p=cfg.generate.top_p)
+        rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.generate))
         await crew.wait_ready()
         trajectory = await searcher_of(rollouts).search(task, seed=seed)
         image = None

@@ -56,7 +56,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
     """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session."""
     cfg, folder = place.cfg, place.folder
     async with Crew.raise_actors(place) as crew:
-        rollouts = crew.rollouts(start, temperature=cfg.agent.temperature, follows_learner=True)
+        rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
         spec = LearnerSpec(
             policy_folder=str(start),
             optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
@@ -71,7 +71,9 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
             await learner.load(folder.checkpoint(from_step))
         with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
             recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
-            parts = GrpoParts(attempt=crew.attempt(searcher_of(rollouts)), learner=learner, recorder=recorder)
+            parts = GrpoParts(
+                attempt=crew.attempt(searcher_of(rollouts)), learner=learner, scorer=learner, recorder=recorder
+            )
             tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
             with contextlib.closing(recorder):
                 await train(_rules(cfg), parts, tasks, from_step=from_step)
@@ -86,6 +88,7 @@ def _rules(cfg: RunConfig) -> GrpoRules:
         row_tokens=grpo.optim.row_tokens,
         scale=grpo.scale_advantages,
         seed=derive_seed(cfg.seed, "grpo"),
+        max_gap_nats=grpo.max_logprob_gap_nats,
         keep=has_signal if grpo.drop_flat_groups else has_attempts,
         group=GroupRules(size=grpo.group_size, tries=1 + grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s),
         stream=StreamRules(

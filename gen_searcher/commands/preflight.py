@@ -127,8 +127,6 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
 def _grpo(cfg: RunConfig) -> Iterator[str]:
     if cfg.agent.temperature <= 0.0:
         yield "agent.temperature: 0 makes the attempts of a group equal, so that nothing can be learned; use 1.0"
-    if cfg.agent.top_p < 1.0:
-        yield "agent.top_p: training needs 1.0; below it the recorded log-probabilities are not those of the policy"
     attempts = cfg.grpo.groups_per_step * cfg.grpo.group_size
     if attempts < cfg.cluster.learner_ranks:
         yield f"grpo.groups_per_step: {attempts} attempts per step are too few for {cfg.cluster.learner_ranks} learner ranks"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
 from gen_searcher.config.base import Config
 from gen_searcher.config.plug import Plug
+from gen_searcher.config.sampling import SamplingConfig
 
 
 class FetchConfig(Config):
@@ -58,7 +59,7 @@ class ToolsConfig(Config):
     """Requests per kind (query, page, picture) whose answers are kept for the run; 0 shares only what is under way."""
 
 
-class AgentConfig(Config):
+class AgentConfig(SamplingConfig):
     """Budgets and habits of the agent."""
 
     max_turns: int = Field(default=10, ge=1)
@@ -77,12 +78,12 @@ class AgentConfig(Config):
     """System prompt: `full` for a capable model, `brief` (under 60 words) for a tiny one."""
     today: str | None = None
     """Date told to the policy, YYYY-MM-DD; None tells none, which keeps prompts the same from day to day."""
-    temperature: float = Field(default=1.0, ge=0)
-    """Sampling temperature."""
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    """Nucleus sampling mass; below 1 the log-probabilities no longer describe what was sampled."""
     tools: ToolsConfig = ToolsConfig()
     """What the tools show."""
+
+    def sampling_like(self, other: SamplingConfig) -> Self:
+        """The same agent, sampled as `other` says."""
+        return self.model_copy(update=other.model_dump(include=set(SamplingConfig.model_fields)))
 
 
 class SearchConfig(Config):

@@ -6,13 +6,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from gen_searcher.config.base import Config
+from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
 """`no-search` hands the request to the generator as it is; the others search with that policy of the run."""
 
 
-class BenchConfig(Config):
+class BenchConfig(SamplingConfig):
     """What is compared, and on how much."""
 
     tasks: int | None = Field(default=None, ge=1)
@@ -24,4 +24,4 @@ class BenchConfig(Config):
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
-    """Share of the probability mass to sample from."""
+    """Sample from the likeliest tokens that together have this share of the probability; 1 = all."""

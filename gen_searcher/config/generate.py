@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from gen_searcher.config.base import Config
+from gen_searcher.config.sampling import SamplingConfig
 
 
-class GenerateConfig(Config):
+class GenerateConfig(SamplingConfig):
     """What to draw, and how to sample on the way."""
 
     prompt: str | None = None
@@ -15,4 +15,4 @@ class GenerateConfig(Config):
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
-    """Share of the probability mass to sample from."""
+    """Sample from the likeliest tokens that together have this share of the probability; 1 = all."""

@@ -26,6 +26,11 @@ class GrpoConfig(Config):
     which changes nothing but the time a step takes."""
     scale_advantages: Literal["std", "none"] = "std"
     """What the advantages of a group are divided by: its standard deviation, as in the paper, or nothing."""
+    max_logprob_gap_nats: float | None = Field(default=None, gt=0)
+    """Most that the log-probability of one sampled token may differ between the engine and the learner [nats]. Looked
+    at before the first step of a run and, when `max_staleness` is 0, in every step; beyond it the run stops. null only
+    reports it. Sensible: 0.001 when both sides are float32 (measured: below 1e-4), 0.5 for an engine in bfloat16, whose
+    rounding alone moves single tokens by some tenths."""
     checkpoint_every_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step is always saved."""
     lost_retries: int = Field(default=2, ge=0)

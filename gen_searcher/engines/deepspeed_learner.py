@@ -244,5 +244,6 @@ def _to_device(row: RowTensors, device: str) -> RowTensors:
         predictors=row.predictors.to(device),
         targets=row.targets.to(device),
         old_logprobs=row.old_logprobs.to(device),
+        log_kept=row.log_kept.to(device),
         advantages=row.advantages.to(device),
     )

@@ -19,6 +19,7 @@ def prepare_vllm(*, in_process: bool, threads: int, compiled: bool) -> None:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # the default pins every engine of a host to the same core
         "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_USE_V2_MODEL_RUNNER": "0",  # the sampler of `vllm_plugin/kept_mass.py` fits the first model runner
         "OMP_NUM_THREADS": str(threads),
     }
     if not compiled:

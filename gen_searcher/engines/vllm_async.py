@@ -31,7 +31,9 @@ class AsyncEngine:
         """Spawn the processes and load the model. The environment must be prepared (`engines/environment.py`)."""
         from vllm.v1.engine.async_llm import AsyncLLM
 
-        return cls(AsyncLLM.from_engine_args(arguments))
+        engine = AsyncLLM.from_engine_args(arguments)
+        await engine.collective_rpc("record_kept_mass")
+        return cls(engine)
 
     async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:
         """Wait for the finished output. Raises EngineGone."""

@@ -49,6 +49,7 @@ class InprocEngine:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="vllm-step")
         loop = asyncio.get_running_loop()
         engine = await loop.run_in_executor(thread, lambda: LLMEngine.from_engine_args(arguments))
+        await loop.run_in_executor(thread, lambda: engine.collective_rpc("record_kept_mass"))
         return cls(engine=engine, thread=thread)
 
     async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:

@@ -158,6 +158,8 @@ class VllmPolicy:
 
 
 def _completion(output: CompletionOutput) -> Completion:
+    from gen_searcher.engines.vllm_plugin.kept_mass import KEPT_ID
+
     token_ids = tuple(output.token_ids)
     logprobs = output.logprobs or []
     versions = [int(span.version) for span in output.weight_versions or [] for _ in range(span.start, span.end)]
@@ -168,6 +170,7 @@ def _completion(output: CompletionOutput) -> Completion:
         logprobs=tuple(
             position[token_id].logprob for token_id, position in zip(token_ids, logprobs, strict=True) if position
         ),
+        log_kept=tuple(position[KEPT_ID].logprob for position in logprobs if position),
         versions=tuple(versions),
         finish=FINISHES[output.finish_reason or ""],
     )

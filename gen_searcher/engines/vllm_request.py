@@ -58,6 +58,8 @@ def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
     """The arguments of either engine; `kind` is the class of arguments that it takes."""
     from vllm.config import WeightTransferConfig
 
+    from gen_searcher.engines.vllm_plugin.kept_mass import KEPT_WORKER
+
     return kind(
         model=str(folder),
         dtype=config.dtype,
@@ -74,12 +76,13 @@ def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
         limit_mm_per_prompt={"image": config.max_images, "video": 0},
         mm_processor_cache_gb=0.0,  # the cache loses pictures when requests are frozen or cancelled
         logprobs_mode="processed_logprobs",
+        worker_extension_cls=KEPT_WORKER,
         weight_transfer_config=WeightTransferConfig(backend="file"),
     )
 
 
 def sampling_params(sampling: Sampling, *, tokens: PolicyTokens, max_tokens: int) -> SamplingParams:
-    """The log-probability of each sampled token comes back; its text does not."""
+    """The log-probability of each sampled token and its `log_kept` come back; its text does not."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     return SamplingParams(
@@ -87,7 +90,9 @@ def sampling_params(sampling: Sampling, *, tokens: PolicyTokens, max_tokens: int
         seed=sampling.seed,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
-        logprobs=0,
+        top_k=sampling.top_k or 0,
+        min_p=sampling.min_p,
+        logprobs=1,  # the second entry is `log_kept`, see vllm_plugin/kept_mass.py
         stop_token_ids=list(tokens.stop_ids),
         logit_bias=dict.fromkeys(tokens.banned_ids, BAN_BIAS),
         detokenize=False,

@@ -30,18 +30,21 @@ def trajectory_sample(trajectory: Trajectory, advantage: float) -> Sample:
     loss_mask: list[bool] = []
     logprobs: list[float] = []
     versions: list[int] = []
+    log_kept: list[float] = []
     images: list[ImageRef] = []
     for turn in trajectory.turns:
         shown, written = len(turn.prompt_ids), len(turn.completion_ids)
-        if not written == len(turn.logprobs) == len(turn.versions):
+        kept = turn.log_kept or (0.0,) * written
+        if not written == len(turn.logprobs) == len(turn.versions) == len(kept):
             raise ValueError(
                 f"task {trajectory.task_id}: a turn of {written} sampled tokens has {len(turn.logprobs)} "
-                f"log-probabilities and {len(turn.versions)} versions"
+                f"log-probabilities, {len(turn.versions)} versions and {len(kept)} kept masses"
             )
         token_ids += turn.prompt_ids + turn.completion_ids
         loss_mask += [False] * shown + [True] * written
         logprobs += [0.0] * shown + list(turn.logprobs)
         versions += [-1] * shown + list(turn.versions)
+        log_kept += [0.0] * shown + list(kept)
         images += turn.images
     return Sample(
         token_ids=tuple(token_ids),
@@ -50,4 +53,5 @@ def trajectory_sample(trajectory: Trajectory, advantage: float) -> Sample:
         images=tuple(images),
         advantage=advantage,
         versions=tuple(versions),
+        log_kept=tuple(log_kept),
     )

@@ -52,7 +52,9 @@ class RowTensors:
     targets: Tensor
     """[N] int64; the trained tokens."""
     old_logprobs: Tensor
-    """[N] float32; as sampled."""
+    """[N] float32; when it was sampled, before top-p, top-k and min-p."""
+    log_kept: Tensor
+    """[N] float32; natural log of the mass that these filters left to sample from, 0 where they cut nothing."""
     advantages: Tensor
     """[N] float32; the advantage of the token's sample."""
     trained_of_sample: tuple[int, ...]
@@ -112,14 +114,20 @@ def row_tensors(row: Row, *, image_token_id: int, pixels: Pixels) -> RowTensors:
         picture_of_I=shown.picture_of_I,
         predictors=index,
         targets=input_ids[index + 1],
-        old_logprobs=torch.tensor([lp for sample in row for lp in _sampled(sample)], dtype=torch.float32),
+        old_logprobs=torch.tensor(
+            [lp for sample in row for lp in _sampled(sample, sample.logprobs)], dtype=torch.float32
+        ),
+        log_kept=torch.tensor([lk for sample in row for lk in _sampled(sample, sample.log_kept)], dtype=torch.float32),
         advantages=advantages.repeat_interleave(torch.tensor(trained, dtype=torch.int64)),
         trained_of_sample=trained,
     )
 
 
-def _sampled(sample: Sample) -> list[float]:
-    return [lp for lp, is_sampled in zip(sample.logprobs, sample.loss_mask, strict=True) if is_sampled]
+def _sampled(sample: Sample, values: tuple[float, ...]) -> list[float]:
+    """Those of the trained tokens; zeros for a sample without such values."""
+    if not values:
+        return [0.0] * sample.trained_tokens
+    return [value for value, is_sampled in zip(values, sample.loss_mask, strict=True) if is_sampled]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

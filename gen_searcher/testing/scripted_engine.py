@@ -9,6 +9,8 @@ from gen_searcher.types import Completion, Finish, Prompt, Sampling, WeightSourc
 
 LOGPROB = -0.5
 """Log-probability that the fake claims for each token."""
+LOG_KEPT = -0.125
+"""Log of the mass that the fake claims to have sampled each token from."""
 
 
 class ScriptedEngine:
@@ -41,6 +43,7 @@ class ScriptedEngine:
             logprobs=(LOGPROB,) * len(said),
             versions=(self.version,) * len(said),
             finish=Finish.STOP if len(said) == len(whole) else Finish.LENGTH,
+            log_kept=(LOG_KEPT,) * len(said),
         )
 
     async def load_weights(self, version: int, source: WeightSource) -> None:

@@ -9,8 +9,9 @@ from typing import Literal, Protocol
 from gen_searcher.grpo.advantage import group_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples
-from gen_searcher.protocols import Learner
+from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
+from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
 from gen_searcher.types import Group, StepReport, Task
@@ -39,6 +40,8 @@ class GrpoRules:
     """What the advantages of a group are divided by; the paper divides by the standard deviation."""
     group: GroupRules
     stream: StreamRules
+    max_gap_nats: float | None
+    """Most that sampler and learner may disagree on a token; None = any."""
     keep: Callable[[Group], bool]
     """Which groups a step may learn from."""
     seed: int
@@ -50,11 +53,18 @@ class GrpoParts:
 
     attempt: AttemptRunner
     learner: Learner
+    scorer: Scorer
+    """The learner's weights, asked before the first step whether they find likely what was sampled."""
     recorder: Recorder
 
 
 async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, from_step: int = 0) -> None:
-    """Run steps `from_step + 1` to `rules.steps`. Raises TooManyLost when the world is down."""
+    """Run steps `from_step + 1` to `rules.steps`.
+
+    Raises:
+        TooManyLost: The world is down.
+        MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
+    """
 
     async def start_group(task: Task, visit: int, version: int) -> Group:
         seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
@@ -72,7 +82,13 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
                 for s in group_samples(group, group_advantages(group.rewards, scale=rules.scale))
             ]
             batch = pack(samples, row_tokens=rules.row_tokens)
+            if step == from_step + 1:
+                scored = await parts.scorer.logprobs(batch)
+                found = widest(taken.groups, samples, scored, version=from_step)
+                check_first_batch(found, bound_nats=rules.max_gap_nats)
             report = await parts.learner.step(batch)
+            if rules.stream.max_staleness == 0:
+                check_step(report, step=step, bound_nats=rules.max_gap_nats)
             await parts.learner.publish(step)
             stream.published()
             await parts.recorder.after_step(step, taken, report)

@@ -12,7 +12,7 @@ from gen_searcher.agent.render import Renderer
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.errors import DataError, ProviderError
 from gen_searcher.testing.fake_tools import FakeTools
-from gen_searcher.testing.scripted_engine import LOGPROB, ScriptedEngine
+from gen_searcher.testing.scripted_engine import LOG_KEPT, LOGPROB, ScriptedEngine
 from gen_searcher.types import FoundImage, ImageRef, Outcome, Task, ToolCall, ToolKind, ToolResult, Trajectory
 
 RENDERER = Renderer.over_bytes()
@@ -92,6 +92,7 @@ async def test_02_sampled_tokens_are_kept_as_sampled() -> None:
     assert first.completion_ids == odd
     assert first.logprobs == (LOGPROB,) * 3
     assert first.versions == (4,) * 3
+    assert first.log_kept == (LOG_KEPT,) * 3
 
 
 async def test_03_one_tool_runs_a_turn_and_its_result_is_read_in_the_next() -> None:
@@ -310,7 +311,7 @@ async def test_25_a_completion_ends_before_a_picture_nobody_has_shown() -> None:
     trajectory = await run.go()
     first = trajectory.turns[0]
     assert RENDERER.text(first.completion_ids) == "abc"
-    assert len(first.logprobs) == len(first.versions) == 3
+    assert len(first.logprobs) == len(first.versions) == len(first.log_kept) == 3
     assert trajectory.turns[1].prompt_ids[0] == RENDERER.end_of_turn_id
     assert run.engine.prompts[1].token_ids.count(RENDERER.picture_id) == 0
 
@@ -335,3 +336,10 @@ async def test_28_no_turn_shows_more_pictures_than_it_may() -> None:
     assert trajectory.outcome is Outcome.GROUNDED
     beyond = Run(LOOK, answer("IMG_006"), answer("IMG_001"), tools=FakeTools({"image_search": [many]}))
     assert "you were shown no picture 'IMG_006'" in read(await beyond.go(), 2)
+
+
+async def test_29_every_turn_is_sampled_as_the_settings_say() -> None:
+    config = CONFIG.model_copy(update={"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.01})
+    run = Run(SEARCH, LOOK, answer(), config=config)
+    await run.go()
+    assert [(s.temperature, s.top_p, s.top_k, s.min_p) for s in run.engine.samplings] == [(0.7, 0.95, 40, 0.01)] * 3

@@ -34,7 +34,6 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
         ),
         ("agent.answer_tokens=2000", "agent.max_context_tokens: 2048 leaves no room"),
         ("agent.temperature=0", "agent.temperature: 0 makes the attempts of a group equal"),
-        ("agent.top_p=0.9", "agent.top_p: training needs 1.0"),
         ("~judges.text", "judges.text: missing, and reward.alpha=0.5 gives it a share of 0.5"),
         ("sft.batch_samples=1", "sft.batch_samples: 1 is less than cluster.learner_ranks=2"),
         ("judges.taste._target_=a.B", "judges: the reward blends 'image' and 'text'; it does not know taste"),

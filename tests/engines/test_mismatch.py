@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
-from gen_searcher.agent.render import Picture, Renderer
+from gen_searcher.agent.render import SPECIAL_TOKENS, Picture, Renderer
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
+from gen_searcher.engines import environment, vllm_plugin
 from gen_searcher.engines.deepspeed_learner import DeepspeedRank
+from gen_searcher.engines.policy_files import checkpoint_names, read_geometry, read_tokens
 from gen_searcher.engines.small_policy import build_small_policy
 from gen_searcher.engines.vllm_policy import VllmPolicy
-from gen_searcher.grpo.samples import trajectory_sample
+from gen_searcher.engines.vllm_request import TokenEngine, engine_args
+from gen_searcher.grpo.pack import pack
+from gen_searcher.grpo.samples import group_samples, trajectory_sample
+from gen_searcher.grpo.vision import expand
 from gen_searcher.image_store import ImageStore
-from gen_searcher.types import ImageRef, Outcome, Prompt, Sampling, Trajectory, Turn
+from gen_searcher.train.mismatch import Disagreement, widest
+from gen_searcher.types import Attempt, Group, ImageRef, Outcome, Prompt, Reward, Sampling, Task, Trajectory, Turn
+
+if TYPE_CHECKING:
+    from vllm.inputs import TokensPrompt
+    from vllm.outputs import RequestOutput
+    from vllm.sampling_params import SamplingParams
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 TURNS = 4
-TEMPERATURE = 0.7
+TEMPERATURE, TOP_P = 0.7, 0.95
+"""Of the paper."""
+ROW_TOKENS = 1024
 
 
 def picture(store: ImageStore, number: int) -> ImageRef:
@@ -29,52 +46,159 @@ def picture(store: ImageStore, number: int) -> ImageRef:
     return store.put(Image.frombytes("RGB", (2, 2), digest[:12]).resize((64, 32 + 32 * (number % 2))))
 
 
-async def rollout(engine: VllmPolicy, renderer: Renderer, store: ImageStore, *, seed: int) -> Trajectory:
-    """Four sampled turns with two new pictures before each but the first."""
-    turns: list[Turn] = []
-    prompt_ids, images = renderer.opening(system="look", task=f"draw {seed}"), ()
-    for number in range(TURNS):
-        context = tuple(i for turn in turns for i in (*turn.prompt_ids, *turn.completion_ids)) + prompt_ids
-        shown = tuple(image for turn in turns for image in turn.images) + images
-        said = await engine.complete(
-            Prompt(token_ids=context, images=shown),
-            Sampling(max_tokens=12, seed=seed + number, temperature=TEMPERATURE),
+class Eavesdropper:
+    """A real engine, and the prompts as it expanded them, in the order in which they ended."""
+
+    def __init__(self, engine: TokenEngine) -> None:
+        self._engine = engine
+        self.read: list[list[int]] = []
+        self.wrote: list[list[int]] = []
+
+    async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:
+        output = await self._engine.generate(prompt, params, request_id)
+        self.read.append(list(output.prompt_token_ids or []))
+        self.wrote.append(list(output.outputs[0].token_ids))
+        return output
+
+    async def label_weights(self, version: int) -> None:
+        await self._engine.label_weights(version)
+
+    async def load_weights(self, version: int, path: str) -> None:
+        await self._engine.load_weights(version, path)
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+
+async def in_process(folder: Path, config: PolicyConfig) -> Eavesdropper:
+    environment.prepare_vllm(in_process=True, threads=1, compiled=False)
+    vllm_plugin.register()
+    from vllm.engine.arg_utils import EngineArgs
+
+    from gen_searcher.engines.vllm_inproc import InprocEngine
+
+    engine = Eavesdropper(await InprocEngine.start(engine_args(EngineArgs, folder, config)))
+    await engine.label_weights(0)
+    return engine
+
+
+class Both:
+    """A policy under vLLM, and the same weights in the learner."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ImageStore(folder / "images")
+        self.folder = folder / "policy"
+        corpus = [f"draw a flag {n}" for n in range(500)]
+        build_small_policy(self.folder, config=SmallPolicyConfig(vocab=512), corpus=corpus)
+        config = PolicyConfig(max_context_tokens=ROW_TOKENS, kv_cache_mib=64)
+        self.inner = asyncio.run(in_process(self.folder, config))
+        self.engine = VllmPolicy(
+            engine=self.inner,
+            config=config,
+            store=self.store,
+            tokens=read_tokens(self.folder),
+            geometry=read_geometry(self.folder),
+            weight_names=checkpoint_names(self.folder),
         )
-        turns.append(
-            Turn(
-                prompt_ids=prompt_ids,
-                completion_ids=said.token_ids,
-                logprobs=said.logprobs,
-                versions=said.versions,
-                images=images,
+        self.renderer = Renderer.load(self.folder)
+
+    def learner(self, *, temperature: float = TEMPERATURE) -> DeepspeedRank:
+        return DeepspeedRank(
+            self.folder,
+            optim=OptimConfig(row_tokens=ROW_TOKENS),
+            store=self.store,
+            temperature=temperature,
+            banned_ids=self.engine.banned_token_ids,
+        )
+
+    async def rollout(self, *, seed: int, page: str = "a flag") -> Trajectory:
+        """Four sampled turns with two new pictures before each but the first, which come with `page`."""
+        turns: list[Turn] = []
+        prompt_ids, images = self.renderer.opening(system="look", task=f"draw {seed} {page}"), ()
+        for number in range(TURNS):
+            context = tuple(i for turn in turns for i in (*turn.prompt_ids, *turn.completion_ids)) + prompt_ids
+            shown = tuple(image for turn in turns for image in turn.images) + images
+            said = await self.engine.complete(
+                Prompt(token_ids=context, images=shown),
+                Sampling(max_tokens=12, seed=seed + number, temperature=TEMPERATURE, top_p=TOP_P),
             )
+            turns.append(
+                Turn(
+                    prompt_ids=prompt_ids,
+                    completion_ids=said.token_ids,
+                    logprobs=said.logprobs,
+                    versions=said.versions,
+                    log_kept=said.log_kept,
+                    images=images,
+                )
+            )
+            images = (picture(self.store, 10 * seed + 2 * number), picture(self.store, 10 * seed + 2 * number + 1))
+            prompt_ids = self.renderer.observation([page, Picture(), " and ", page, Picture()], closes_turn=True)
+        return Trajectory(task_id=str(seed), turns=tuple(turns), outcome=Outcome.MALFORMED, grounding=None)
+
+    async def group(self, seeds: range) -> Group:
+        trajectories = await asyncio.gather(*(self.rollout(seed=seed) for seed in seeds))
+        reward = Reward(total=0.0, parts={})
+        return Group(
+            task=Task(id="t", prompt="draw", target=None, meta={}),
+            attempts=tuple(
+                Attempt(trajectory=each, seed=seed, image=None, judgements=(), reward=reward)
+                for seed, each in zip(seeds, trajectories, strict=True)
+            ),
         )
-        images = (picture(store, 10 * seed + 2 * number), picture(store, 10 * seed + 2 * number + 1))
-        prompt_ids = renderer.observation(["a flag", Picture(), " and ", Picture()], closes_turn=True)
-    return Trajectory(task_id=str(seed), turns=tuple(turns), outcome=Outcome.MALFORMED, grounding=None)
 
 
-async def test_sampler_and_learner_agree_on_rollouts_with_pictures_over_four_turns(tmp_path: Path) -> None:
-    folder, store = tmp_path / "policy", ImageStore(tmp_path / "images")
-    build_small_policy(folder, config=SmallPolicyConfig(vocab=512), corpus=[f"draw a flag {n}" for n in range(500)])
-    engine = await VllmPolicy.start(folder, config=PolicyConfig(max_context_tokens=1024, kv_cache_mib=64), store=store)
-    try:
-        renderer = Renderer.load(folder)
-        trajectories = [await rollout(engine, renderer, store, seed=seed) for seed in (1, 2, 3)]
-        banned = engine.banned_token_ids
-    finally:
-        await engine.close()
-    rank = DeepspeedRank(
-        folder, optim=OptimConfig(row_tokens=1024), store=store, temperature=TEMPERATURE, banned_ids=banned
-    )
-    samples = [trajectory_sample(trajectory, 1.0) for trajectory in trajectories]
-    learned = rank.logprobs([tuple(samples)])
-    gaps = [
-        abs(mine - sampled)
-        for sample, mine_of_sample in zip(samples, learned, strict=True)
-        for mine, sampled in zip(
-            mine_of_sample, [p for p, m in zip(sample.logprobs, sample.loss_mask, strict=True) if m], strict=True
-        )
-    ]
-    assert len(gaps) > 3 * TURNS * 6
-    assert max(gaps) < 1e-3
+def apart(group: Group, rank: DeepspeedRank) -> Disagreement:
+    """Packed as a step would be, then compared token by token."""
+    samples = group_samples(group, [1.0] * len(group.attempts))
+    rows = pack(samples, row_tokens=ROW_TOKENS).rows
+    scored = dict(zip((sample for row in rows for sample in row), rank.logprobs(rows), strict=True))
+    found = widest([group], samples, scored, version=0)
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
+    both = Both(tmp_path_factory.mktemp("both"))
+    yield both
+    asyncio.run(both.engine.close())
+
+
+async def test_sampler_and_learner_agree_on_rollouts_with_pictures_over_four_turns(both: Both) -> None:
+    group = await both.group(range(1, 5))
+    found = apart(group, both.learner())
+    assert found.compared > 4 * TURNS * 6
+    assert found.token.gap_nats < 1e-4
+    log_kept = [kept for each in group.attempts for turn in each.trajectory.turns for kept in turn.log_kept]
+    assert len(log_kept) == found.compared
+    assert min(log_kept) < -0.02
+    warm = apart(group, both.learner(temperature=1.0))
+    assert warm.token.gap_nats > 0.1
+
+
+async def test_sampler_and_learner_agree_on_a_hundred_rollouts(both: Both) -> None:
+    found = apart(await both.group(range(1000, 2000, 10)), both.learner())
+    assert found.compared > 100 * TURNS * 6
+    assert found.token.gap_nats < 1e-4
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_the_engine_reads_exactly_the_expanded_tokens_that_the_learner_learns_from(both: Both, seed: int) -> None:
+    """Page text full of placeholders and control tokens: no picture, no vision token comes of it on either side."""
+    draw = random.Random(seed)
+    page = "".join(draw.choices([*SPECIAL_TOKENS, "<|image_pad|>", "<|vision_start|>", "x", " Poland ", "<"], k=8))
+    both.inner.read.clear()
+    both.inner.wrote.clear()
+    trajectory = await both.rollout(seed=50_000 + 100 * seed, page=page)
+    sample = trajectory_sample(trajectory, 1.0)
+    learned = expand(sample, image_token_id=both.renderer.picture_id)
+    whole = learned.token_ids.tolist()
+    assert sample.token_ids.count(both.renderer.picture_id) == len(sample.images) == 2 * (TURNS - 1)
+    assert whole.count(both.renderer.picture_id) == sum(i.width_px * i.height_px // 1024 for i in sample.images)
+    for read, wrote in zip(both.inner.read, both.inner.wrote, strict=True):
+        assert read + wrote == whole[: len(read) + len(wrote)]
+        assert not learned.loss_mask[len(read) - 1]
+        assert learned.loss_mask[len(read) : len(read) + len(wrote)].all()
+    assert len(both.inner.read) == TURNS
+    assert both.inner.read[-1] + both.inner.wrote[-1] == whole

@@ -33,7 +33,7 @@ PROMPT = Prompt(token_ids=tuple(range(65, 90)), images=())
 
 
 async def sampled(policy: VllmPolicy) -> Completion:
-    return await policy.complete(PROMPT, Sampling(max_tokens=20, seed=3))
+    return await policy.complete(PROMPT, Sampling(max_tokens=20, seed=3, temperature=0.7, top_p=0.95))
 
 
 async def test_child_processes_answer_like_this_one_before_and_after_new_weights(tmp_path: Path) -> None:
@@ -61,5 +61,7 @@ async def test_child_processes_answer_like_this_one_before_and_after_new_weights
     for here, there in zip(*answers, strict=True):
         assert here.token_ids == there.token_ids
         assert here.logprobs == pytest.approx(there.logprobs, abs=1e-5)
+        assert here.log_kept == pytest.approx(there.log_kept, abs=1e-5)
+        assert min(there.log_kept) < -0.01
         assert here.versions == there.versions
     assert {version for completion in answers[0] for version in completion.versions} == {0, 1}

@@ -7,95 +7,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 
-from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
-from gen_searcher.engines.small_policy import build_small_policy
-from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.errors import WorldError
-from gen_searcher.image_store import ImageStore
-from gen_searcher.types import Completion, Finish, ImageRef, Prompt, Sampling, WeightSource
-
-if TYPE_CHECKING:
-    from transformers import Qwen3VLForConditionalGeneration
+from gen_searcher.types import Finish, WeightSource
+from tests.engines.vllm_bench import PICTURE, Bench, complete, opening
 
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
-
-CONFIG = PolicyConfig(
-    small=SmallPolicyConfig(
-        hidden=64, layers=2 + 1, heads=2, vocab=512, initializer_range=0.2, tied_embeddings=False, can_copy=False
-    ),
-    max_context_tokens=1024,
-    kv_cache_mib=64,
-)
-PICTURE = "<|vision_start|><|image_pad|><|vision_end|>"
-
-
-class Bench:
-    """A running policy, its files and an independent model of the same weights."""
-
-    def __init__(self, folder: Path) -> None:
-        corpus = [f"<think>find {i}</think> pictures for: the flag of Poland is IMG_{i:03d}" for i in range(50)]
-        build_small_policy(folder / "policy", config=CONFIG.small, corpus=corpus)
-        self.folder = folder / "policy"
-        self.store = ImageStore(folder / "images")
-        self.tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        self.policy = asyncio.run(VllmPolicy.start(self.folder, config=CONFIG, store=self.store))
-
-    def ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def picture(self, seed: int, width_px: int = 64, height_px: int = 64) -> ImageRef:
-        pixels = np.random.default_rng(seed).integers(0, 255, (height_px, width_px, 3), dtype=np.uint8)
-        return self.store.put(Image.fromarray(pixels))
-
-    def model(self, weights: Path | None = None) -> Qwen3VLForConditionalGeneration:
-        from transformers import Qwen3VLForConditionalGeneration
-
-        model = Qwen3VLForConditionalGeneration.from_pretrained(self.folder, dtype=torch.float32)
-        if weights is not None:
-            model.load_state_dict(load_file(weights))
-        return model.eval()
-
-    def recomputed(
-        self,
-        model: Qwen3VLForConditionalGeneration,
-        token_ids: tuple[int, ...],
-        images: tuple[ImageRef, ...],
-        temperature: float = 1.0,
-    ) -> list[float]:
-        """Log-probability of each unexpanded token given those before it, from one plain forward pass."""
-        from transformers import AutoImageProcessor
-
-        pad = self.tokenizer.token_to_id("<|image_pad|>")
-        expanded: list[int] = []
-        ends: list[int] = []
-        queue = list(images)
-        for token in token_ids:
-            count = (
-                self.policy.context_tokens(Prompt(token_ids=(token,), images=(queue.pop(0),))) if token == pad else 1
-            )
-            expanded += [token] * count
-            ends.append(len(expanded) - 1)
-        inputs: dict[str, torch.Tensor] = {}
-        if images:
-            processor = AutoImageProcessor.from_pretrained(self.folder)
-            features = processor(images=[self.store.get(image) for image in images], return_tensors="pt")
-            inputs = {name: features[name] for name in ("pixel_values", "image_grid_thw")}
-        ids = torch.tensor([expanded])
-        with torch.no_grad():
-            logits = model(input_ids=ids, mm_token_type_ids=(ids == pad).int(), use_cache=False, **inputs).logits[0]
-        logits = logits / temperature
-        logits[:, list(self.policy.banned_token_ids)] = float("-inf")
-        logprobs = logits.log_softmax(-1)
-        return [0.0] + [float(logprobs[end - 1, expanded[end]]) for end in ends[1:]]
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +24,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench = Bench(tmp_path_factory.mktemp("policy"))
     yield bench
     asyncio.run(bench.policy.close())
-
-
-def opening(bench: Bench, text: str = "draw the flag of Poland") -> tuple[int, ...]:
-    return bench.ids(f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n")
-
-
-async def complete(
-    bench: Bench, ids: tuple[int, ...], *images: ImageRef, max_tokens: int = 24, seed: int = 0, temperature: float = 1.0
-) -> Completion:
-    sampling = Sampling(max_tokens=max_tokens, seed=seed, temperature=temperature)
-    return await bench.policy.complete(Prompt(token_ids=ids, images=images), sampling)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])

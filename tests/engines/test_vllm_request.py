@@ -35,6 +35,8 @@ class ScriptedEngine:
         from vllm.logprobs import Logprob
         from vllm.outputs import CompletionOutput, RequestOutput, WeightVersionSpan
 
+        from gen_searcher.engines.vllm_plugin.kept_mass import KEPT_ID
+
         self.seeds.append(params.seed)
         reason = self.reasons.pop(0)
         token_ids = [] if reason == "error" else [5, 6]
@@ -43,7 +45,7 @@ class ScriptedEngine:
             text="",
             token_ids=token_ids,
             cumulative_logprob=None,
-            logprobs=[{token: Logprob(-0.5)} for token in token_ids],
+            logprobs=[{token: Logprob(-0.5), KEPT_ID: Logprob(-0.05)} for token in token_ids],
             finish_reason=reason,
             weight_versions=[WeightVersionSpan(version="3", start=0, end=len(token_ids))],
         )
@@ -79,6 +81,7 @@ async def test_a_dropped_request_is_sampled_again_with_its_seed(tmp_path: Path) 
     )
     assert engine.seeds == [11, 11, 11]
     assert (completion.token_ids, completion.logprobs) == ((5, 6), (-0.5, -0.5))
+    assert completion.log_kept == (-0.05, -0.05)
     assert (completion.versions, completion.finish) == ((3, 3), Finish.STOP)
 
 

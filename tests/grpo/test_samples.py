@@ -16,6 +16,7 @@ def test_a_trajectory_becomes_one_sequence_trained_where_the_policy_wrote():
     assert sample.loss_mask == (False, False, False, True, True, False, False, False, False, True)
     assert sample.logprobs == (0, 0, 0, -0.5, -0.25, 0, 0, 0, 0, -1.5)
     assert sample.versions == (-1, -1, -1, 7, 7, -1, -1, -1, -1, 8)
+    assert sample.log_kept == (0,) * 10
     assert sample.images == (VIEW,)
     assert sample.trained_tokens == 3
     assert sample.advantage == 0.75
@@ -25,6 +26,18 @@ def test_a_turn_whose_arrays_differ_in_length_is_refused():
     turn = dataclasses.replace(trajectory().turns[0], logprobs=(-0.5,))
     with pytest.raises(ValueError, match="2 sampled tokens has 1 log-probabilities"):
         trajectory_sample(dataclasses.replace(trajectory(), turns=(turn,)), 1.0)
+
+
+def test_the_kept_mass_of_each_turn_stays_with_its_tokens():
+    first, second = trajectory().turns
+    first = dataclasses.replace(first, log_kept=(-0.125, -0.0625))
+    sample = trajectory_sample(dataclasses.replace(trajectory(), turns=(first, second)), 1.0)
+    assert sample.log_kept == (0, 0, 0, -0.125, -0.0625, 0, 0, 0, 0, 0)
+    short = dataclasses.replace(first, log_kept=(-0.125,))
+    with pytest.raises(ValueError, match="2 versions and 1 kept masses"):
+        trajectory_sample(dataclasses.replace(trajectory(), turns=(short,)), 1.0)
+    with pytest.raises(ValueError, match=r"differ in length: \[9, 10\]"):
+        dataclasses.replace(sample, log_kept=(0.0,) * 9)
 
 
 def test_lost_attempts_change_no_bit_of_the_batch():

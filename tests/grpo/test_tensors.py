@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
@@ -32,10 +34,16 @@ def test_a_row_lists_each_trained_token_behind_the_position_that_predicts_it():
     assert row.predictors.tolist() == [2, 3, 5]
     assert row.targets.tolist() == [6, 7, 9]
     assert row.old_logprobs.tolist() == [-1, -2, -3]
+    assert row.log_kept.tolist() == [0, 0, 0]
     assert row.advantages.tolist() == [0.5, 0.5, -1.0]
     assert row.trained_of_sample == (2, 1)
     assert row.grids.tolist() == [[1, 2, 4]]
     assert row.patches.shape == (8, PATCH_VALUES)
+
+
+def test_the_kept_mass_follows_the_trained_tokens_and_is_zero_where_nobody_recorded_it():
+    cut = replace(A, log_kept=(0.0, 0.0, -0.25, -0.5))
+    assert row_tensors((cut, B), image_token_id=90, pixels=blank).log_kept.tolist() == [-0.25, -0.5, 0.0]
 
 
 def test_a_row_without_pictures_ends_in_a_blank_one_of_its_own():
@@ -49,7 +57,7 @@ def test_a_row_without_pictures_ends_in_a_blank_one_of_its_own():
 def test_a_padding_row_trains_nothing():
     row = row_tensors((), image_token_id=90, pixels=blank)
     assert row.input_ids.tolist() == [90]
-    assert row.targets.shape == row.old_logprobs.shape == row.advantages.shape == (0,)
+    assert row.targets.shape == row.old_logprobs.shape == row.log_kept.shape == row.advantages.shape == (0,)
 
 
 def test_a_first_token_cannot_be_trained():

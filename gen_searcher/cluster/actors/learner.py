@@ -73,6 +73,10 @@ class LearnerActor:
         """One optimizer step."""
         return self._rank.step(rows, trained_tokens=trained_tokens, samples=samples, mode=self._spec.mode)
 
+    async def logprobs(self, rows: tuple[Row, ...]) -> list[tuple[float, ...]]:
+        """Log-probabilities of the trained tokens of each sample of the rows."""
+        return self._rank.logprobs(rows)
+
     async def export(self, path: str) -> None:
         """Write the weights for the rollout workers."""
         self._rank.export(Path(path))
