@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from gen_searcher.grpo.advantage import group_advantages
+from gen_searcher.config.objective import ObjectiveConfig
+from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples
 from gen_searcher.protocols import Learner
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
-from gen_searcher.types import Group, StepReport, Task
+from gen_searcher.types import Batch, Group, StepReport, Task
 
 
 class Recorder(Protocol):
@@ -35,8 +36,8 @@ class GrpoRules:
     steps: int
     row_tokens: int
     """Longest packed row, in expanded tokens."""
-    scale: Literal["std", "none"]
-    """What the advantages of a group are divided by; the paper divides by the standard deviation."""
+    objective: ObjectiveConfig
+    """How attempts are compared, and which of them carry a gradient."""
     group: GroupRules
     stream: StreamRules
     keep: Callable[[Group], bool]
@@ -66,13 +67,20 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             taken = await stream.take()
-            samples = [
-                s
-                for group in taken.groups
-                for s in group_samples(group, group_advantages(group.rewards, scale=rules.scale))
-            ]
-            batch = pack(samples, row_tokens=rules.row_tokens)
+            batch = step_batch(taken.groups, rules)
             report = await parts.learner.step(batch)
             await parts.learner.publish(step)
             stream.published()
             await parts.recorder.after_step(step, taken, report)
+
+
+def step_batch(groups: Sequence[Group], rules: GrpoRules) -> Batch:
+    """Compare within each group, then drop what carries no gradient, then pack."""
+    masks = rules.objective.masks
+    samples = [
+        sample
+        for group in groups
+        for sample in group_samples(group, attempt_advantages(group, rules.objective), masks=masks)
+    ]
+    masked = sum(len(group.attempts) for group in groups) - len(samples)
+    return pack(samples, row_tokens=rules.row_tokens, masked=masked if masks.counted else 0)

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
-from gen_searcher.grpo.loss import PolicyTokens, grpo_loss
+from gen_searcher.grpo.loss import row_loss
+from gen_searcher.grpo.objectives.tokens import PolicyTokens
 from gen_searcher.grpo.tensors import image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Sample
@@ -96,7 +98,7 @@ def torch_gradient(policy: Path, store: ImageStore, samples: list[Sample]) -> to
         tokens = PolicyTokens(
             logprobs=table[row.predictors, row.targets], old_logprobs=row.old_logprobs, advantages=row.advantages
         )
-        loss = grpo_loss(tokens, clip_low=0.2, clip_high=0.28, denominator=len(samples)).loss
+        loss = row_loss(tokens, objective=DEFAULT_OBJECTIVE, denominator=len(samples)).loss
         loss.backward()
     zero = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return torch.cat([gradient.flatten() for gradient in zero])
