@@ -90,7 +90,11 @@ def cases() -> list[Case]:
             for k in ("k1", "k2", "k3")
         ),
         *(
-            Case(label=f"grpo, {how}", name="grpo", hand=replace(grpo, correction=how, cap=1.5))
+            Case(
+                label=f"grpo, {how}",
+                name="grpo",
+                hand=replace(grpo, correction=how, cap=20.0 if how.endswith("sequence") else 1.5),
+            )
             for how in ("truncate-token", "mask-token", "truncate-sequence", "mask-sequence")
         ),
     ]
