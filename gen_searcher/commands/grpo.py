@@ -7,6 +7,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from gen_searcher.agent.render import Renderer
@@ -17,7 +18,7 @@ from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.policy_files import read_tokens
-from gen_searcher.grpo.advantage import group_advantages
+from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.select import has_attempts, has_signal
 from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.metrics.progress import Progress
@@ -62,6 +63,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
             optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
             images=str(folder.images),
             mode="grpo",
+            objective=cfg.grpo.objective,
             temperature=cfg.agent.temperature,
             banned_ids=read_tokens(start).banned_ids,
         )
@@ -86,10 +88,10 @@ def _rules(cfg: RunConfig) -> GrpoRules:
     return GrpoRules(
         steps=grpo.steps,
         row_tokens=grpo.optim.row_tokens,
-        scale=grpo.scale_advantages,
+        objective=grpo.objective,
         seed=derive_seed(cfg.seed, "grpo"),
         max_gap_nats=grpo.max_logprob_gap_nats,
-        keep=has_signal if grpo.drop_flat_groups else has_attempts,
+        keep=partial(has_signal if grpo.drop_flat_groups else has_attempts, objective=grpo.objective),
         group=GroupRules(size=grpo.group_size, tries=1 + grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s),
         stream=StreamRules(
             groups_per_step=grpo.groups_per_step,
@@ -126,7 +128,7 @@ class GrpoRecorder:
             group,
             step=group.version + 1,
             group_id=f"{group.task.id}-{self._groups}",
-            advantages=group_advantages(group.rewards, scale=self._cfg.grpo.scale_advantages),
+            advantages=attempt_advantages(group, self._cfg.grpo.objective),
         )
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from gen_searcher.config.base import Config
+from gen_searcher.config.objective import ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
 
 
@@ -24,8 +23,6 @@ class GrpoConfig(Config):
     drop_flat_groups: bool = True
     """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
     which changes nothing but the time a step takes."""
-    scale_advantages: Literal["std", "none"] = "std"
-    """What the advantages of a group are divided by: its standard deviation, as in the paper, or nothing."""
     max_logprob_gap_nats: float | None = Field(default=None, gt=0)
     """Most that the log-probability of one sampled token may differ between the engine and the learner [nats]. Looked
     at before the first step of a run and, when `max_staleness` is 0, in every step; beyond it the run stops. null only
@@ -35,5 +32,7 @@ class GrpoConfig(Config):
     """Steps between checkpoints; the last step is always saved."""
     lost_retries: int = Field(default=2, ge=0)
     """Further tries for an attempt that the world spoiled, with the same seed, before its group does without it."""
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What a step optimises: how attempts are compared, and the loss."""
     optim: OptimConfig = OptimConfig()
-    """Optimizer, loss and packing."""
+    """Optimizer and packing."""

@@ -9,11 +9,9 @@ from pydantic import Field
 
 from gen_searcher.config.base import Config
 
-Aggregation = Literal["seq-mean-token-sum", "token-mean"]
-
 
 class OptimConfig(Config):
-    """One optimizer step per batch; AdamW with warm-up; GRPO's clip range and averaging."""
+    """One optimizer step per batch; AdamW with warm-up; packing."""
 
     lr: float = Field(default=1e-6, gt=0)
     """Learning rate after the warm-up."""
@@ -33,12 +31,6 @@ class OptimConfig(Config):
     """What a cosine schedule ends at, as a fraction of `lr`."""
     clip_norm: float = Field(default=1.0, gt=0)
     """Largest L2 norm of the gradient; a longer one is scaled down."""
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    """How far below 1 a probability ratio still carries a gradient."""
-    clip_high: float = Field(default=0.28, gt=0)
-    """How far above 1 a probability ratio still carries a gradient."""
-    aggregation: Aggregation = "seq-mean-token-sum"
-    """How GRPO averages token losses; imitation always averages over tokens."""
     zero_stage: Literal[1, 2, 3] = 1
     """DeepSpeed ZeRO: 1 shards optimizer states, 2 also gradients, 3 also weights."""
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -1,6 +1,6 @@
 """One rank of the learner: rows -> loss -> gradient over all ranks -> AdamW step.
 
-RowTensors -> PackedPolicy -> grpo_loss | sft_loss -> DeepSpeed (ZeRO) -> StepReport
+RowTensors -> PackedPolicy -> row_loss | sft_loss -> DeepSpeed (ZeRO) -> StepReport
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (deepspeed is not typed)
@@ -19,11 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines import deepspeed_checkpoint
 from gen_searcher.engines.deepspeed_setup import Place, join_group, make_engine, prepare_deepspeed
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
-from gen_searcher.grpo.loss import PolicyTokens, grpo_loss, loss_denominator
+from gen_searcher.engines.reference import ReferencePolicy
+from gen_searcher.grpo.loss import row_loss, step_denominator
+from gen_searcher.grpo.objectives.tokens import PolicyTokens, segment_ids
 from gen_searcher.grpo.pack import Row
 from gen_searcher.grpo.sft_loss import sft_loss
 from gen_searcher.grpo.tensors import RowTensors, image_patches, row_tensors
@@ -41,6 +44,9 @@ RATIO_METRICS = frozenset(
         "mismatch_nats",
         "ratio_max",
         "logprob_gap_max_nats",
+        "reference_kl_nats",
+        "weight_mean",
+        "weight_bound_frac",
     )
 )
 """What only GRPO can report: the learner's probabilities against the sampler's."""
@@ -54,7 +60,7 @@ class _RowOutcome:
 
     loss: Tensor
     sums: Tensor
-    """[5] over the row's tokens: entropy, clipped low, clipped high, KL, mismatch."""
+    """[8] over the row's tokens: entropy, clipped low, clipped high, KL, mismatch, reference KL, weight, bound weight."""
     maxima: Tensor
     """[2] over the row's tokens: ratio, mismatch."""
 
@@ -67,6 +73,7 @@ class DeepspeedRank:
         model_path: Path,
         *,
         optim: OptimConfig,
+        objective: ObjectiveConfig = DEFAULT_OBJECTIVE,
         store: ImageStore,
         place: Place | None = None,
         temperature: float = 1.0,
@@ -77,6 +84,7 @@ class DeepspeedRank:
         Args:
             model_path: Hugging Face folder of a Qwen3-VL model.
             optim: Step size, clipping, ZeRO stage and the like.
+            objective: What reinforcement learning optimises; imitation does not read it.
             store: Where the pictures of samples lie.
             place: This rank among its peers; None for a learner of one.
             temperature: At which the policy is sampled. Imitation always learns at 1.
@@ -84,6 +92,7 @@ class DeepspeedRank:
         """
         self.place = place or Place()
         self.optim = optim
+        self.objective = objective
         self.model_path = model_path
         self.steps_done = 0
         self._temperature = temperature
@@ -94,6 +103,11 @@ class DeepspeedRank:
         self._image_token_id = int(model.config.image_token_id)
         self._policy = PackedPolicy(model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens)
         self._engine = make_engine(self._policy, optim)
+        self._reference = (
+            ReferencePolicy(model_path, optim=optim, device=self.place.device, banned_ids=banned_ids)
+            if objective.kl.coefficient
+            else None
+        )
 
         @lru_cache(CACHED_PICTURES)
         def pixels(ref: ImageRef) -> Tensor:
@@ -112,8 +126,11 @@ class DeepspeedRank:
         """
         started = time.perf_counter()
         score_row = self._grpo_row if mode == "grpo" else self._sft_row
-        aggregation = self.optim.aggregation if mode == "grpo" else "token-mean"
-        denominator = loss_denominator(aggregation, trained_tokens=trained_tokens, samples=samples)
+        denominator = (
+            step_denominator(self.objective, trained_tokens=trained_tokens, samples=samples)
+            if mode == "grpo"
+            else trained_tokens
+        )
         outcomes: list[_RowOutcome] = []
         tokens = 0
         for number, row in enumerate(rows, start=1):
@@ -168,11 +185,17 @@ class DeepspeedRank:
 
     def _grpo_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
         logprobs, entropies = self._engine(row, self._temperature)
-        tokens = PolicyTokens(logprobs=logprobs, old_logprobs=row.old_logprobs, advantages=row.advantages)
-        result = grpo_loss(
-            tokens, clip_low=self.optim.clip_low, clip_high=self.optim.clip_high, denominator=denominator
+        tokens = PolicyTokens(
+            logprobs=logprobs,
+            old_logprobs=row.old_logprobs,
+            advantages=row.advantages,
+            segments=segment_ids(row.trained_of_sample, device=logprobs.device),
+            log_kept=row.log_kept,
+            reference_logprobs=self._reference.logprobs(row, self._temperature) if self._reference else None,
         )
+        result = row_loss(tokens, objective=self.objective, denominator=denominator)
         sums = [entropies.sum(), result.clipped_low, result.clipped_high, result.kl_sum_nats, result.mismatch_sum_nats]
+        sums += [result.reference_kl_sum_nats, result.weight_sum, result.weight_bound]
         return _RowOutcome(
             loss=result.loss,
             sums=torch.stack([value.double() for value in sums]),
@@ -181,7 +204,7 @@ class DeepspeedRank:
 
     def _sft_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
         logprobs, entropies = self._engine(row, 1.0)
-        sums = torch.zeros(5, dtype=torch.float64, device=logprobs.device)
+        sums = torch.zeros(8, dtype=torch.float64, device=logprobs.device)
         sums[0] = entropies.sum()
         return _RowOutcome(
             loss=sft_loss(logprobs, trained_tokens=denominator), sums=sums, maxima=torch.zeros_like(sums[:2])
@@ -201,7 +224,7 @@ class DeepspeedRank:
         if self.place.world > 1:
             dist.all_reduce(totals)
             dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
-        entropy, low, high, kl, mismatch, loss, all_tokens = totals.tolist()
+        entropy, low, high, kl, mismatch, reference_kl, weight, bound, loss, all_tokens = totals.tolist()
         grad_norm = float(self._engine.get_global_grad_norm() or 0.0)
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise FloatingPointError(
@@ -218,12 +241,15 @@ class DeepspeedRank:
                 "learner/clipped_high_frac": high / trained_tokens,
                 "learner/kl_nats": kl / trained_tokens,
                 "learner/mismatch_nats": mismatch / trained_tokens,
+                "learner/weight_mean": weight / trained_tokens,
+                "learner/weight_bound_frac": bound / trained_tokens,
                 "learner/ratio_max": float(maxima[0]),
                 "learner/logprob_gap_max_nats": float(maxima[1]),
                 "learner/trained_tokens": float(trained_tokens),
                 "learner/tokens": all_tokens,
                 "learner/tokens_per_s": all_tokens / wall_s,
                 "learner/step_s": wall_s,
+                **({"learner/reference_kl_nats": reference_kl / trained_tokens} if self._reference else {}),
             },
         )
 

@@ -18,12 +18,15 @@ def sample_tokens(sample: Sample, *, vision_tokens: VisionTokens = qwen_vision_t
     return len(sample.token_ids) + sum(vision_tokens(image) - 1 for image in sample.images)
 
 
-def pack(samples: Sequence[Sample], *, row_tokens: int, vision_tokens: VisionTokens = qwen_vision_tokens) -> Batch:
+def pack(
+    samples: Sequence[Sample], *, row_tokens: int, masked: int = 0, vision_tokens: VisionTokens = qwen_vision_tokens
+) -> Batch:
     """First-fit decreasing: the longest sample first, each into the first row that still has room.
 
     Args:
         samples: Every sample of the step.
         row_tokens: Most expanded tokens of a row.
+        masked: Further sequences, without gradient and not in any row, that count where sequences are averaged.
         vision_tokens: Tokens of a picture.
     """
     lengths = [sample_tokens(sample, vision_tokens=vision_tokens) for sample in samples]
@@ -45,7 +48,7 @@ def pack(samples: Sequence[Sample], *, row_tokens: int, vision_tokens: VisionTok
     return Batch(
         rows=tuple(tuple(row) for row in rows),
         trained_tokens=sum(sample.trained_tokens for sample in samples),
-        samples=len(samples),
+        samples=len(samples) + masked,
     )
 
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gen_searcher.config.objective import NO_MASKS, MasksConfig
+from gen_searcher.grpo.select import carries_gradient
 from gen_searcher.types import Group, ImageRef, Sample, Trajectory
 
 
-def group_samples(group: Group, advantages_G: Sequence[float]) -> list[Sample]:
-    """One sample for each scored attempt, failed ones too; lost attempts leave no trace.
+def group_samples(group: Group, advantages_G: Sequence[float], *, masks: MasksConfig = NO_MASKS) -> list[Sample]:
+    """One sample for each scored attempt that carries a gradient, by default failed ones too; lost attempts leave no trace.
 
     Args:
         group: The attempts.
-        advantages_G: [G] in the order of `group.attempts`.
+        advantages_G: [G] in the order of `group.attempts`, of masked ones too.
+        masks: Which attempts leave no sample.
     """
     return [
         trajectory_sample(attempt.trajectory, advantage)
         for attempt, advantage in zip(group.attempts, advantages_G, strict=True)
+        if carries_gradient(attempt, masks)
     ]
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from gen_searcher.grpo.advantage import group_advantages
+from gen_searcher.config.objective import ObjectiveConfig
+from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
-from gen_searcher.grpo.samples import group_samples
+from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
-from gen_searcher.types import Group, StepReport, Task
+from gen_searcher.types import Batch, Group, StepReport, Task
 
 
 class Recorder(Protocol):
@@ -36,8 +37,8 @@ class GrpoRules:
     steps: int
     row_tokens: int
     """Longest packed row, in expanded tokens."""
-    scale: Literal["std", "none"]
-    """What the advantages of a group are divided by; the paper divides by the standard deviation."""
+    objective: ObjectiveConfig
+    """How attempts are compared, and which of them carry a gradient."""
     group: GroupRules
     stream: StreamRules
     max_gap_nats: float | None
@@ -76,19 +77,31 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             taken = await stream.take()
-            samples = [
-                s
-                for group in taken.groups
-                for s in group_samples(group, group_advantages(group.rewards, scale=rules.scale))
-            ]
-            batch = pack(samples, row_tokens=rules.row_tokens)
             if step == from_step + 1:
-                scored = await parts.scorer.logprobs(batch)
-                found = widest(taken.groups, samples, scored, version=from_step)
-                check_first_batch(found, bound_nats=rules.max_gap_nats)
+                await _probe(taken.groups, rules, parts.scorer, version=from_step)
+            batch = step_batch(taken.groups, rules)
             report = await parts.learner.step(batch)
             if rules.stream.max_staleness == 0:
                 check_step(report, step=step, bound_nats=rules.max_gap_nats)
             await parts.learner.publish(step)
             stream.published()
             await parts.recorder.after_step(step, taken, report)
+
+
+async def _probe(groups: Sequence[Group], rules: GrpoRules, scorer: Scorer, *, version: int) -> None:
+    """Let the learner score what was sampled, masked attempts too, before any weight changes. Raises MismatchError."""
+    samples = [trajectory_sample(attempt.trajectory, 0.0) for group in groups for attempt in group.attempts]
+    scored = await scorer.logprobs(pack(samples, row_tokens=rules.row_tokens))
+    check_first_batch(widest(groups, samples, scored, version=version), bound_nats=rules.max_gap_nats)
+
+
+def step_batch(groups: Sequence[Group], rules: GrpoRules) -> Batch:
+    """Compare within each group, then drop what carries no gradient, then pack."""
+    masks = rules.objective.masks
+    samples = [
+        sample
+        for group in groups
+        for sample in group_samples(group, attempt_advantages(group, rules.objective), masks=masks)
+    ]
+    masked = sum(len(group.attempts) for group in groups) - len(samples)
+    return pack(samples, row_tokens=rules.row_tokens, masked=masked if masks.counted else 0)

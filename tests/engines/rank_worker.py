@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 warnings.simplefilter("ignore")
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig  # noqa: E402
 from gen_searcher.config.optim import OptimConfig  # noqa: E402
 from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode  # noqa: E402
 from gen_searcher.engines.deepspeed_setup import Place  # noqa: E402
@@ -39,10 +40,11 @@ class Bench:
         self.optim = optim
         self.store = ImageStore(folder / "images")
 
-    def learner(self, **changes: object) -> DeepspeedRank:
+    def learner(self, objective: ObjectiveConfig = DEFAULT_OBJECTIVE, **changes: object) -> DeepspeedRank:
         return DeepspeedRank(
             self.folder / "policy",
             optim=self.optim.model_copy(update=changes),
+            objective=objective,
             store=self.store,
             place=self.place,
             temperature=TEMPERATURE,
@@ -101,11 +103,34 @@ def imitation(bench: Bench) -> dict[str, object]:
     return {"logprobs": scored, "losses": [r.loss for r in reports], "norms": [r.grad_norm for r in reports]}
 
 
+def sequences(bench: Bench) -> dict[str, object]:
+    """Two steps of an objective that looks at whole sequences, held to the starting policy, with weights."""
+    samples = mixed_samples(bench.store)
+    learner = bench.learner(
+        ObjectiveConfig.model_validate(
+            {
+                "name": "gspo",
+                "kl": {"estimator": "k2", "coefficient": 0.5},
+                "correction": {"mode": "truncate", "level": "token", "cap": 1.3},
+            }
+        )
+    )
+    first = bench.step(learner, samples)
+    second = bench.step(learner, samples)
+    return {
+        "losses": [first.loss, second.loss],
+        "norms": [first.grad_norm, second.grad_norm],
+        "metrics": dict(first.metrics),
+        "later": dict(second.metrics),
+    }
+
+
 SCENARIOS: dict[str, Callable[[Bench], dict[str, object]]] = {
     "plain": plain,
     "resumed": resumed,
     "uneven": uneven,
     "imitation": imitation,
+    "sequences": sequences,
 }
 
 

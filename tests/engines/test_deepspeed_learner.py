@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
-from gen_searcher.grpo.loss import PolicyTokens, grpo_loss
+from gen_searcher.grpo.loss import row_loss
+from gen_searcher.grpo.objectives.tokens import PolicyTokens
 from gen_searcher.grpo.tensors import image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Sample
@@ -68,12 +70,12 @@ def run_ranks(scenarios: str, folder: Path, *, world: int, stage: int = 1, dtype
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Said:
-    return run_ranks("plain+resumed+uneven+imitation", tmp_path_factory.mktemp("alone"), world=1)
+    return run_ranks("plain+resumed+uneven+imitation+sequences", tmp_path_factory.mktemp("alone"), world=1)
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Said:
-    return run_ranks("plain+resumed+uneven", tmp_path_factory.mktemp("pair"), world=2)
+    return run_ranks("plain+resumed+uneven+sequences", tmp_path_factory.mktemp("pair"), world=2)
 
 
 def torch_gradient(policy: Path, store: ImageStore, samples: list[Sample]) -> torch.Tensor:
@@ -96,7 +98,7 @@ def torch_gradient(policy: Path, store: ImageStore, samples: list[Sample]) -> to
         tokens = PolicyTokens(
             logprobs=table[row.predictors, row.targets], old_logprobs=row.old_logprobs, advantages=row.advantages
         )
-        loss = grpo_loss(tokens, clip_low=0.2, clip_high=0.28, denominator=len(samples)).loss
+        loss = row_loss(tokens, objective=DEFAULT_OBJECTIVE, denominator=len(samples)).loss
         loss.backward()
     zero = [torch.zeros_like(p) if p.grad is None else p.grad for p in model.parameters()]
     return torch.cat([gradient.flatten() for gradient in zero])
@@ -199,6 +201,26 @@ def test_reported_metrics_count_over_all_ranks(alone: Said, pair: Said):
     assert one["learner/clipped_low_frac"] > 0
     assert one["learner/clipped_high_frac"] > 0
     assert one["learner/lr"] == pytest.approx(OPTIM.lr / OPTIM.warmup_steps)
+
+
+def test_an_objective_of_sequences_with_a_reference_is_the_same_on_two_ranks(alone: Said, pair: Said):
+    one, two = alone.of("sequences"), pair.of("sequences")
+    assert two["losses"][0] == pytest.approx(one["losses"][0], rel=1e-5)
+    assert two["norms"] == pytest.approx(one["norms"], rel=1e-4)
+    for when in ("metrics", "later"):
+        ours, theirs = (cast("dict[str, float]", said[when]) for said in (one, two))
+        for name in ("reference_kl_nats", "weight_mean", "weight_bound_frac"):
+            assert theirs[f"learner/{name}"] == pytest.approx(ours[f"learner/{name}"], rel=1e-3, abs=1e-9), name
+
+
+def test_the_reference_is_the_policy_that_training_started_from(alone: Said):
+    said = alone.of("sequences")
+    first, later = (cast("dict[str, float]", said[when]) for when in ("metrics", "later"))
+    assert first["learner/reference_kl_nats"] == 0.0
+    assert later["learner/reference_kl_nats"] > 1e-4
+    assert 0 < first["learner/weight_bound_frac"] < 1
+    assert "learner/reference_kl_nats" not in alone.metrics("plain")
+    assert alone.metrics("plain")["learner/weight_mean"] == 1.0
 
 
 def test_scored_logprobs_are_those_of_the_packed_policy_and_imitation_raises_them(alone: Said):

@@ -13,10 +13,12 @@ from PIL import Image
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.config.agent import AgentConfig
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration
 from gen_searcher.grpo.advantage import group_advantages
-from gen_searcher.grpo.loss import PolicyTokens, grpo_loss, loss_denominator
+from gen_searcher.grpo.loss import row_loss, step_denominator
+from gen_searcher.grpo.objectives.tokens import PolicyTokens
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples
 from gen_searcher.grpo.tensors import image_patches, row_tensors
@@ -137,8 +139,8 @@ def gradient(model: Qwen3VLForConditionalGeneration, group: Group, store: ImageS
         tensors = row_tensors(row, image_token_id=image_token_id, pixels=lambda ref: image_patches(store.get(ref)))
         logprobs, _ = policy(tensors, 1.0)
         tokens = PolicyTokens(logprobs=logprobs, old_logprobs=logprobs.detach(), advantages=tensors.advantages)
-        denominator = loss_denominator("seq-mean-token-sum", trained_tokens=batch.trained_tokens, samples=batch.samples)
-        grpo_loss(tokens, clip_low=0.2, clip_high=0.28, denominator=denominator).loss.backward()
+        denominator = step_denominator(DEFAULT_OBJECTIVE, trained_tokens=batch.trained_tokens, samples=batch.samples)
+        row_loss(tokens, objective=DEFAULT_OBJECTIVE, denominator=denominator).loss.backward()
     return [parameter.grad.clone() for parameter in policy.parameters() if parameter.grad is not None]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.errors import UserError
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.train.attempt import GroupRules
@@ -115,7 +116,7 @@ async def run(learner: FakeLearner, *, bound_nats: float | None, max_staleness: 
     rules = GrpoRules(
         steps=steps,
         row_tokens=64,
-        scale="std",
+        objective=DEFAULT_OBJECTIVE,
         group=GroupRules(size=2),
         stream=StreamRules(groups_per_step=2, max_staleness=max_staleness, max_dropped=4, max_lost_frac=0.5),
         max_gap_nats=bound_nats,

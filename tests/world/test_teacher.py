@@ -77,7 +77,7 @@ async def test_a_flawless_teacher_solves_tasks_of_every_family_over_http_in_four
         assert names(done) == [subject.name for subject in task.facts.subjects], task.prompt
         assert (task.facts.caption is None) == ("caption" not in done.grounding.gen_prompt)
         if task.facts.caption is not None:
-            assert done.grounding.gen_prompt.endswith(f'caption: {task.facts.caption}')
+            assert done.grounding.gen_prompt.endswith(f"caption: {task.facts.caption}")
         assert 2 <= len(done.turns) <= 5
         assert sum(len(turn.prompt_ids) + len(turn.completion_ids) for turn in done.turns) < 3600  # bytes
 

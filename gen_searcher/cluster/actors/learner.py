@@ -11,6 +11,7 @@ from pathlib import Path
 
 import ray
 
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode
 from gen_searcher.engines.deepspeed_setup import Place
@@ -32,6 +33,8 @@ class LearnerSpec:
     """At which the rollouts are sampled."""
     banned_ids: tuple[int, ...]
     """Tokens without probability while sampling."""
+    objective: ObjectiveConfig = DEFAULT_OBJECTIVE
+    """What reinforcement learning optimises; imitation does not read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,7 @@ class LearnerActor:
         self._rank = DeepspeedRank(
             Path(self._spec.policy_folder),
             optim=self._spec.optim,
+            objective=self._spec.objective,
             store=ImageStore(Path(self._spec.images)),
             place=place,
             temperature=self._spec.temperature,
