@@ -36,7 +36,8 @@ def write_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
     with _pages(path.with_name(SPARE), partial) as file:
         file.write(_header(tensors))
         for tensor in tensors.values():
-            flat = memoryview(tensor.flatten().view(torch.uint8).numpy())
+            # An array is a buffer, which its types only say from Python 3.12 on.
+            flat = memoryview(tensor.flatten().view(torch.uint8).numpy())  # pyright: ignore[reportArgumentType]
             while flat:  # the kernel takes at most 2 GiB at a time
                 flat = flat[file.write(flat) :]
         file.truncate()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -114,11 +115,15 @@ class LearnerProcess:
 def learner_main(policy: Path, images: Path) -> None:
     """The other process: commands on stdin, times on stdout."""
     from gen_searcher.engines.deepspeed_learner import DeepspeedRank
+    from gen_searcher.engines.deepspeed_setup import Place
     from gen_searcher.grpo.pack import pack
     from gen_searcher.types import Sample
 
     optim = OptimConfig(row_tokens=4096)
-    rank = DeepspeedRank(policy, optim=optim, store=ImageStore(images))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = Place(master_port=int(probe.getsockname()[1]))
+    rank = DeepspeedRank(policy, optim=optim, store=ImageStore(images), place=place)
     tokens = PROMPT_TOKENS + NEW_TOKENS
     mask = (False,) * PROMPT_TOKENS + (True,) * NEW_TOKENS
     samples = [
