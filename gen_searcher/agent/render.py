@@ -122,6 +122,10 @@ class Renderer:
         head += "\n<|im_start|>user\n<tool_response>\n"
         return self._encode(head, parts, "\n</tool_response><|im_end|>\n<|im_start|>assistant\n")
 
+    def encode_own(self, text: str) -> tuple[int, ...]:
+        """A stretch of conversation that we wrote ourselves, chat tokens and pictures included; nothing is neutralised."""
+        return self._plain_encode(text)
+
     def encode_completion(self, text: str) -> tuple[int, ...]:
         """What a policy would sample to say `text`, end of turn included: for demonstrations and fakes."""
         return (*self._tokenizer.encode(text, add_special_tokens=False).ids, self.end_of_turn_id)

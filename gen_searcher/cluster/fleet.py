@@ -23,7 +23,7 @@ from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
 from gen_searcher.cluster.actors.tool import ToolActor
 from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.pool import Pool
-from gen_searcher.cluster.weights import WeightBoard
+from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.plug import Plug
@@ -46,6 +46,8 @@ class Fleet:
 
     cluster: ClusterConfig
     folder: RunFolder
+    weights: Path | None = None
+    """Where the learner publishes (`publishing_folder`); None: in the run directory."""
 
     def tools(self, search: SearchConfig, agent: AgentConfig) -> Pool:
         """Tool workers."""
@@ -58,7 +60,7 @@ class Fleet:
     @property
     def board(self) -> WeightBoard:
         """Where the learner publishes."""
-        return WeightBoard(self.folder.weights)
+        return WeightBoard(self.weights or self.folder.weights)
 
     def rollouts(
         self, policy_folder: Path, policy: PolicyConfig, agent: AgentConfig, tools: Pool, *, follows_learner: bool
@@ -71,7 +73,7 @@ class Fleet:
             policy=policy,
             agent=agent,
             images=str(self.folder.images),
-            weights=str(self.folder.weights) if follows_learner else None,
+            weights=str(self.board.folder) if follows_learner else None,
             tool_names=tuple(f"tool-{number}" for number in range(len(tools.handles))),
         )
         handles = [
@@ -109,3 +111,14 @@ class Fleet:
         remote = ray.remote(num_cpus=CPU_SHARE, max_restarts=restarts)(cls)
         actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0)
         return cast("ActorHandle", actor.remote(*args))
+
+
+def publishing_folder(folder: RunFolder, policy: PolicyConfig, *, start: Path) -> Path:
+    """Where the learner publishes what becomes of the policy in `start`. Needs a cluster session."""
+    return board_folder(
+        policy.weights.place,
+        run=folder.root,
+        own=folder.weights,
+        nodes=sum(1 for node in ray.nodes() if node["Alive"]),
+        weight_bytes=sum(path.stat().st_size for path in start.glob("*.safetensors")),
+    )

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from gen_searcher.cluster.fleet import Fleet
+from gen_searcher.cluster.fleet import Fleet, publishing_folder
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
 from gen_searcher.commands.workplace import Workplace
@@ -29,9 +29,13 @@ class Crew:
     rewards: Pool
 
     @classmethod
-    def raise_actors(cls, place: Workplace) -> Crew:
-        """Start the workers; they build their models while other things start."""
-        fleet = Fleet(cluster=place.cfg.cluster, folder=place.folder)
+    def raise_actors(cls, place: Workplace, *, trains: Path | None = None) -> Crew:
+        """Start the workers; they build their models while other things start.
+
+        `trains` is the policy folder that a learner will start from; None when nothing is trained.
+        """
+        weights = None if trains is None else publishing_folder(place.folder, place.cfg.policy, start=trains)
+        fleet = Fleet(cluster=place.cfg.cluster, folder=place.folder, weights=weights)
         return cls(
             place=place,
             fleet=fleet,
@@ -49,6 +53,7 @@ class Crew:
     ) -> None:
         """Close what the workers hold open; Ray ends the rest with the driver."""
         await self.tools.close()
+        self.fleet.board.remove()
 
     async def wait_ready(self) -> None:
         """Return once all workers have been built; a plug that cannot be built fails here, before any GPU hour."""

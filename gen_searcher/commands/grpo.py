@@ -56,7 +56,7 @@ def run(cfg: RunConfig) -> int:
 async def train_run(place: Workplace, start: Path, from_step: int) -> None:
     """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session."""
     cfg, folder = place.cfg, place.folder
-    async with Crew.raise_actors(place) as crew:
+    async with Crew.raise_actors(place, trains=start) as crew:
         rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
         spec = LearnerSpec(
             policy_folder=str(start),

@@ -13,14 +13,15 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.sft_samples import own_samples, read_samples, sft_optim, within_cutoff
 from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
 from gen_searcher.config.root import RunConfig
-from gen_searcher.data.demonstrations import Demonstration, read_demonstrations, write_demonstrations
+from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Searcher
 from gen_searcher.train.run import MetricLog
 from gen_searcher.train.seeds import derive_seed
-from gen_searcher.train.sft import SftRules, collect, demonstration_samples, train_sft
+from gen_searcher.train.sft import SftRules, collect, train_sft
 from gen_searcher.types import StepReport, Task
 from gen_searcher.world.teacher import Teacher, TeacherFlaws
 
@@ -47,8 +48,7 @@ def run(cfg: RunConfig) -> int:
 async def _sft(place: Workplace, base: Path) -> None:
     cfg, folder = place.cfg, place.folder
     fleet = Fleet(cluster=cfg.cluster, folder=folder)
-    demonstrations = await _demonstrations(place, fleet, base)
-    samples = demonstration_samples(demonstrations)
+    samples = within_cutoff(await _samples(place, fleet, base), cfg.sft, report=folder.root / "sft" / "dropped.jsonl")
     rules = SftRules(
         epochs=cfg.sft.epochs,
         batch_samples=cfg.sft.batch_samples,
@@ -58,7 +58,7 @@ async def _sft(place: Workplace, base: Path) -> None:
     steps = rules.steps(len(samples))
     spec = LearnerSpec(
         policy_folder=str(base),
-        optim=cfg.sft.optim.model_copy(update={"total_steps": steps}),
+        optim=sft_optim(cfg.sft, steps=steps),
         images=str(folder.images),
         mode="sft",
         temperature=1.0,
@@ -78,15 +78,14 @@ async def _sft(place: Workplace, base: Path) -> None:
     log.info("the policy after sft is in %s", folder.policy("sft"))
 
 
-async def _demonstrations(place: Workplace, fleet: Fleet, base: Path) -> list[Demonstration]:
+async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledSample]:
     cfg = place.cfg
     path = cfg.sft.demonstrations or place.folder.root / "sft" / "demos.jsonl"
+    renderer = Renderer.load(base)
     if path.exists():
-        log.info("reading demonstrations from %s", path)
-        return read_demonstrations(path)
+        return read_samples(path, place, renderer=renderer)
     tools = fleet.tools(cfg.search, cfg.agent)
     await tools.wait_ready()
-    renderer = Renderer.load(base)
     flaws = TeacherFlaws(
         oversearch=cfg.sft.oversearch, first_picture=cfg.sft.first_picture, forgets_caption=cfg.sft.forgets_caption
     )
@@ -105,4 +104,4 @@ async def _demonstrations(place: Workplace, fleet: Fleet, base: Path) -> list[De
     )
     await tools.close()
     write_demonstrations(path, demonstrations)
-    return demonstrations
+    return own_samples(demonstrations, place, renderer=renderer)

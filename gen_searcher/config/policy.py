@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from gen_searcher.config.base import Config
+from gen_searcher.config.weights import WeightsConfig
 
 
 class SmallPolicyConfig(Config):
@@ -83,6 +84,8 @@ class PolicyConfig(Config):
     """Devices that one engine spans; above 1 needs `engine: async`."""
     threads: int = Field(default=1, ge=1)
     """CPU threads of each worker."""
+    weights: WeightsConfig = WeightsConfig()
+    """How new weights reach the engines."""
     compiled: bool = False
     """Compile the model at start-up: worth its minute for large models, not for small ones."""
     retries: int = Field(default=3, ge=0)

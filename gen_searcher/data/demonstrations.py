@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from gen_searcher.errors import DataError
-from gen_searcher.types import Task, Trajectory
+from gen_searcher.types import Sample, Task, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,15 @@ class Demonstration:
 
     task: Task
     trajectory: Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSample:
+    """A sample to imitate, and where it comes from."""
+
+    label: str
+    """File and row, for messages."""
+    sample: Sample
 
 
 _DEMONSTRATION = TypeAdapter(Demonstration)

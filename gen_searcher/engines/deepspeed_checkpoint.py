@@ -23,6 +23,7 @@ from torch import Tensor
 
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.deepspeed_setup import Engine, Place
+from gen_searcher.engines.weight_files import write_weights
 from gen_searcher.errors import UserError
 
 WEIGHTS = "model.safetensors"
@@ -40,7 +41,7 @@ def export_weights(engine: Engine, path: Path, *, rank: int) -> None:
     with _whole(engine):
         if rank == 0:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _save_whole(_named_weights(engine), path)
+            write_weights(_named_weights(engine), path)
     dist.barrier()
 
 

@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gen_searcher.data.demonstrations import Demonstration
-from gen_searcher.errors import WorldError
-from gen_searcher.grpo.pack import pack
+from gen_searcher.data.demonstrations import Demonstration, LabelledSample
+from gen_searcher.errors import DataError, WorldError
+from gen_searcher.grpo.pack import pack, sample_tokens
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.protocols import Learner, Searcher
 from gen_searcher.train.seeds import derive_seed
@@ -73,9 +73,38 @@ async def train_sft(
         await after_step(step, report)
 
 
-def demonstration_samples(demonstrations: Sequence[Demonstration]) -> list[Sample]:
+def demonstration_samples(demonstrations: Sequence[Demonstration]) -> list[LabelledSample]:
     """Each demonstration as a sample with advantage 1."""
-    return [trajectory_sample(demo.trajectory, 1.0) for demo in demonstrations]
+    return [
+        LabelledSample(
+            label=f"demonstration {number}, task {demo.task.id}", sample=trajectory_sample(demo.trajectory, 1.0)
+        )
+        for number, demo in enumerate(demonstrations, start=1)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlong:
+    """A sample that is left out."""
+
+    label: str
+    tokens: int
+    """Pictures expanded."""
+
+
+def find_overlong(samples: Sequence[LabelledSample], *, cutoff_tokens: int) -> list[Overlong]:
+    """The samples that are longer than the cutoff; they are never cut, since the answer stands at their end."""
+    lengths = [(each.label, sample_tokens(each.sample)) for each in samples]
+    return [Overlong(label=label, tokens=tokens) for label, tokens in lengths if tokens > cutoff_tokens]
+
+
+def refuse_overlong(found: Sequence[Overlong], *, cutoff_tokens: int) -> None:
+    """Raise a DataError that names the first overlong sample and their number."""
+    if found:
+        raise DataError(
+            f"{found[0].label}: {found[0].tokens} tokens, pictures expanded, and the cutoff is {cutoff_tokens} "
+            f"({len(found)} such samples); raise sft.max_tokens and sft.optim.row_tokens, or set sft.overlong=drop"
+        )
 
 
 def _batches(samples: Sequence[Sample], rules: SftRules) -> Iterator[list[Sample]]:

@@ -9,6 +9,7 @@ so a learner or a worker may die and come back between two updates.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
@@ -18,6 +19,8 @@ from vllm.distributed.weight_transfer.base import (
     WeightTransferUpdateInfo,
 )
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+from gen_searcher.engines.weight_files import reading
 
 BACKEND = "file"
 
@@ -58,7 +61,8 @@ class FileWeightTransfer(WeightTransferEngine[FileInitInfo, FileUpdateInfo]):
 
     def receive_weights(self, update_info: FileUpdateInfo) -> None:
         """Map the file and hand each tensor to the model's own loader."""
-        self.model.load_weights(load_file(update_info.path).items())  # pyright: ignore[reportCallIssue]
+        with reading(Path(update_info.path)):
+            self.model.load_weights(load_file(update_info.path).items())  # pyright: ignore[reportCallIssue]
 
     def finish_weight_update(self) -> None:
         """Pack the layers again."""
