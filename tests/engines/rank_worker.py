@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 warnings.simplefilter("ignore")
 
 from gen_searcher.config.optim import OptimConfig  # noqa: E402
-from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode  # noqa: E402
-from gen_searcher.engines.deepspeed_setup import Place  # noqa: E402
+from gen_searcher.engines.learner_rank import LearnerRank, Mode  # noqa: E402
+from gen_searcher.engines.rank_group import Place  # noqa: E402
 from gen_searcher.grpo.pack import pack, split_rows  # noqa: E402
 from gen_searcher.image_store import ImageStore  # noqa: E402
 from gen_searcher.types import Sample, StepReport  # noqa: E402
@@ -39,8 +39,8 @@ class Bench:
         self.optim = optim
         self.store = ImageStore(folder / "images")
 
-    def learner(self, **changes: object) -> DeepspeedRank:
-        return DeepspeedRank(
+    def learner(self, **changes: object) -> LearnerRank:
+        return LearnerRank(
             self.folder / "policy",
             optim=self.optim.model_copy(update=changes),
             store=self.store,
@@ -49,7 +49,7 @@ class Bench:
             banned_ids=BANNED,
         )
 
-    def step(self, learner: DeepspeedRank, samples: list[Sample], mode: Mode = "grpo") -> StepReport:
+    def step(self, learner: LearnerRank, samples: list[Sample], mode: Mode = "grpo") -> StepReport:
         batch = pack(samples, row_tokens=self.optim.row_tokens)
         rows = split_rows(batch, self.place.world)[self.place.rank]
         return learner.step(rows, trained_tokens=batch.trained_tokens, samples=batch.samples, mode=mode)

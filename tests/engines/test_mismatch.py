@@ -11,7 +11,7 @@ from PIL import Image
 from gen_searcher.agent.render import Picture, Renderer
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
-from gen_searcher.engines.deepspeed_learner import DeepspeedRank
+from gen_searcher.engines.learner_rank import LearnerRank
 from gen_searcher.engines.small_policy import build_small_policy
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.grpo.samples import trajectory_sample
@@ -64,7 +64,7 @@ async def test_sampler_and_learner_agree_on_rollouts_with_pictures_over_four_tur
         banned = engine.banned_token_ids
     finally:
         await engine.close()
-    rank = DeepspeedRank(
+    rank = LearnerRank(
         folder, optim=OptimConfig(row_tokens=1024), store=store, temperature=TEMPERATURE, banned_ids=banned
     )
     samples = [trajectory_sample(trajectory, 1.0) for trajectory in trajectories]
