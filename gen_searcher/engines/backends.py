@@ -17,6 +17,10 @@ def make_backend(module: nn.Module, *, optim: OptimConfig, place: Place) -> Lear
         optim: Which backend, and its settings.
         place: This rank; the process group exists.
     """
+    if optim.backend == "fsdp2":
+        from gen_searcher.engines.fsdp_backend import FsdpBackend
+
+        return FsdpBackend(module, optim=optim, place=place)
     from gen_searcher.engines.deepspeed_backend import DeepspeedBackend
 
     return DeepspeedBackend(module, optim=optim, place=place)

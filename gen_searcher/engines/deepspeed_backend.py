@@ -44,7 +44,7 @@ class DeepspeedBackend:
         prepare_deepspeed(place)
         self._place = place
         self._stage = optim.zero_stage
-        self._engine = make_engine(module, optim)
+        self._engine = make_engine(module, optim, device=place.device)
         self._trained = named_trained(self._engine.module)
 
     def score(self, row: RowTensors, temperature: float) -> tuple[Tensor, Tensor]:

@@ -110,19 +110,27 @@ def prepare_deepspeed(place: Place) -> None:
     )
 
 
-def make_engine(module: nn.Module, optim: OptimConfig) -> Engine:
+def make_engine(module: nn.Module, optim: OptimConfig, *, device: str) -> Engine:
     """Hand the module to DeepSpeed."""
     import deepspeed
 
     optimizer = make_optimizer(module, optim)
     with contextlib.redirect_stdout(io.StringIO()):  # in bfloat16 it prints its memory use five times
-        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=engine_settings(optim))
+        engine, *_ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=engine_settings(optim, device=device)
+        )
     return cast("Engine", engine)
 
 
-def engine_settings(optim: OptimConfig) -> dict[str, object]:
+def engine_settings(optim: OptimConfig, *, device: str) -> dict[str, object]:
     """DeepSpeed's own configuration. Accumulation is 1: the learner itself says which row is a step's last."""
     is_bf16 = optim.dtype == "bfloat16"
+    zero: dict[str, object] = {
+        "stage": optim.zero_stage,
+        "overlap_comm": False,
+        "reduce_bucket_size": 50_000_000,
+        "allgather_bucket_size": 50_000_000,
+    }
     settings: dict[str, object] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -131,13 +139,10 @@ def engine_settings(optim: OptimConfig) -> dict[str, object]:
         "communication_data_type": "fp32",
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "zero_optimization": {
-            "stage": optim.zero_stage,
-            "overlap_comm": False,
-            "reduce_bucket_size": 50_000_000,
-            "allgather_bucket_size": 50_000_000,
-        },
+        "zero_optimization": zero,
     }
+    if optim.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": device != "cpu"}
     if is_bf16:
         settings["bf16"] = {"enabled": True}
         settings["data_types"] = {"grad_accum_dtype": "fp32"}

@@ -5,6 +5,8 @@ that fell to it (`master/NAME`, `exp_avg/NAME`, `exp_avg_sq/NAME`), and `trainer
 written: it lies in the policy that the learner started from, which `trainer.json` names. Nothing is pickled: loading
 a checkpoint runs no code of its author.
 """
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (torch.distributed and safetensors are only partly typed)
 
 from __future__ import annotations
 

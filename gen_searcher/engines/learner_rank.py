@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -22,13 +23,15 @@ from torch import Tensor
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines import learner_checkpoint
 from gen_searcher.engines.backends import make_backend
+from gen_searcher.engines.lora import add_adapters
 from gen_searcher.engines.policy_export import save_weights
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
 from gen_searcher.engines.rank_group import Place, join_group
+from gen_searcher.engines.vision import FrozenVision, freeze
 from gen_searcher.grpo.loss import PolicyTokens, grpo_loss, loss_denominator
 from gen_searcher.grpo.pack import Row
 from gen_searcher.grpo.sft_loss import sft_loss
-from gen_searcher.grpo.tensors import RowTensors, image_patches, row_tensors
+from gen_searcher.grpo.tensors import Pixels, RowTensors, image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef, StepReport
 
@@ -92,14 +95,25 @@ class LearnerRank:
         join_group(self.place, threads=optim.threads)
         model = load_qwen(model_path, dtype=torch.float32, gradient_checkpointing=optim.gradient_checkpointing)
         self._image_token_id = int(model.config.image_token_id)
-        self._policy = PackedPolicy(model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens)
-        self._backend = make_backend(self._policy, optim=optim, place=self.place)
 
-        @lru_cache(CACHED_PICTURES)
         def pixels(ref: ImageRef) -> Tensor:
             return image_patches(store.get(ref))
 
-        self._pixels = pixels
+        freeze(model, optim.freeze)
+        if optim.lora is not None:
+            add_adapters(model, optim.lora)
+        self._frozen_vision: FrozenVision | None = None
+        self._pixels: Pixels | None = lru_cache(CACHED_PICTURES)(pixels)
+        if optim.has_frozen_tower:
+            dtype = torch.bfloat16 if optim.dtype == "bfloat16" else torch.float32
+            self._pixels = None
+            self._frozen_vision = FrozenVision.take_from(
+                model, dtype=dtype, pixels=pixels, limit_mib=optim.feature_cache_mib, device=self.place.device
+            )
+        self._policy = PackedPolicy(
+            model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens, vision=self._frozen_vision
+        )
+        self._backend = make_backend(self._policy, optim=optim, place=self.place)
 
     def step(self, rows: Sequence[Row], *, trained_tokens: int, samples: int, mode: Mode = "grpo") -> StepReport:
         """One optimizer step over this rank's rows and everybody else's.
@@ -148,7 +162,8 @@ class LearnerRank:
 
         Rank 0 writes; the file appears under its name only when it is whole.
         """
-        save_weights(self._backend, path, rank=self.place.rank)
+        apart = () if self._frozen_vision is None else self._frozen_vision.weights()
+        save_weights(chain(self._backend.weights(), apart), path, rank=self.place.rank, lora=self.optim.lora)
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint: masters and averages, sharded; it appears under its name only when it is whole."""

@@ -121,7 +121,8 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
         )
         wide_weight = weight if weight.is_cuda else weight.to(_wide(weight.dtype))
         grad_hidden = torch.zeros_like(hidden)
-        grad_weight = torch.zeros_like(weight, dtype=_wide(weight.dtype))
+        trains_weight = cast("bool", ctx.needs_input_grad[1])  # pyright: ignore[reportAttributeAccessIssue]
+        grad_weight = torch.zeros_like(weight, dtype=_wide(weight.dtype)) if trains_weight else None
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             logits = _logits(hidden[part], wide_weight, temperature, banned)
@@ -132,5 +133,6 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
             if weight.is_cuda:
                 grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = _matmul(grad_logits, wide_weight).to(hidden.dtype)
-            grad_weight += _matmul(grad_logits.t(), hidden[part])
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
+            if grad_weight is not None:
+                grad_weight += _matmul(grad_logits.t(), hidden[part])
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None

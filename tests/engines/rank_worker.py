@@ -1,6 +1,6 @@
 """Runs as a process of its own: one rank of a learner, because DeepSpeed's process group lives as long as the process.
 
-python rank_worker.py SCENARIO RANK WORLD PORT FOLDER STAGE DTYPE
+python rank_worker.py SCENARIOS RANK WORLD PORT FOLDER SETTINGS
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from tests.engines.learner_setup import mixed_samples  # noqa: E402
 BANNED = (90, 91)
 TEMPERATURE = 0.8
 OPTIM = OptimConfig(
-    lr=1e-2, clip_norm=1e9, weight_decay=0.01, warmup_steps=4, schedule="cosine", total_steps=20, row_tokens=160
+    lr=1e-2,
+    clip_norm=1e9,
+    weight_decay=0.01,
+    warmup_steps=4,
+    schedule="cosine",
+    total_steps=20,
+    row_tokens=160,
+    dtype="float32",
 )
 
 
@@ -92,6 +99,23 @@ def uneven(bench: Bench) -> dict[str, object]:
     return {"losses": [report.loss], "norms": [report.grad_norm]}
 
 
+def one_step(bench: Bench) -> dict[str, object]:
+    """A step with several rows, its gradient in a checkpoint, its weights in a file; then a second one."""
+    samples = mixed_samples(bench.store)
+    learner = bench.learner()
+    first = bench.step(learner, samples)
+    learner.save(bench.folder / "one-step")
+    learner.export(bench.folder / "one-step.safetensors")
+    scored = learner.logprobs([(sample,) for sample in samples])
+    second = bench.step(learner, samples)
+    return {
+        "losses": [first.loss, second.loss],
+        "norms": [first.grad_norm, second.grad_norm],
+        "metrics": dict(first.metrics),
+        "logprobs": scored,
+    }
+
+
 def imitation(bench: Bench) -> dict[str, object]:
     """Twenty steps on the same demonstrations."""
     samples = [replace(sample, advantage=1.0) for sample in mixed_samples(bench.store)]
@@ -105,12 +129,13 @@ SCENARIOS: dict[str, Callable[[Bench], dict[str, object]]] = {
     "plain": plain,
     "resumed": resumed,
     "uneven": uneven,
+    "one_step": one_step,
     "imitation": imitation,
 }
 
 
-def main(names: str, rank: str, world: str, port: str, folder: str, stage: str, dtype: str) -> None:
-    optim = OptimConfig.model_validate({**OPTIM.model_dump(), "zero_stage": int(stage), "dtype": dtype})
+def main(names: str, rank: str, world: str, port: str, folder: str, settings: str) -> None:
+    optim = OptimConfig.model_validate({**OPTIM.model_dump(), **json.loads(settings)})
     bench = Bench(int(rank), int(world), int(port), Path(folder), optim)
     for name in names.split("+"):
         result = SCENARIOS[name](bench)

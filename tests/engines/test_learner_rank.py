@@ -56,7 +56,7 @@ def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([tensors[name].flatten() for name in sorted(tensors)])
 
 
-def run_ranks(scenarios: str, folder: Path, *, world: int, stage: int = 1, dtype: str = "float32") -> Said:
+def run_ranks(scenarios: str, folder: Path, *, world: int, **settings: object) -> Said:
     if not (folder / "policy").is_dir():
         save_tiny(folder / "policy")
     with socket.socket() as probe:
@@ -64,7 +64,16 @@ def run_ranks(scenarios: str, folder: Path, *, world: int, stage: int = 1, dtype
         port = probe.getsockname()[1]
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(WORKER), scenarios, str(rank), str(world), str(port), str(folder), str(stage), dtype],
+            [
+                sys.executable,
+                str(WORKER),
+                scenarios,
+                str(rank),
+                str(world),
+                str(port),
+                str(folder),
+                json.dumps(settings),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
@@ -99,6 +108,7 @@ def torch_gradient(policy: Path, store: ImageStore, samples: list[Sample]) -> to
             pixel_values=None if text_only else row.patches,
             image_grid_thw=None if text_only else row.grids,
             cu_seq_lens_q=torch.tensor([0, len(row.input_ids) - text_only], dtype=torch.int32),
+            max_length_q=len(row.input_ids) - text_only,
             use_cache=False,
         ).logits[0]
         keep = torch.ones(logits.shape[-1], dtype=torch.bool)
@@ -232,7 +242,7 @@ def test_scored_logprobs_are_those_of_the_packed_policy_and_imitation_raises_the
     ("stage", "dtype"), [(2, "float32"), (3, "float32"), (1, "bfloat16"), (2, "bfloat16"), (3, "bfloat16")]
 )
 def test_every_zero_stage_and_dtype_steps_and_resumes_on_two_ranks(alone: Said, tmp_path: Path, stage: int, dtype: str):
-    said = run_ranks("plain+resumed+uneven", tmp_path, world=2, stage=stage, dtype=dtype)
+    said = run_ranks("plain+resumed+uneven", tmp_path, world=2, zero_stage=stage, dtype=dtype)
     tolerance = 1e-4 if dtype == "float32" else 0.1
     assert said.of("plain")["losses"][0] == pytest.approx(alone.of("plain")["losses"][0], rel=tolerance)
     assert said.of("plain")["norms"][0] == pytest.approx(alone.of("plain")["norms"][0], rel=tolerance)
