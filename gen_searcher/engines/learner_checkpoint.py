@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
@@ -73,7 +73,7 @@ def load(state: ShardedState, folder: Path) -> int:
     trainer = read_trainer(folder)
     steps_done = int(str(trainer["steps_done"]))
     with ExitStack() as files, state.restoring(updates=steps_done):
-        saved = _SavedTensors.open(folder, files)
+        saved = SavedTensors.open(folder, files)
         for kind in _kinds(steps_done):
             shards = state.shards(kind)
             names = {name.removeprefix(f"{kind}/") for name in saved.names if name.startswith(f"{kind}/")}
@@ -105,23 +105,16 @@ def read_trainer(folder: Path) -> dict[str, object]:
     return trainer
 
 
-def masters(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """The float32 weights of a checkpoint, one at a time."""
-    with ExitStack() as files:
-        saved = _SavedTensors.open(folder, files)
-        for name in saved.names:
-            if name.startswith("master/"):
-                yield name.removeprefix("master/"), saved.tensor(name)
-
-
-class _SavedTensors:
+class SavedTensors:
     """The tensors of all state files, read from disk when asked for."""
 
     def __init__(self, file_of: Mapping[str, safe_open]) -> None:
+        """`file_of` says which open file holds a tensor."""
         self._file_of = file_of
 
     @classmethod
-    def open(cls, folder: Path, files: ExitStack) -> _SavedTensors:
+    def open(cls, folder: Path, files: ExitStack) -> SavedTensors:
+        """Open a checkpoint's files until `files` is closed."""
         world = int(str(read_trainer(folder)["world"]))
         file_of: dict[str, safe_open] = {}
         for rank in range(world):
@@ -134,9 +127,11 @@ class _SavedTensors:
 
     @property
     def names(self) -> list[str]:
+        """Of all tensors, `KIND/NAME`."""
         return list(self._file_of)
 
     def tensor(self, name: str) -> Tensor:
+        """One whole tensor, float32."""
         return self._file_of[name].get_tensor(name)
 
 
