@@ -182,7 +182,7 @@ class LearnerRank:
 
     def _tensors(self, row: Row) -> RowTensors:
         tensors = row_tensors(row, image_token_id=self._image_token_id, pixels=self._pixels)
-        return tensors if self.place.device == "cpu" else _to_device(tensors, self.place.device)
+        return tensors if self.place.device == "cpu" else to_device(tensors, self.place.device)
 
     def _grpo_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
         logprobs, entropies = self._backend.score(row, self._temperature)
@@ -257,7 +257,8 @@ def _without_ratios(report: StepReport) -> StepReport:
     return replace(report, metrics={name: value for name, value in report.metrics.items() if name not in RATIO_METRICS})
 
 
-def _to_device(row: RowTensors, device: str) -> RowTensors:
+def to_device(row: RowTensors, device: str) -> RowTensors:
+    """The row where it is computed."""
     return replace(
         row,
         input_ids=row.input_ids.to(device),

@@ -68,6 +68,14 @@ def _matmul(left: Tensor, right: Tensor) -> Tensor:
     return left.to(wide) @ right.to(wide)
 
 
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """`total += left @ right`, where it can be without a second tensor of that size: it is as large as the vocabulary."""
+    if left.is_cuda:
+        total += _matmul(left, right)
+    else:
+        total.addmm_(left.to(total.dtype), right.to(total.dtype))
+
+
 def _logits(hidden: Tensor, weight: Tensor, temperature: float, banned: Tensor | None) -> Tensor:
     logits = _matmul(hidden, weight.t())
     if temperature != 1.0:
@@ -102,7 +110,7 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
             chances = (logits - normaliser[:, None]).exp_()
             if banned is not None:
                 logits[:, banned] = 0.0  # their chance is zero; zero times minus infinity is not a number
-            entropies[part] = normaliser - (chances * logits).sum(dim=-1)
+            entropies[part] = normaliser - chances.mul_(logits).sum(dim=-1)
         ctx.save_for_backward(hidden, weight, targets, normalisers)
         ctx.settings = (temperature, banned, chunk_tokens)  # pyright: ignore[reportAttributeAccessIssue]
         ctx.mark_non_differentiable(entropies)
@@ -134,5 +142,5 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
                 grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = _matmul(grad_logits, wide_weight).to(hidden.dtype)
             if grad_weight is not None:
-                grad_weight += _matmul(grad_logits.t(), hidden[part])
+                _add_product(grad_weight, grad_logits.t(), hidden[part])
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None

@@ -65,7 +65,11 @@ async def test_sampler_and_learner_agree_on_rollouts_with_pictures_over_four_tur
     finally:
         await engine.close()
     rank = LearnerRank(
-        folder, optim=OptimConfig(row_tokens=1024), store=store, temperature=TEMPERATURE, banned_ids=banned
+        folder,
+        optim=OptimConfig(row_tokens=1024, dtype="float32"),
+        store=store,
+        temperature=TEMPERATURE,
+        banned_ids=banned,
     )
     samples = [trajectory_sample(trajectory, 1.0) for trajectory in trajectories]
     learned = rank.logprobs([tuple(samples)])
