@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.grpo.tensors import image_patches, row_tensors
+from gen_searcher.image_store import ImageStore
+from tests.engines.learner_setup import IMAGE_TOKEN, mixed_samples
+from tests.engines.rank_worker import BANNED, TEMPERATURE
 from tests.engines.test_learner_rank import Said, largest_difference, run_ranks
 
 SHARDINGS: dict[str, dict[str, object]] = {
@@ -88,3 +94,43 @@ def test_every_sharding_resumes_to_the_bit(tmp_path: Path, sharding: str):
     assert said.of("resumed")["losses"] == said.of("plain")["losses"][1:]
     assert said.of("resumed")["norms"] == said.of("plain")["norms"][1:]
     assert largest_difference(said.folder / "resumed-3.safetensors", said.folder / "after-3.safetensors") == 0.0
+
+
+@pytest.mark.parametrize(
+    "sharding", [pytest.param(name, marks=() if name == "zero3" else pytest.mark.slow) for name in SHARDINGS]
+)
+def test_with_a_frozen_tower_ranks_with_and_without_pictures_meet(alone: Said, tmp_path: Path, sharding: str):
+    settings = {"freeze": ["vision", "projector"], **SHARDINGS[sharding]}
+    said = run_ranks("one_step+uneven", tmp_path, world=2, **settings)
+    expected, found = alone.state("one-step", "exp_avg"), said.state("one-step", "exp_avg")
+    assert found.keys() == {name for name in expected if not name.startswith("model.visual.")}
+    largest = max(float(value.abs().max()) for value in expected.values())
+    assert max(float((found[name] - expected[name]).abs().max()) for name in found) < 1e-6 * largest
+    base, exported = load_file(tmp_path / "policy" / "model.safetensors"), load_file(tmp_path / "one-step.safetensors")
+    assert base.keys() == exported.keys()
+    for name in base:
+        assert torch.equal(base[name], exported[name]) == name.startswith("model.visual."), name
+
+
+@pytest.mark.parametrize(
+    "sharding", [pytest.param(name, marks=() if name == "zero2" else pytest.mark.slow) for name in SHARDINGS]
+)
+def test_adapters_learn_on_two_ranks_and_are_published_merged(tmp_path: Path, sharding: str):
+    lora = {"rank": 4, "alpha": 8.0}
+    said = run_ranks("one_step", tmp_path, world=2, lora=lora, **SHARDINGS[sharding])
+    assert all(".lora_" in name for name in said.state("one-step", "master"))
+    policy = tmp_path / "policy"
+    before = load_file(policy / "model.safetensors")
+    (tmp_path / "one-step.safetensors").replace(policy / "model.safetensors")
+    after = load_file(policy / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert sum(not torch.equal(before[name], after[name]) for name in before) == 3 * 7
+    store = ImageStore(tmp_path / "images")
+    row = row_tensors(
+        tuple(mixed_samples(store)), image_token_id=IMAGE_TOKEN, pixels=lambda ref: image_patches(store.get(ref))
+    )
+    plain = PackedPolicy(load_qwen(policy, dtype=torch.float32), banned_ids=BANNED, chunk_tokens=64)
+    with torch.no_grad():
+        found, _ = plain(row, TEMPERATURE)
+    scored = [lp for part in cast("list[list[float]]", said.of("one_step")["logprobs"]) for lp in part]
+    assert (found - torch.tensor(scored)).abs().max() < 1e-4
