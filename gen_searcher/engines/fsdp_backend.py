@@ -41,6 +41,8 @@ class FsdpBackend:
             fully_shard(layer, mesh=mesh, mp_policy=precision, offload_policy=offload)
         self._module = cast("FSDPModule", module)
         self._policy = module
+        # Taken now: between a forward pass and its backward the module shows whole tensors in their place.
+        self._sharded = [(name.removeprefix(PREFIX), cast("DTensor", p)) for name, p in module.named_parameters()]
         self._trained = named_trained(module)
         self._optimizer = make_optimizer(module, optim)
 
@@ -68,8 +70,9 @@ class FsdpBackend:
         found: dict[str, Shard] = {}
         for name, parameter in self._trained:
             tensor = parameter if kind == "master" else self._optimizer.state[parameter][kind]
+            row = parameter.shape.numel() // parameter.shape[0]
             rows_per_rank = -(-parameter.shape[0] // self._place.world)
-            start = min(self._place.rank * rows_per_rank, parameter.shape[0]) * parameter[0].numel()
+            start = min(self._place.rank * rows_per_rank, parameter.shape[0]) * row
             values = cast("DTensor", tensor.detach()).to_local().view(-1)
             found[name] = Shard(values=values, start=start, shape=parameter.shape)
         return found
@@ -90,6 +93,5 @@ class FsdpBackend:
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Whole weights, one at a time, in the number format that computes."""
-        for name, parameter in self._policy.named_parameters():
-            sharded = cast("DTensor", parameter.detach())
-            yield name.removeprefix(PREFIX), sharded.to(self._place.device).full_tensor().to(self._dtype)
+        for name, sharded in self._sharded:
+            yield name, sharded.detach().to(self._place.device).full_tensor().to(self._dtype)

@@ -105,8 +105,8 @@ def one_step(bench: Bench) -> dict[str, object]:
     learner = bench.learner()
     first = bench.step(learner, samples)
     learner.save(bench.folder / "one-step")
-    learner.export(bench.folder / "one-step.safetensors")
     scored = learner.logprobs([(sample,) for sample in samples])
+    learner.export(bench.folder / "one-step.safetensors")
     second = bench.step(learner, samples)
     return {
         "losses": [first.loss, second.loss],
