@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
+    "export": Command(summary="write the run's last checkpoint as a Hugging Face folder", target="export:run"),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
 }

@@ -141,12 +141,9 @@ class GrpoRecorder:
 
 
 async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -> None:
-    """Write a checkpoint, then mark it complete, then delete the ones before the last two."""
-    path = folder.checkpoint(step)
-    await learner.save(path)
-    (path / "COMPLETE").touch()
-    kept = sorted(int(old.name.removeprefix("step-")) for old in folder.checkpoints.glob("step-*"))
-    for old in kept[:-KEPT_CHECKPOINTS]:
+    """Write a checkpoint, then delete the ones before the last two."""
+    await learner.save(folder.checkpoint(step))
+    for old in folder.checkpoint_steps()[:-KEPT_CHECKPOINTS]:
         shutil.rmtree(folder.checkpoint(old))
 
 

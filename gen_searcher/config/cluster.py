@@ -29,7 +29,7 @@ class ClusterConfig(Config):
     tool_workers: int = Field(default=1, ge=1)
     """Processes that search and read pages."""
     learner_ranks: int = Field(default=1, ge=1)
-    """Data-parallel DeepSpeed ranks."""
+    """Data-parallel ranks."""
     max_lost_frac: float = Field(default=0.3, ge=0.0, le=1.0)
     """Share of one step's attempts that the world may spoil before the run stops: more is an outage, not noise."""
     call_timeout_s: float = Field(default=600.0, gt=0.0)

@@ -9,6 +9,7 @@ from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.base import Config
 from gen_searcher.config.bench import BenchConfig
 from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.export import ExportConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.painter import PainterConfig
@@ -50,5 +51,7 @@ class RunConfig(Config):
     """The benchmark."""
     generate: GenerateConfig = GenerateConfig()
     """Inference."""
+    export: ExportConfig = ExportConfig()
+    """A checkpoint as a Hugging Face folder."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""

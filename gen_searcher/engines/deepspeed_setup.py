@@ -1,4 +1,4 @@
-"""What DeepSpeed needs before the first weight: OptimConfig + place among the ranks -> process group and engine."""
+"""DeepSpeed as we use it: its types, what it needs before the first weight, OptimConfig -> engine."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportUnknownParameterType=false
 # (deepspeed is not typed)
@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Protocol, cast
 
 import torch
@@ -17,22 +15,36 @@ from torch import Tensor, nn
 
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.environment import set_values
+from gen_searcher.engines.learner_backend import make_optimizer
+from gen_searcher.engines.rank_group import Place
 from gen_searcher.grpo.tensors import RowTensors
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)
-"""A rank that waits longer for its peers has lost them."""
+
+class Address(Protocol):
+    """A run of values in a flat tensor."""
+
+    start: int
+    numel: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """One rank among its peers."""
+class Mapping12(Protocol):
+    """Under ZeRO 1 and 2, which part of a parameter this rank updates, and where its float32 copy lies."""
 
-    rank: int = 0
-    world: int = 1
-    master_addr: str = "127.0.0.1"
-    master_port: int = 29500
-    device: str = "cpu"
-    """`cpu` (gloo) or `cuda` (NCCL, the one device that the process sees)."""
+    param_group_index: int
+    lp_fragment_address: Address
+    """In the flattened parameter."""
+    hp_fragment_address: Address
+    """In the flat float32 tensor of the group."""
+
+
+class ZeroParameter(Protocol):
+    """What DeepSpeed writes on a parameter."""
+
+    _hp_mapping: Mapping12 | None
+    """ZeRO 1 and 2 only; None where this rank updates nothing of the parameter."""
+    ds_numel: int
+    """ZeRO 3 only, as is the next: of the whole parameter."""
+    ds_shape: torch.Size
 
 
 class ZeroOptimizer(Protocol):
@@ -43,6 +55,12 @@ class ZeroOptimizer(Protocol):
     param_groups: list[dict[str, object]]
     fp32_partitioned_groups_flat: list[Tensor]
     """ZeRO 3 only: it shows its shards to PyTorch's optimizer one at a time."""
+    grad_position: dict[object, tuple[int, int, int]]
+    """ZeRO 3 only: group, offset in its flat tensor and padded length of this rank's share of each parameter."""
+
+    def get_param_id(self, param: ZeroParameter) -> object:
+        """Key of `grad_position`."""
+        ...
 
 
 class Engine(Protocol):
@@ -71,75 +89,48 @@ class Engine(Protocol):
         """Of the last step, before clipping."""
         ...
 
-    def zero_optimization_stage(self) -> int:
-        """1, 2 or 3."""
-        ...
 
-    def train(self) -> object:
-        """Training mode."""
-        ...
-
-    def eval(self) -> object:
-        """Evaluation mode."""
-        ...
-
-
-def prepare_deepspeed(place: Place, *, threads: int) -> None:
-    """Set what DeepSpeed and gloo read from the environment. Call before the first import of deepspeed."""
-    values = {
-        "DS_ACCELERATOR": place.device,
-        "LOCAL_RANK": "0",  # the index of the device, and each rank's process sees one
-        "LOCAL_SIZE": str(place.world),  # unset, one of DeepSpeed's collectives kills the process
-        "OMP_NUM_THREADS": str(threads),
-    }
-    if place.device == "cpu" and place.master_addr == "127.0.0.1":
-        values["GLOO_SOCKET_IFNAME"] = "lo"  # the host's name need not resolve
-    set_values(values)
-
-
-def join_group(place: Place) -> None:
-    """Meet the other ranks, unless this process already has."""
+def prepare_deepspeed(place: Place) -> None:
+    """Tell DeepSpeed of the process group, and what it reads from the environment when it is first imported."""
+    set_values(
+        {
+            "DS_ACCELERATOR": place.device,
+            "LOCAL_RANK": "0",  # the index of the device, and each rank's process sees one
+            "LOCAL_SIZE": str(place.world),  # unset, one of DeepSpeed's collectives kills the process
+        }
+    )
     import deepspeed
-    import torch.distributed as dist
 
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     # Otherwise DeepSpeed compiles, for 20 s and with a compiler that need not be there, a collective that training
     # never calls.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    backend = "gloo" if place.device == "cpu" else "nccl"
-    if not dist.is_initialized():
-        dist.init_process_group(
-            backend,
-            init_method=f"tcp://{place.master_addr}:{place.master_port}",
-            rank=place.rank,
-            world_size=place.world,
-            timeout=COLLECTIVE_TIMEOUT,
-        )
     deepspeed.init_distributed(
-        dist_backend=backend, auto_mpi_discovery=False, rank=place.rank, world_size=place.world, verbose=False
+        dist_backend=place.backend, auto_mpi_discovery=False, rank=place.rank, world_size=place.world, verbose=False
     )
 
 
-def make_engine(module: nn.Module, optim: OptimConfig) -> Engine:
-    """Hand the module to DeepSpeed with PyTorch's own AdamW, which needs no compiler."""
+def make_engine(module: nn.Module, optim: OptimConfig, *, device: str) -> Engine:
+    """Hand the module to DeepSpeed."""
     import deepspeed
 
-    optimizer = torch.optim.AdamW(
-        module.parameters(),
-        lr=0.0,  # set before every step: the schedule is ours
-        betas=optim.betas,
-        eps=optim.eps,
-        weight_decay=optim.weight_decay,
-        fused=True,
-    )
+    optimizer = make_optimizer(module, optim)
     with contextlib.redirect_stdout(io.StringIO()):  # in bfloat16 it prints its memory use five times
-        engine, *_ = deepspeed.initialize(model=module, optimizer=optimizer, config=engine_settings(optim))
+        engine, *_ = deepspeed.initialize(
+            model=module, optimizer=optimizer, config=engine_settings(optim, device=device)
+        )
     return cast("Engine", engine)
 
 
-def engine_settings(optim: OptimConfig) -> dict[str, object]:
+def engine_settings(optim: OptimConfig, *, device: str) -> dict[str, object]:
     """DeepSpeed's own configuration. Accumulation is 1: the learner itself says which row is a step's last."""
     is_bf16 = optim.dtype == "bfloat16"
+    zero: dict[str, object] = {
+        "stage": optim.zero_stage,
+        "overlap_comm": False,
+        "reduce_bucket_size": 50_000_000,
+        "allgather_bucket_size": 50_000_000,
+    }
     settings: dict[str, object] = {
         "train_micro_batch_size_per_gpu": 1,
         "gradient_accumulation_steps": 1,
@@ -148,13 +139,10 @@ def engine_settings(optim: OptimConfig) -> dict[str, object]:
         "communication_data_type": "fp32",
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
-        "zero_optimization": {
-            "stage": optim.zero_stage,
-            "overlap_comm": False,
-            "reduce_bucket_size": 50_000_000,
-            "allgather_bucket_size": 50_000_000,
-        },
+        "zero_optimization": zero,
     }
+    if optim.offload_optimizer:
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": device != "cpu"}
     if is_bf16:
         settings["bf16"] = {"enabled": True}
         settings["data_types"] = {"grad_accum_dtype": "fp32"}

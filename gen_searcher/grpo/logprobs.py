@@ -68,6 +68,14 @@ def _matmul(left: Tensor, right: Tensor) -> Tensor:
     return left.to(wide) @ right.to(wide)
 
 
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """`total += left @ right`, where it can be without a second tensor of that size: it is as large as the vocabulary."""
+    if left.is_cuda:
+        total += _matmul(left, right)
+    else:
+        total.addmm_(left.to(total.dtype), right.to(total.dtype))
+
+
 def _logits(hidden: Tensor, weight: Tensor, temperature: float, banned: Tensor | None) -> Tensor:
     logits = _matmul(hidden, weight.t())
     if temperature != 1.0:
@@ -102,7 +110,7 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
             chances = (logits - normaliser[:, None]).exp_()
             if banned is not None:
                 logits[:, banned] = 0.0  # their chance is zero; zero times minus infinity is not a number
-            entropies[part] = normaliser - (chances * logits).sum(dim=-1)
+            entropies[part] = normaliser - chances.mul_(logits).sum(dim=-1)
         ctx.save_for_backward(hidden, weight, targets, normalisers)
         ctx.settings = (temperature, banned, chunk_tokens)  # pyright: ignore[reportAttributeAccessIssue]
         ctx.mark_non_differentiable(entropies)
@@ -121,7 +129,8 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
         )
         wide_weight = weight if weight.is_cuda else weight.to(_wide(weight.dtype))
         grad_hidden = torch.zeros_like(hidden)
-        grad_weight = torch.zeros_like(weight, dtype=_wide(weight.dtype))
+        trains_weight = cast("bool", ctx.needs_input_grad[1])  # pyright: ignore[reportAttributeAccessIssue]
+        grad_weight = torch.zeros_like(weight, dtype=_wide(weight.dtype)) if trains_weight else None
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             logits = _logits(hidden[part], wide_weight, temperature, banned)
@@ -132,5 +141,6 @@ class _ChunkedLogSoftmax(torch.autograd.Function):
             if weight.is_cuda:
                 grad_logits = grad_logits.to(weight.dtype)
             grad_hidden[part] = _matmul(grad_logits, wide_weight).to(hidden.dtype)
-            grad_weight += _matmul(grad_logits.t(), hidden[part])
-        return grad_hidden, grad_weight.to(weight.dtype), None, None, None, None
+            if grad_weight is not None:
+                _add_product(grad_weight, grad_logits.t(), hidden[part])
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None

@@ -41,10 +41,14 @@ class RowTensors:
     """[3, T] int64"""
     cu_seqlens: Tensor
     """[S + 1] int32; where each segment starts, and T."""
+    longest: int
+    """Tokens of the longest segment."""
     patches: Tensor
-    """[P, PATCH_VALUES] float32; each distinct picture of the row once."""
+    """[P, PATCH_VALUES] float32; each distinct picture of the row once. Empty when nobody asked for pixels."""
     grids: Tensor
     """[U, 3] int64; frames, patch rows and patch columns of each distinct picture."""
+    pictures_U: tuple[ImageRef | None, ...]
+    """[U] the distinct pictures; None is the blank one."""
     picture_of_I: tuple[int, ...]
     """[I] which distinct picture each placeholder shows."""
     predictors: Tensor
@@ -77,11 +81,16 @@ def image_patches(image: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(frames).reshape(rows * columns * MERGE * MERGE, PATCH_VALUES))
 
 
-def row_tensors(row: Row, *, image_token_id: int, pixels: Pixels) -> RowTensors:
+def row_tensors(row: Row, *, image_token_id: int, pixels: Pixels | None) -> RowTensors:
     """Lay the row's samples one behind the other.
 
     A row without pictures gets a blank one of 32 x 32 px as a segment of its own, which nobody sees and nothing is
     learnt from: all ranks must walk the vision tower in every micro-batch, or their collectives do not meet.
+
+    Args:
+        row: Samples, possibly none.
+        image_token_id: The placeholder.
+        pixels: Patches of a picture; None when the features come from a cache.
     """
     ids: list[np.ndarray] = []
     positions: list[np.ndarray] = []
@@ -109,8 +118,10 @@ def row_tensors(row: Row, *, image_token_id: int, pixels: Pixels) -> RowTensors:
         input_ids=input_ids,
         positions=torch.from_numpy(np.concatenate(positions, axis=1)),
         cu_seqlens=torch.tensor(starts, dtype=torch.int32),
+        longest=int(np.diff(starts).max()),
         patches=shown.patches,
         grids=shown.grids,
+        pictures_U=shown.pictures_U,
         picture_of_I=shown.picture_of_I,
         predictors=index,
         targets=input_ids[index + 1],
@@ -136,20 +147,30 @@ class _Shown:
 
     patches: Tensor
     grids: Tensor
+    pictures_U: tuple[ImageRef | None, ...]
     picture_of_I: tuple[int, ...]
 
     @staticmethod
-    def of(images: list[ImageRef], pixels: Pixels) -> _Shown:
-        if not images:
-            return _Shown(
-                patches=torch.zeros(MERGE * MERGE, PATCH_VALUES),
-                grids=torch.tensor([[1, MERGE, MERGE]]),
-                picture_of_I=(0,),
-            )
-        number = {image: index for index, image in enumerate(dict.fromkeys(images))}
-        grids = [merged_grid(image) for image in number]
+    def of(images: list[ImageRef], pixels: Pixels | None) -> _Shown:
+        distinct: tuple[ImageRef | None, ...] = tuple(dict.fromkeys(images)) or (None,)
+        number = {image: index for index, image in enumerate(distinct)}
+        patches = [] if pixels is None else [blank_patches() if i is None else pixels(i) for i in distinct]
         return _Shown(
-            patches=torch.cat([pixels(image) for image in number]),
-            grids=torch.tensor([[1, grid.rows * MERGE, grid.columns * MERGE] for grid in grids]),
-            picture_of_I=tuple(number[image] for image in images),
+            patches=torch.cat([torch.zeros(0, PATCH_VALUES), *patches]),
+            grids=torch.tensor([patch_grid(image) for image in distinct]),
+            pictures_U=distinct,
+            picture_of_I=tuple(number[image] for image in images) or (0,),
         )
+
+
+def blank_patches() -> Tensor:
+    """Of the picture of 32 x 32 px that stands in for none, [MERGE * MERGE, PATCH_VALUES]."""
+    return torch.zeros(MERGE * MERGE, PATCH_VALUES)
+
+
+def patch_grid(image: ImageRef | None) -> tuple[int, int, int]:
+    """Frames, patch rows and patch columns of a picture; None is the blank one."""
+    if image is None:
+        return 1, MERGE, MERGE
+    grid = merged_grid(image)
+    return 1, grid.rows * MERGE, grid.columns * MERGE

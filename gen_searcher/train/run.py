@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from gen_searcher.errors import UserError
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnText
 from gen_searcher.types import Group, Trajectory
 
@@ -47,13 +48,28 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """GRPO checkpoints, `step-<N>` each."""
+        """GRPO checkpoints, `step-<N>` each, and `latest`, a file that names the last complete one."""
         return self.root / "grpo" / "checkpoints"
 
     def latest_checkpoint(self) -> int:
-        """Number of the last complete checkpoint, 0 when there is none."""
-        steps = [int(path.parent.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*/COMPLETE")]
-        return max(steps, default=0)
+        """Number of the last complete checkpoint, 0 when there is none.
+
+        Raises:
+            UserError: The pointer file names a checkpoint that is gone.
+        """
+        pointer = self.checkpoints / "latest"
+        if not pointer.is_file():
+            return 0
+        name = pointer.read_text(encoding="utf-8").strip()
+        step = int(name.removeprefix("step-"))
+        if step not in self.checkpoint_steps():
+            raise UserError(f"{pointer} names {name}, which is not there; write the name of one that is into it")
+        return step
+
+    def checkpoint_steps(self) -> list[int]:
+        """Numbers of the complete checkpoints; a folder gets its name only when it is whole."""
+        names = [path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*")]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def checkpoint(self, step: int) -> Path:
         """Folder of a checkpoint."""

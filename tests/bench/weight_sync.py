@@ -114,8 +114,8 @@ class LearnerProcess:
 
 def learner_main(policy: Path, images: Path) -> None:
     """The other process: commands on stdin, times on stdout."""
-    from gen_searcher.engines.deepspeed_learner import DeepspeedRank
-    from gen_searcher.engines.deepspeed_setup import Place
+    from gen_searcher.engines.learner_rank import LearnerRank
+    from gen_searcher.engines.rank_group import Place
     from gen_searcher.grpo.pack import pack
     from gen_searcher.types import Sample
 
@@ -123,7 +123,7 @@ def learner_main(policy: Path, images: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         place = Place(master_port=int(probe.getsockname()[1]))
-    rank = DeepspeedRank(policy, optim=optim, store=ImageStore(images), place=place)
+    rank = LearnerRank(policy, optim=optim, store=ImageStore(images), place=place)
     tokens = PROMPT_TOKENS + NEW_TOKENS
     mask = (False,) * PROMPT_TOKENS + (True,) * NEW_TOKENS
     samples = [

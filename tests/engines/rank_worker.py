@@ -1,6 +1,6 @@
 """Runs as a process of its own: one rank of a learner, because DeepSpeed's process group lives as long as the process.
 
-python rank_worker.py SCENARIO RANK WORLD PORT FOLDER STAGE DTYPE
+python rank_worker.py SCENARIOS RANK WORLD PORT FOLDER SETTINGS
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ warnings.simplefilter("ignore")
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig  # noqa: E402
 from gen_searcher.config.optim import OptimConfig  # noqa: E402
-from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode  # noqa: E402
-from gen_searcher.engines.deepspeed_setup import Place  # noqa: E402
+from gen_searcher.engines.learner_rank import LearnerRank, Mode  # noqa: E402
+from gen_searcher.engines.rank_group import Place  # noqa: E402
 from gen_searcher.grpo.pack import pack, split_rows  # noqa: E402
 from gen_searcher.image_store import ImageStore  # noqa: E402
 from gen_searcher.types import Sample, StepReport  # noqa: E402
@@ -27,7 +27,14 @@ from tests.engines.learner_setup import mixed_samples  # noqa: E402
 BANNED = (90, 91)
 TEMPERATURE = 0.8
 OPTIM = OptimConfig(
-    lr=1e-2, clip_norm=1e9, weight_decay=0.01, warmup_steps=4, schedule="cosine", total_steps=20, row_tokens=160
+    lr=1e-2,
+    clip_norm=1e9,
+    weight_decay=0.01,
+    warmup_steps=4,
+    schedule="cosine",
+    total_steps=20,
+    row_tokens=160,
+    dtype="float32",
 )
 
 
@@ -40,8 +47,8 @@ class Bench:
         self.optim = optim
         self.store = ImageStore(folder / "images")
 
-    def learner(self, objective: ObjectiveConfig = DEFAULT_OBJECTIVE, **changes: object) -> DeepspeedRank:
-        return DeepspeedRank(
+    def learner(self, objective: ObjectiveConfig = DEFAULT_OBJECTIVE, **changes: object) -> LearnerRank:
+        return LearnerRank(
             self.folder / "policy",
             optim=self.optim.model_copy(update=changes),
             objective=objective,
@@ -51,7 +58,7 @@ class Bench:
             banned_ids=BANNED,
         )
 
-    def step(self, learner: DeepspeedRank, samples: list[Sample], mode: Mode = "grpo") -> StepReport:
+    def step(self, learner: LearnerRank, samples: list[Sample], mode: Mode = "grpo") -> StepReport:
         batch = pack(samples, row_tokens=self.optim.row_tokens)
         rows = split_rows(batch, self.place.world)[self.place.rank]
         return learner.step(rows, trained_tokens=batch.trained_tokens, samples=batch.samples, mode=mode)
@@ -94,6 +101,23 @@ def uneven(bench: Bench) -> dict[str, object]:
     return {"losses": [report.loss], "norms": [report.grad_norm]}
 
 
+def one_step(bench: Bench) -> dict[str, object]:
+    """A step with several rows, its gradient in a checkpoint, its weights in a file; then a second one."""
+    samples = mixed_samples(bench.store)
+    learner = bench.learner()
+    first = bench.step(learner, samples)
+    learner.save(bench.folder / "one-step")
+    scored = learner.logprobs([(sample,) for sample in samples])
+    learner.export(bench.folder / "one-step.safetensors")
+    second = bench.step(learner, samples)
+    return {
+        "losses": [first.loss, second.loss],
+        "norms": [first.grad_norm, second.grad_norm],
+        "metrics": dict(first.metrics),
+        "logprobs": scored,
+    }
+
+
 def imitation(bench: Bench) -> dict[str, object]:
     """Twenty steps on the same demonstrations."""
     samples = [replace(sample, advantage=1.0) for sample in mixed_samples(bench.store)]
@@ -129,13 +153,14 @@ SCENARIOS: dict[str, Callable[[Bench], dict[str, object]]] = {
     "plain": plain,
     "resumed": resumed,
     "uneven": uneven,
+    "one_step": one_step,
     "imitation": imitation,
     "sequences": sequences,
 }
 
 
-def main(names: str, rank: str, world: str, port: str, folder: str, stage: str, dtype: str) -> None:
-    optim = OptimConfig.model_validate({**OPTIM.model_dump(), "zero_stage": int(stage), "dtype": dtype})
+def main(names: str, rank: str, world: str, port: str, folder: str, settings: str) -> None:
+    optim = OptimConfig.model_validate({**OPTIM.model_dump(), **json.loads(settings)})
     bench = Bench(int(rank), int(world), int(port), Path(folder), optim)
     for name in names.split("+"):
         result = SCENARIOS[name](bench)

@@ -16,7 +16,7 @@ from gen_searcher.agent.render import SPECIAL_TOKENS, Picture, Renderer
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
 from gen_searcher.engines import environment, vllm_plugin
-from gen_searcher.engines.deepspeed_learner import DeepspeedRank
+from gen_searcher.engines.learner_rank import LearnerRank
 from gen_searcher.engines.policy_files import checkpoint_names, read_geometry, read_tokens
 from gen_searcher.engines.small_policy import build_small_policy
 from gen_searcher.engines.vllm_policy import VllmPolicy
@@ -102,8 +102,8 @@ class Both:
         )
         self.renderer = Renderer.load(self.folder)
 
-    def learner(self, *, temperature: float = TEMPERATURE) -> DeepspeedRank:
-        return DeepspeedRank(
+    def learner(self, *, temperature: float = TEMPERATURE) -> LearnerRank:
+        return LearnerRank(
             self.folder,
             optim=OptimConfig(row_tokens=ROW_TOKENS),
             store=self.store,
@@ -148,7 +148,7 @@ class Both:
         )
 
 
-def apart(group: Group, rank: DeepspeedRank) -> Disagreement:
+def apart(group: Group, rank: LearnerRank) -> Disagreement:
     """Packed as a step would be, then compared token by token."""
     samples = group_samples(group, [1.0] * len(group.attempts))
     rows = pack(samples, row_tokens=ROW_TOKENS).rows

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration, segment_attention
+from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration
 from gen_searcher.errors import UserError
 from gen_searcher.grpo.tensors import RowTensors, image_patches, row_tensors
 from gen_searcher.grpo.vision import expand
@@ -159,12 +159,6 @@ def test_pictures_teach_the_vision_tower(policy: PackedPolicy, store: ImageStore
     assert weight.grad is not None
     assert float(weight.grad.abs().max()) > 1e-4
     policy.zero_grad()
-
-
-def test_attention_refuses_a_row_whose_boundaries_do_not_fit():
-    states = torch.zeros(1, 2, 5, 4)
-    with pytest.raises(ValueError, match="segments end at 4, the row at 5"):
-        segment_attention(torch.nn.Identity(), states, states, states, None, cu_seq_lens_q=torch.tensor([0, 4]))
 
 
 def test_a_folder_without_a_model_is_a_user_error(tmp_path: Path):

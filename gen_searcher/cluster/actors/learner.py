@@ -1,4 +1,4 @@
-"""A learner rank: one DeepSpeed process."""
+"""A learner rank: one process of a DeepSpeed or FSDP2 group."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
 # (ray is only partly typed)
@@ -13,8 +13,8 @@ import ray
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
-from gen_searcher.engines.deepspeed_learner import DeepspeedRank, Mode
-from gen_searcher.engines.deepspeed_setup import Place
+from gen_searcher.engines.learner_rank import LearnerRank, Mode
+from gen_searcher.engines.rank_group import Place
 from gen_searcher.grpo.pack import Row
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import StepReport
@@ -62,7 +62,7 @@ class LearnerActor:
     async def setup(self, rank: int, world: int, meeting: Meeting) -> bool:
         """Load the policy and meet the other ranks."""
         place = Place(rank=rank, world=world, master_addr=meeting.address, master_port=meeting.port)
-        self._rank = DeepspeedRank(
+        self._rank = LearnerRank(
             Path(self._spec.policy_folder),
             optim=self._spec.optim,
             objective=self._spec.objective,

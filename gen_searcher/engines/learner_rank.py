@@ -1,6 +1,6 @@
 """One rank of the learner: rows -> loss -> gradient over all ranks -> AdamW step.
 
-RowTensors -> PackedPolicy -> row_loss | sft_loss -> DeepSpeed (ZeRO) -> StepReport
+RowTensors -> PackedPolicy -> row_loss | sft_loss -> backend (DeepSpeed or FSDP2) -> StepReport
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (deepspeed is not typed)
@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -21,15 +22,19 @@ from torch import Tensor
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
-from gen_searcher.engines import deepspeed_checkpoint
-from gen_searcher.engines.deepspeed_setup import Place, join_group, make_engine, prepare_deepspeed
+from gen_searcher.engines import learner_checkpoint
+from gen_searcher.engines.backends import make_backend
+from gen_searcher.engines.lora import add_adapters
+from gen_searcher.engines.policy_export import save_weights
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.engines.rank_group import Place, join_group
 from gen_searcher.engines.reference import ReferencePolicy
+from gen_searcher.engines.vision import FrozenVision, freeze
 from gen_searcher.grpo.loss import row_loss, step_denominator
 from gen_searcher.grpo.objectives.tokens import PolicyTokens, segment_ids
 from gen_searcher.grpo.pack import Row
 from gen_searcher.grpo.sft_loss import sft_loss
-from gen_searcher.grpo.tensors import RowTensors, image_patches, row_tensors
+from gen_searcher.grpo.tensors import Pixels, RowTensors, image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef, StepReport
 
@@ -65,7 +70,7 @@ class _RowOutcome:
     """[2] over the row's tokens: ratio, mismatch."""
 
 
-class DeepspeedRank:
+class LearnerRank:
     """The learner's share of one process. All ranks must call the same methods in the same order."""
 
     def __init__(
@@ -96,24 +101,35 @@ class DeepspeedRank:
         self.model_path = model_path
         self.steps_done = 0
         self._temperature = temperature
-        prepare_deepspeed(self.place, threads=optim.threads)
-        torch.set_num_threads(optim.threads)
-        join_group(self.place)
+        join_group(self.place, threads=optim.threads)
         model = load_qwen(model_path, dtype=torch.float32, gradient_checkpointing=optim.gradient_checkpointing)
         self._image_token_id = int(model.config.image_token_id)
-        self._policy = PackedPolicy(model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens)
-        self._engine = make_engine(self._policy, optim)
-        self._reference = (
-            ReferencePolicy(model_path, optim=optim, device=self.place.device, banned_ids=banned_ids)
-            if objective.kl.coefficient
-            else None
-        )
 
-        @lru_cache(CACHED_PICTURES)
         def pixels(ref: ImageRef) -> Tensor:
             return image_patches(store.get(ref))
 
-        self._pixels = pixels
+        freeze(model, optim.freeze)
+        if optim.lora is not None:
+            add_adapters(model, optim.lora)
+        self._frozen_vision: FrozenVision | None = None
+        self._pixels: Pixels | None = lru_cache(CACHED_PICTURES)(pixels)
+        if optim.has_frozen_tower:
+            dtype = torch.bfloat16 if optim.dtype == "bfloat16" else torch.float32
+            self._pixels = None
+            self._frozen_vision = FrozenVision.take_from(
+                model, dtype=dtype, pixels=pixels, limit_mib=optim.feature_cache_mib, device=self.place.device
+            )
+        self._reference = (
+            ReferencePolicy(
+                model_path, optim=optim, device=self.place.device, banned_ids=banned_ids, vision=self._frozen_vision
+            )
+            if objective.kl.coefficient
+            else None
+        )
+        self._policy = PackedPolicy(
+            model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens, vision=self._frozen_vision
+        )
+        self._backend = make_backend(self._policy, optim=optim, place=self.place)
 
     def step(self, rows: Sequence[Row], *, trained_tokens: int, samples: int, mode: Mode = "grpo") -> StepReport:
         """One optimizer step over this rank's rows and everybody else's.
@@ -136,30 +152,28 @@ class DeepspeedRank:
         for number, row in enumerate(rows, start=1):
             tensors = self._tensors(row)
             tokens += len(tensors.input_ids)
-            self._engine.set_gradient_accumulation_boundary(number == len(rows))
             outcome = score_row(tensors, denominator)
-            # DeepSpeed averages over ranks, but each row's loss is already its share of the whole: undo the average.
-            self._engine.backward(outcome.loss * self.place.world, scale_wrt_gas=False)
+            self._backend.backward(outcome.loss, is_last=number == len(rows))
             outcomes.append(replace(outcome, loss=outcome.loss.detach()))
         lr = self.optim.lr_at(self.steps_done)
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = lr
-        self._engine.step()
+        grad_norm = self._backend.step(lr=lr)
         self.steps_done += 1
-        report = self._report(outcomes, lr=lr, tokens=tokens, trained_tokens=trained_tokens, started=started)
+        report = self._report(
+            outcomes, lr=lr, grad_norm=grad_norm, tokens=tokens, trained_tokens=trained_tokens, started=started
+        )
         return report if mode == "grpo" else _without_ratios(report)
 
     def logprobs(self, rows: Sequence[Row]) -> list[tuple[float, ...]]:
         """Log-probabilities of the trained tokens of each sample, in the order of the rows. No gradient."""
         found: list[tuple[float, ...]] = []
-        self._engine.eval()
+        self._policy.eval()
         with torch.no_grad():
             for row in rows:
                 tensors = self._tensors(row)
-                scored, _ = self._engine(tensors, self._temperature)
+                scored, _ = self._backend.score(tensors, self._temperature)
                 parts = scored.split(tensors.trained_of_sample)
                 found += [tuple(part.tolist()) for part in parts[: len(row)]]
-        self._engine.train()
+        self._policy.train()
         return found
 
     def export(self, path: Path) -> None:
@@ -167,24 +181,30 @@ class DeepspeedRank:
 
         Rank 0 writes; the file appears under its name only when it is whole.
         """
-        deepspeed_checkpoint.export_weights(self._engine, path, rank=self.place.rank)
+        apart = () if self._frozen_vision is None else self._frozen_vision.weights()
+        save_weights(chain(self._backend.weights(), apart), path, rank=self.place.rank, lora=self.optim.lora)
 
     def save(self, folder: Path) -> None:
-        """Write a Hugging Face folder that also holds optimizer state and progress; no pickle in it."""
-        deepspeed_checkpoint.save(
-            self._engine, folder, place=self.place, optim=self.optim, base=self.model_path, steps_done=self.steps_done
+        """Write a checkpoint: masters and averages, sharded; it appears under its name only when it is whole."""
+        learner_checkpoint.save(
+            self._backend,
+            folder,
+            place=self.place,
+            optim=self.optim,
+            base=self.model_path,
+            steps_done=self.steps_done,
         )
 
     def load(self, folder: Path) -> None:
-        """Go on from `save`: the next step is the one that would have come."""
-        self.steps_done = deepspeed_checkpoint.load(self._engine, folder, place=self.place, optim=self.optim)
+        """Go on from `save`, on any number of ranks: the next step is the one that would have come."""
+        self.steps_done = learner_checkpoint.load(self._backend, folder)
 
     def _tensors(self, row: Row) -> RowTensors:
         tensors = row_tensors(row, image_token_id=self._image_token_id, pixels=self._pixels)
-        return tensors if self.place.device == "cpu" else _to_device(tensors, self.place.device)
+        return tensors if self.place.device == "cpu" else to_device(tensors, self.place.device)
 
     def _grpo_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
-        logprobs, entropies = self._engine(row, self._temperature)
+        logprobs, entropies = self._backend.score(row, self._temperature)
         tokens = PolicyTokens(
             logprobs=logprobs,
             old_logprobs=row.old_logprobs,
@@ -203,7 +223,7 @@ class DeepspeedRank:
         )
 
     def _sft_row(self, row: RowTensors, denominator: int) -> _RowOutcome:
-        logprobs, entropies = self._engine(row, 1.0)
+        logprobs, entropies = self._backend.score(row, 1.0)
         sums = torch.zeros(8, dtype=torch.float64, device=logprobs.device)
         sums[0] = entropies.sum()
         return _RowOutcome(
@@ -211,7 +231,14 @@ class DeepspeedRank:
         )
 
     def _report(
-        self, outcomes: Sequence[_RowOutcome], *, lr: float, tokens: int, trained_tokens: int, started: float
+        self,
+        outcomes: Sequence[_RowOutcome],
+        *,
+        lr: float,
+        grad_norm: float,
+        tokens: int,
+        trained_tokens: int,
+        started: float,
     ) -> StepReport:
         """Sum the ranks' shares; the same report on every rank, but for rank 0's clock."""
         loss_and_tokens = (
@@ -225,7 +252,6 @@ class DeepspeedRank:
             dist.all_reduce(totals)
             dist.all_reduce(maxima, op=dist.ReduceOp.MAX)
         entropy, low, high, kl, mismatch, reference_kl, weight, bound, loss, all_tokens = totals.tolist()
-        grad_norm = float(self._engine.get_global_grad_norm() or 0.0)
         if not math.isfinite(loss) or not math.isfinite(grad_norm):
             raise FloatingPointError(
                 f"step {self.steps_done}: loss {loss}, gradient norm {grad_norm}; weights are lost"
@@ -259,7 +285,8 @@ def _without_ratios(report: StepReport) -> StepReport:
     return replace(report, metrics={name: value for name, value in report.metrics.items() if name not in RATIO_METRICS})
 
 
-def _to_device(row: RowTensors, device: str) -> RowTensors:
+def to_device(row: RowTensors, device: str) -> RowTensors:
+    """The row where it is computed."""
     return replace(
         row,
         input_ids=row.input_ids.to(device),
