@@ -13,7 +13,7 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.sft_samples import own_samples, read_samples, sft_optim, within_cutoff
+from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
 from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
@@ -58,7 +58,7 @@ async def _sft(place: Workplace, base: Path) -> None:
     steps = rules.steps(len(samples))
     spec = LearnerSpec(
         policy_folder=str(base),
-        optim=sft_optim(cfg.sft, steps=steps),
+        optim=cfg.sft.optim.model_copy(update={"total_steps": steps}),
         images=str(folder.images),
         mode="sft",
         temperature=1.0,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.commands.workplace import Workplace
-from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.sft import SftConfig
 from gen_searcher.data.demonstrations import Demonstration, LabelledSample, read_demonstrations
 from gen_searcher.data.sharegpt import PictureRules, is_sharegpt, read_sharegpt, write_sharegpt
@@ -71,9 +69,3 @@ def within_cutoff(samples: Sequence[LabelledSample], sft: SftConfig, *, report: 
     if not kept:
         raise DataError(f"all {len(samples)} samples are over the cutoff of {cutoff} tokens; raise sft.max_tokens")
     return kept
-
-
-def sft_optim(sft: SftConfig, *, steps: int) -> OptimConfig:
-    """The optimizer of a run of that many steps: where a cosine ends, and how long a warm-up by share is."""
-    warmup = sft.optim.warmup_steps if sft.warmup_frac is None else math.ceil(sft.warmup_frac * steps)
-    return sft.optim.model_copy(update={"total_steps": steps, "warmup_steps": warmup})

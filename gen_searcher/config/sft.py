@@ -41,8 +41,6 @@ class SftConfig(Config):
     """Passes over the demonstrations."""
     batch_samples: int = Field(default=16, ge=1)
     """Demonstrations per optimizer step, over all ranks."""
-    warmup_frac: float | None = Field(default=None, ge=0.0, lt=1.0)
-    """Warm-up as a share of all steps, rounded up; None = `optim.warmup_steps`."""
     optim: OptimConfig = OptimConfig()
     """Optimizer and packing."""
 
@@ -57,9 +55,5 @@ class SftConfig(Config):
             raise ValueError(
                 f"max_tokens={self.max_tokens} is more than optim.row_tokens={self.optim.row_tokens}, which holds a "
                 "whole sample; raise optim.row_tokens"
-            )
-        if self.warmup_frac is not None and self.optim.warmup_steps:
-            raise ValueError(
-                f"warmup_frac={self.warmup_frac} and optim.warmup_steps={self.optim.warmup_steps}: set one of them"
             )
         return self

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gen_searcher.commands.sft_samples import sft_optim, within_cutoff
+from gen_searcher.commands.sft_samples import within_cutoff
 from gen_searcher.config import load
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.sft import SftConfig
@@ -57,11 +57,9 @@ def test_without_a_cutoff_of_its_own_a_row_is_the_limit() -> None:
 
 def test_the_papers_warm_up_is_a_share_of_the_steps() -> None:
     sft = load.load(["experiment=paper_sft"]).sft
-    optim = sft_optim(sft, steps=2501)
-    assert (optim.warmup_steps, optim.total_steps) == (51, 2501)  # 0.02 * 2501 = 50.02
+    optim = sft.optim.model_copy(update={"total_steps": 2501})
+    assert optim.lr_at(49) == pytest.approx(1e-5 * 50 / 51)  # 0.02 * 2501 = 50.02
     assert optim.lr_at(50) == pytest.approx(1e-5)
     assert optim.lr_at(2501) == 0.0
     assert (sft.epochs, sft.batch_samples, sft.cutoff_tokens, sft.image_max_pixels) == (2, 8, 32768, 160_000)
     assert (optim.weight_decay, optim.zero_stage, optim.dtype) == (1e-6, 3, "bfloat16")
-    with pytest.raises(ValidationError, match="set one of them"):
-        SftConfig(warmup_frac=0.1, optim=OptimConfig(warmup_steps=3))
