@@ -119,7 +119,7 @@ def learner_main(policy: Path, images: Path) -> None:
     from gen_searcher.grpo.pack import pack
     from gen_searcher.types import Sample
 
-    optim = OptimConfig(row_tokens=4096)
+    optim = OptimConfig(row_tokens=4096, dtype="float32")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         place = Place(master_port=int(probe.getsockname()[1]))

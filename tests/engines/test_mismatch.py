@@ -38,7 +38,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 TURNS = 4
 TEMPERATURE, TOP_P = 0.7, 0.95
 """Of the paper."""
-ROW_TOKENS = 1024
+ROW_TOKENS = 2048
 
 
 def picture(store: ImageStore, number: int) -> ImageRef:
@@ -105,7 +105,7 @@ class Both:
     def learner(self, *, temperature: float = TEMPERATURE) -> LearnerRank:
         return LearnerRank(
             self.folder,
-            optim=OptimConfig(row_tokens=ROW_TOKENS),
+            optim=OptimConfig(row_tokens=ROW_TOKENS, dtype="float32"),
             store=self.store,
             temperature=temperature,
             banned_ids=self.engine.banned_token_ids,
