@@ -127,6 +127,7 @@ def plain_logprobs(model: Qwen3VLForConditionalGeneration, one: Sample, store: I
         pixel_values=row.patches if one.images else None,
         image_grid_thw=row.grids if one.images else None,
         cu_seq_lens_q=torch.tensor([0, end], dtype=torch.int32),
+        max_length_q=end,
         use_cache=False,
     ).logits[0]
     return (logits / TEMPERATURE).log_softmax(-1)[row.predictors, row.targets]
