@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Prompt,
         Sampling,
         StepReport,
+        Summary,
         Task,
         ToolCall,
         ToolResult,
@@ -107,6 +108,14 @@ class PageReader(Protocol):
 
     async def read(self, url: str) -> Page | None:
         """The page, or None when the server says there is none. Raises ProviderError."""
+        ...
+
+
+class Summarizer(Protocol):
+    """Says what a page says about a question."""
+
+    async def summarize(self, page: Page, *, query: str) -> Summary:
+        """What bears on the query; an empty text when nothing does. Raises ProviderError."""
         ...
 
 
