@@ -255,7 +255,9 @@ async def _overloaded(bench: _Bench) -> None:
     """429: overloaded, with the seconds that the server asks for, if it does."""
     for headers, wait_s in (({"Retry-After": "7"}, 7.0), ({}, None), ({"Retry-After": "soon"}, None)):
         error = await bench.error(Answer(status=429, body=b"{}", headers=headers))
-        _expect(isinstance(error, ProviderOverloaded) and error.retry_after_s == wait_s, f"429 {headers} gave {error!r}")
+        _expect(
+            isinstance(error, ProviderOverloaded) and error.retry_after_s == wait_s, f"429 {headers} gave {error!r}"
+        )
 
 
 async def _server_error(bench: _Bench) -> None:

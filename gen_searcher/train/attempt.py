@@ -13,7 +13,7 @@ from typing import Protocol
 from gen_searcher.errors import WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.seeds import derive_seed
-from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Outcome, Reward, Task
+from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Outcome, Reward, Task, Trajectory
 
 Compose = Callable[[Outcome, Sequence[Judgement]], Reward]
 
