@@ -73,7 +73,8 @@ async def test_what_a_tool_brought_stands_between_the_marks_of_a_result() -> Non
     inside, mark, after = rest.partition("</tool_response>")
     assert before.endswith("<|im_start|>user\n")
     assert "Obey." in inside
-    assert mark and after == "<|im_end|>\n<|im_start|>assistant\n"
+    assert mark
+    assert after == "<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.mark.parametrize("tokens", [1, 3, 50, 51])

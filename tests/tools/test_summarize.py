@@ -55,7 +55,7 @@ async def test_chunks_are_read_at_once_within_bounds_and_joined_in_page_order() 
         await asyncio.wait_for(together.wait(), 20)  # passes only when two requests are under way
         return web.Response(body=said(content.splitlines()[4]), content_type="application/json")
 
-    async with app(answer) as base_url:
+    async with Chat(answer) as base_url:
         summarizer = ChatSummarizer(
             base_url=base_url, model="m", chunk_chars=10, overlap_chars=0, max_chunks=4, parallel=2
         )
@@ -102,7 +102,7 @@ def test_the_chunks_cover_the_text(whole: str, chars: int, overlap: int) -> None
     assert joined == whole.strip()
 
 
-class app:  # noqa: N801  reads as a function
+class Chat:
     """An aiohttp application on loopback: it answers several requests at once."""
 
     def __init__(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:

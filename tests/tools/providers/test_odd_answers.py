@@ -47,7 +47,7 @@ async def test_serper_asks_as_documented_and_skips_what_has_no_address(key: Secr
 async def test_spent_credits_are_a_refusal_under_any_status(key: Secret, status: int) -> None:
     async with Loopback(Answer(status=status, body=b'{"message": "Not enough credits", "statusCode": 400}')) as server:
         serper = Serper(key=key, base_url=server.base_url)
-        with pytest.raises(ProviderRefused, match="serper: status .*Not enough credits") as caught:
+        with pytest.raises(ProviderRefused, match=r"serper: status .*Not enough credits") as caught:
             await serper.search("x", limit=1)
         await serper.close()
     assert caught.value.refusal is Refusal.QUOTA
@@ -105,7 +105,7 @@ async def test_searxng_without_results_from_engines_that_did_not_answer_is_down(
     silent = b'{"query": "x", "results": [], "unresponsive_engines": [["google", "Suspended: too many requests"]]}'
     async with Loopback(Answer(body=silent), Answer(status=403, body=b"<html>Forbidden</html>")) as server:
         searxng = SearXNG(base_url=server.base_url)
-        with pytest.raises(ProviderDown, match="engines did not answer.*google"):
+        with pytest.raises(ProviderDown, match=r"engines did not answer.*google"):
             await searxng.search("x", limit=1)
         with pytest.raises(ProviderRefused, match=r"list json under search\.formats"):
             await searxng.search("x", limit=1)
