@@ -44,11 +44,11 @@ class SearchArguments(_Arguments):
     @classmethod
     def _listed(cls, value: object) -> object:
         fields = _renamed(value, old="query", new="queries")
-        if isinstance(fields, dict):
-            listed = cast("dict[str, object]", fields)
-            if isinstance(listed.get("queries"), str):
-                return {**listed, "queries": [listed["queries"]]}
-        return fields
+        if not isinstance(fields, Mapping):
+            return fields
+        named = cast("Mapping[str, object]", fields)
+        queries = named.get("queries")
+        return {**named, "queries": [queries] if isinstance(queries, str) else queries} if "queries" in named else named
 
 
 class ImageSearchArguments(_Arguments):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from typing import cast
-
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import MAX_BYTES, Fields, JsonApi
@@ -146,4 +144,4 @@ def break_markup(words: str) -> str:
 
 def _count(usage: Fields, name: str) -> int:
     value = usage.get(name)
-    return cast("int", value) if isinstance(value, int) else 0
+    return value if isinstance(value, int) else 0

@@ -71,6 +71,10 @@ async def pictures_handler(request: web.Request) -> web.StreamResponse:
     match name:
         case "gone":
             return web.Response(status=404)
+        case "octets":
+            return web.Response(body=picture("red"), content_type="application/octet-stream")
+        case "trick":
+            return web.Response(body=b"<html>no picture</html>", content_type="application/octet-stream")
         case "down":
             return web.Response(status=503)
         case "broken":
@@ -194,6 +198,22 @@ async def test_pictures_that_cannot_be_loaded_make_way_for_the_next(site: Serve,
         result = await bench.call("image_search", query="r")
         assert [image.title for image in result.images] == ["A red picture", "A blue picture"]
     assert bench.requests.count("site.test/red.png") == 1
+
+
+async def test_a_picture_is_told_by_its_bytes_and_not_by_what_the_server_calls_it(site: Serve, tmp_path: Path) -> None:
+    async with opened(site, tmp_path) as bench:
+        bench.web.pictures["q"] = [image_hit("trick"), image_hit("octets")]
+        result = await bench.call("image_search", query="q")
+        assert [image.title for image in result.images] == ["A octets picture"]
+        assert bench.store.get(result.images[0].view).getpixel((5, 5)) == (255, 0, 0)
+
+
+async def test_only_the_pictures_that_are_shown_are_fetched(site: Serve, tmp_path: Path) -> None:
+    async with opened(site, tmp_path, images_per_search=2) as bench:
+        bench.web.pictures["q"] = [image_hit(name) for name in ("red", "blue", "green", "black")]
+        result = await bench.call("image_search", query="q")
+        assert len(result.images) == 2
+    assert sorted(bench.requests) == ["site.test/blue.png", "site.test/red.png"]
 
 
 async def test_no_picture_is_empty_and_no_loadable_picture_is_failed(site: Serve, tmp_path: Path) -> None:
