@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import MAX_BYTES, Fields, JsonApi
