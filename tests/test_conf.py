@@ -11,6 +11,7 @@ from gen_searcher.commands import preflight
 from gen_searcher.config import load
 
 GROUPS = load.groups()
+KEYS = ("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY", "EXA_API_KEY")
 CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 
 
@@ -25,7 +26,9 @@ def test_every_choice_composes_and_validates(choice: str) -> None:
 
 
 @pytest.mark.parametrize("choice", CHOICES)
-def test_every_choice_passes_preflight(choice: str, tmp_path: Path) -> None:
+def test_every_choice_passes_preflight(choice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KEYS:
+        monkeypatch.setenv(name, "a-key")
     cfg = load.load([choice, f"run_dir='{tmp_path}/run'"])
     assert list(preflight.problems(cfg, command="grpo")) == []
 

@@ -152,7 +152,7 @@ async def test_07_sources_are_the_pages_read_and_the_pages_of_chosen_pictures() 
         ('<answer>{"gen_prompt": "a"}</answer>', 'an answer has the keys "gen_prompt" and "reference_images"'),
         (SEARCH + SEARCH, "2 tool calls in one turn; only one is allowed."),
         (call("visit", url="u"), "there is no tool 'visit'. The tools are search, image_search, browse."),
-        (call("search", query="q"), "search: queries: Field required."),
+        (call("search", querys="q"), "search: queries: Field required."),
         ("<tool_call>{nonsense}</tool_call>", "the tool call is not valid JSON"),
         ("hello", "no tool call and no answer."),
     ],

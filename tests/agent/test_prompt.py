@@ -4,7 +4,7 @@ import json
 
 from gen_searcher.agent.prompt import system_prompt
 from gen_searcher.config.agent import AgentConfig
-from gen_searcher.tools.arguments import TOOL_SCHEMAS, find_mistake
+from gen_searcher.tools.arguments import TOOL_SCHEMAS, BrowseArguments, SearchArguments, find_mistake
 from gen_searcher.types import ToolCall
 
 
@@ -39,9 +39,25 @@ def test_a_wrong_call_is_told_what_to_write() -> None:
         'browse: query: Field required. Write {"name": "browse", "arguments": {"url": "http://...", "query": "..."}}'
     )
     for arguments in (
-        {"queries": "a"},
+        {"queries": ""},
         {"queries": []},
+        {"queries": ["a"] * 6},
+        {"queries": "a", "query": "b"},
         {"queries": ["a"], "goal": "b"},
         {"queries": ["a"], "top_k": 0},
     ):
         assert find_mistake(ToolCall(name="search", arguments=arguments)) is not None
+
+
+def test_arguments_under_their_other_names_mean_the_same() -> None:
+    for arguments in ({"queries": "a"}, {"query": "a"}, {"query": ["a"], "top_k": 3}):
+        assert find_mistake(ToolCall(name="search", arguments=arguments)) is None
+        assert SearchArguments.model_validate(arguments).queries == ["a"]
+    assert BrowseArguments.model_validate({"url": "u", "goal": "g"}).query == "g"
+    assert BrowseArguments.model_validate({"url": ["u", "v"], "query": "g"}).url == ["u", "v"]
+    for arguments in (
+        {"url": [], "query": "g"},
+        {"url": ["u"] * 6, "query": "g"},
+        {"url": "u", "query": "g", "goal": "g"},
+    ):
+        assert find_mistake(ToolCall(name="browse", arguments=arguments)) is not None

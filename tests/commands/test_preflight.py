@@ -68,3 +68,24 @@ def test_the_same_file_for_training_and_testing_is_refused(tmp_path: Path) -> No
     path = f"'{tmp_path}/tasks.jsonl'"
     found = messages(config(tmp_path, f"tasks.train={path}", f"tasks.heldout={path}"))
     assert any(text.startswith("tasks.heldout: the same file as tasks.train") for text in found)
+
+
+@pytest.mark.parametrize("name", ["serper", "brave", "tavily", "exa"])
+def test_a_search_provider_without_its_key_says_which_is_missing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"{name.upper()}_API_KEY"
+    monkeypatch.delenv(variable, raising=False)
+    cfg = config(tmp_path, f"search={name}")
+    found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
+    said = f"the environment variable {variable} is not set (the config refers to it as env:{variable})"
+    assert found == [f"search.search.key: {said}", f"search.images.key: {said}"]
+    monkeypatch.setenv(variable, "a-key")
+    assert not [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
+
+
+def test_a_summarizer_is_checked_like_any_plug(tmp_path: Path) -> None:
+    target = "gen_searcher.tools.summarize.ChatSummarizer"
+    cfg = config(tmp_path, f"search.summarizer={{_target_: {target}, model: m, key: 'file:{tmp_path}/none'}}")
+    found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
+    assert found == [f"search.summarizer.base_url: {target} needs this keyword and it is not set"]

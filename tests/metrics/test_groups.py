@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gen_searcher.metrics.groups import step_metrics
@@ -131,3 +133,13 @@ def test_a_step_without_a_single_attempt_has_no_reward_and_does_not_crash() -> N
     values = step_metrics([], [], REPORT)
     assert "reward/mean" not in values
     assert values["rollout/attempts_count"] == 0
+
+
+def test_observations_with_signs_of_an_injection_are_counted_once_each() -> None:
+    marked = turn("browse")
+    assert marked.result is not None
+    marked = replace(marked, result=replace(marked.result, canaries=("override", "tool")))
+    group = Group(task=TASK, attempts=(attempt(1.0, marked, turn("search"), marked), attempt(0.0, turn())))
+    assert step_metrics([group], [], REPORT)["tool/injection_canary_count"] == 2.0
+    clean = Group(task=TASK, attempts=(attempt(1.0, turn("search")),))
+    assert step_metrics([clean], [], REPORT)["tool/injection_canary_count"] == 0.0

@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from gen_searcher.config.agent import FetchConfig
-from gen_searcher.errors import ProviderError
+from gen_searcher.errors import ProviderDown, ProviderError, ProviderOverloaded
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.http import Fetched, Fetcher, Gone, next_hop
 
@@ -81,8 +81,16 @@ async def test_retry_after_is_honoured_up_to_the_cap(site: Serve) -> None:
 
 async def test_a_server_that_stays_down_is_an_outage(site: Serve) -> None:
     async with site(replies(*(page(status=502) for _ in range(3)))) as server:
-        with pytest.raises(ProviderError, match=r"browse: site.test: status 502 \(3 tries\)"):
+        with pytest.raises(ProviderDown, match=r"browse: site.test: status 502 \(3 tries\)"):
             await get(server.fetcher)
+
+
+async def test_a_server_that_stays_overloaded_says_for_how_long(site: Serve) -> None:
+    answers = [page(status=429, headers={"Retry-After": value}) for value in ("1", "90")]
+    async with site(replies(*answers), attempts=2) as server:
+        with pytest.raises(ProviderOverloaded, match=r"status 429 \(2 tries\)") as caught:
+            await get(server.fetcher)
+    assert caught.value.retry_after_s == 90.0
 
 
 async def test_a_refused_connection_is_an_outage(site: Serve) -> None:
