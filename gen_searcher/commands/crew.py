@@ -17,6 +17,8 @@ from gen_searcher.config.plug import Plug
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import compose
+from gen_searcher.rewards.golden.calibration import check_judges
+from gen_searcher.rewards.golden.cases import golden_set
 from gen_searcher.train.attempt import AttemptRunner, run_attempt
 from gen_searcher.train.shadow import Shadow
 
@@ -66,6 +68,12 @@ class Crew:
     def judges(self) -> list[Judge]:
         """The judges whose scores are the reward."""
         return [JudgePool(self.rewards, name) for name in self.place.cfg.judges]
+
+    async def check_judges(self) -> None:
+        """Hold the judges against the golden set. Raises JudgeDrift or JudgeGone, which end the run with code 3."""
+        rules = self.place.cfg.reward.calibration
+        golden = golden_set().spread(rules.cases)
+        await check_judges(self.judges(), golden, self.place.store, min_kappa=rules.min_kappa)
 
     def shadow(self) -> Shadow | None:
         """The judges that only watch, None when there are none."""

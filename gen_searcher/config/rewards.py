@@ -69,7 +69,7 @@ class RewardConfig(Config):
 
 
 class JudgeCheckConfig(Config):
-    """`gen-searcher judge check`: which judge is held against the conformance kit."""
+    """`gen-searcher judge check` and `judge calibrate`."""
 
     judge: str = "image"
     """A judge of `judges` by its name, or a class as `package.module:Class`."""

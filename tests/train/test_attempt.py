@@ -39,7 +39,7 @@ class OneJudge:
         return Judgement(judge="image", score=0.75, parts={}, rationale="", model="m", prompt_sha256="", latency_s=0.0)
 
 
-def compose(outcome: Outcome, judgements: Sequence[Judgement]) -> Reward:
+def compose(trajectory: Trajectory, judgements: Sequence[Judgement]) -> Reward:
     return Reward(total=sum(judgement.score for judgement in judgements), parts={})
 
 
