@@ -136,7 +136,9 @@ def completion(
     return ChatReply(body=json.dumps(body))
 
 
-def problem(status: int, *, code: str | int | None, message: str, headers: Mapping[str, str] | None = None) -> ChatReply:
+def problem(
+    status: int, *, code: str | int | None, message: str, headers: Mapping[str, str] | None = None
+) -> ChatReply:
     """An error body."""
     body = {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": code}}
     return ChatReply(body=json.dumps(body), status=status, headers={} if headers is None else headers)
@@ -178,7 +180,12 @@ class GoldenModel:
         answer = json.loads(found[1])
         references = tuple(
             Reference(
-                img_id="", note=ref["note"], title=ref["title"], url=ref["url"], page_url=ref["page_url"], image=_NOWHERE
+                img_id="",
+                note=ref["note"],
+                title=ref["title"],
+                url=ref["url"],
+                page_url=ref["page_url"],
+                image=_NOWHERE,
             )
             for ref in answer["references"]
         )

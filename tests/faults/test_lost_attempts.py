@@ -94,7 +94,12 @@ async def one_attempt(
     ]
     agent = Agent(engine=ScriptedEngine(texts, renderer=renderer), tools=tools, renderer=renderer, config=AgentConfig())
     return await run_attempt(
-        task, seed=seed, searcher=agent, generator=generator, judges=judges, compose=partial(compose, rules=RewardConfig(alpha=0.5))
+        task,
+        seed=seed,
+        searcher=agent,
+        generator=generator,
+        judges=judges,
+        compose=partial(compose, rules=RewardConfig(alpha=0.5)),
     )
 
 

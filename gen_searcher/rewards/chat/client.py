@@ -1,12 +1,12 @@
 """Asks a chat-completions server: question -> reply -> verdict, or a typed error after so many tries.
 
-    200 with a verdict          -> the verdict, with model, cost and latency
-    200 with anything else      -> JudgeInvalid, asked again with another seed
-    a refusal, a content filter -> JudgeRefused, not asked again
-    429, 503, 529               -> JudgeOverloaded, asked again when the server says
-    other 5xx, 408, no answer   -> JudgeUnavailable, asked again
-    401, 402, 403, 404, 410     -> JudgeGone: the model or the key will not come back, the run stops
-    other 4xx                   -> JudgeError: this question cannot be asked
+200 with a verdict          -> the verdict, with model, cost and latency
+200 with anything else      -> JudgeInvalid, asked again with another seed
+a refusal, a content filter -> JudgeRefused, not asked again
+429, 503, 529               -> JudgeOverloaded, asked again when the server says
+other 5xx, 408, no answer   -> JudgeUnavailable, asked again
+401, 402, 403, 404, 410     -> JudgeGone: the model or the key will not come back, the run stops
+other 4xx                   -> JudgeError: this question cannot be asked
 """
 
 from __future__ import annotations
@@ -221,7 +221,9 @@ class ChatClient:
             return 0.0
         details = usage.prompt_tokens_details
         cached = min(usage.prompt_tokens, (details.cached_tokens or 0) if details is not None else 0)
-        cached_price = server.usd_per_m_input if server.usd_per_m_cached_input is None else server.usd_per_m_cached_input
+        cached_price = (
+            server.usd_per_m_input if server.usd_per_m_cached_input is None else server.usd_per_m_cached_input
+        )
         paid = (usage.prompt_tokens - cached) * server.usd_per_m_input + cached * cached_price
         return (paid + usage.completion_tokens * server.usd_per_m_output) / 1e6
 

@@ -100,7 +100,9 @@ def body(question: Question, *, model: str, temperature: float, max_tokens: int,
 
 def _visible(value: object) -> object:
     if isinstance(value, str):
-        kept = "".join(c for c in value[:_SHOWN_CHARS] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+        kept = "".join(
+            c for c in value[:_SHOWN_CHARS] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
+        )
         return kept if len(value) <= _SHOWN_CHARS else f"{kept} [cut]"
     if isinstance(value, Mapping):
         return {str(key): _visible(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON

@@ -1,13 +1,15 @@
 """A judge against the golden set: cases -> judgements -> agreement, by class and by dimension.
 
-    kappa          quadratic-weighted, over every label of the set; for the picture over its dimensions together
-    exact          share of labels met exactly
-    retest         share of cases judged the same when judged again
-    swap_flips     share of cases whose grades change when the two pictures change places; None for a judge that
-                   does not look at pictures side by side
-    not_applicable share of cases on which it is right whether text accuracy applies
-    talked_round   cases with words to the judge that score above their control: must be empty
-    lost           cases without a verdict: reported, never counted as a grade
+What is measured:
+
+kappa          quadratic-weighted, over every label of the set; for the picture over its dimensions together
+exact          share of labels met exactly
+retest         share of cases judged the same when judged again
+swap_flips     share of cases whose grades change when the two pictures change places; None for a judge that
+               does not look at pictures side by side
+not_applicable share of cases on which it is right whether text accuracy applies
+talked_round   cases with words to the judge that score above their control: must be empty
+lost           cases without a verdict: reported, never counted as a grade
 """
 
 from __future__ import annotations
