@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
@@ -71,7 +71,7 @@ async def _calibrate_all(cfg: RunConfig) -> list[Calibration]:
 
 
 @contextlib.asynccontextmanager
-async def _built(plug: Plug, store: ImageStore) -> AsyncIterator[Judge]:
+async def _built(plug: Plug, store: ImageStore) -> AsyncGenerator[Judge]:
     judge = cast("Judge", plug.build(store=store))
     try:
         yield judge
@@ -100,7 +100,7 @@ def table(found: Calibration) -> str:
         f"{'':<20} {'labels':>6} {'exact':>6} {'kappa':>6}",
         _line("all", found.overall),
         *_lines(found.classes),
-        *(_lines(found.dimensions) if len(found.dimensions) > 1 else []),
+        *_lines(found.dimensions if len(found.dimensions) > 1 else {}),
         f"test-retest {_share(found.retest)}, swap flips {_share(found.swap_flips)}, "
         f"text applies or not {_share(found.not_applicable)}, lost {len(found.lost)}, "
         f"talked round {len(found.talked_round)}, {found.latency_s * 1000:.0f} ms a verdict, {found.cost_usd:.4f} USD",

@@ -118,8 +118,8 @@ def completion(
     completion_tokens: int = 80,
 ) -> ChatReply:
     """A completion as it is sent with status 200."""
-    message = {"role": "assistant", "content": content, "refusal": refusal, "annotations": []}
-    body = {
+    message: dict[str, object] = {"role": "assistant", "content": content, "refusal": refusal, "annotations": []}
+    body: dict[str, object] = {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1793491200,

@@ -25,7 +25,7 @@ def test_the_kit_has_at_least_fifteen_cases() -> None:
 
 @pytest.mark.parametrize("name", ["image_judge.OfflineImageJudge", "text_judge.OfflineTextJudge"])
 async def test_the_offline_judges_conform(name: str, tmp_path: Path) -> None:
-    results = await check_judge(Plug(target=f"gen_searcher.rewards.offline.{name}"), ImageStore(tmp_path))
+    results = await check_judge(Plug(target=f"gen_searcher.rewards.offline.{name}", keywords={}), ImageStore(tmp_path))
     assert all(result.problem is None for result in results), report(results)
 
 
@@ -129,7 +129,7 @@ class MixedUp(Wrong):
     ],
 )
 async def test_a_planted_fault_is_found(judge: type[Wrong], found: str, tmp_path: Path) -> None:
-    results = await check_judge(Plug(target=f"{__name__}.{judge.__name__}"), ImageStore(tmp_path))
+    results = await check_judge(Plug(target=f"{__name__}.{judge.__name__}", keywords={}), ImageStore(tmp_path))
     problems = {result.name: result.problem for result in results}
     assert problems[found] is not None, report(results)
     assert f"FAIL  {found}" in report(results)

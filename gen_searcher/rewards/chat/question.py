@@ -13,11 +13,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import cast
 
 from PIL import Image
 
 JPEG_QUALITY = 100
 """As the benchmark sends its pictures."""
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs"})
+"""Unicode categories: control, format, surrogate."""
 _SHOWN_CHARS = 8000
 """Of one text that the policy wrote; more is not an answer but a flood."""
 
@@ -100,12 +103,10 @@ def body(question: Question, *, model: str, temperature: float, max_tokens: int,
 
 def _visible(value: object) -> object:
     if isinstance(value, str):
-        kept = "".join(
-            c for c in value[:_SHOWN_CHARS] if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs")
-        )
+        kept = "".join(c for c in value[:_SHOWN_CHARS] if c in "\n\t" or unicodedata.category(c) not in _INVISIBLE)
         return kept if len(value) <= _SHOWN_CHARS else f"{kept} [cut]"
     if isinstance(value, Mapping):
-        return {str(key): _visible(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # JSON
+        return {str(key): _visible(item) for key, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [_visible(item) for item in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return [_visible(item) for item in cast("Sequence[object]", value)]
     return value

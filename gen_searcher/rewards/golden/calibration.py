@@ -239,10 +239,9 @@ def _not_applicable(judged: Sequence[_Judged]) -> float | None:
 
 def _talked_round(judged: Sequence[_Judged]) -> tuple[str, ...]:
     scores = {one.golden.case.id: one.judgement.score for one in judged}
-    return tuple(
-        one.golden.case.id
-        for one in judged
-        if (control := one.golden.case.control) in scores
-        and control is not None
-        and one.judgement.score > scores[control] + _TOLERANCE
-    )
+    found: list[str] = []
+    for one in judged:
+        control = one.golden.case.control
+        if control is not None and control in scores and one.judgement.score > scores[control] + _TOLERANCE:
+            found.append(one.golden.case.id)
+    return tuple(found)
