@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from gen_searcher.config.plug import Plug
 from gen_searcher.image_store import ImageStore
@@ -43,7 +44,7 @@ async def test_the_chat_judges_conform_over_the_real_protocol(
 ) -> None:
     store = ImageStore(tmp_path)
     async with LocalChatServer(GoldenModel(store)) as server:
-        chat = {"server": {"base_url": server.base_url, "model": "local"}}
+        chat: dict[str, JsonValue] = {"server": {"base_url": server.base_url, "model": "local"}}
         results = await check_judge(Plug(target=f"{CHAT}.{name}", keywords={**chat, **keywords}), store)
     assert all(result.problem is None for result in results), report(results)
     assert len(server.requests) > 50
