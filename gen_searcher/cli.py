@@ -45,12 +45,19 @@ COMMANDS: dict[str, Command] = {
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
     "export": Command(summary="write the run's last checkpoint as a Hugging Face folder", target="export:run"),
+    "judge calibrate": Command(
+        summary="hold the judges against the golden set", target="judge:calibrate_judges", spends=True
+    ),
+    "judge check": Command(
+        summary="run the conformance kit: judge check my_pkg:MyJudge, or a judge of the configuration by name",
+        target="judge:check",
+    ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
 }
 """Every command by its words."""
 
-TAKES_A_WORD = {"report": "run_dir", "generate": "generate.prompt"}
+TAKES_A_WORD = {"report": "run_dir", "generate": "generate.prompt", "judge check": "judge_check.judge"}
 """Commands whose one bare argument is a setting."""
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
@@ -59,7 +66,7 @@ EPILOG = """\
 settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
 of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
 
-exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 preflight failed, 75 interrupted (run it again to resume)
+exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 cannot start or go on, 75 interrupted (run it again to resume)
 """
 
 
@@ -122,8 +129,9 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
     bare = [word for word in words if not OVERRIDE.match(word)]
     overrides = [word for word in words if OVERRIDE.match(word)]
-    if len(bare) == 2 and bare[0] in TAKES_A_WORD:
-        overrides.append(f"{TAKES_A_WORD[bare[0]]}={quoted(bare.pop())}")
+    setting = TAKES_A_WORD.get(" ".join(bare[:-1]))
+    if setting is not None:
+        overrides.append(f"{setting}={quoted(bare.pop())}")
     name = " ".join(bare)
     if name not in COMMANDS:
         raise UserError(_no_such_command(bare))

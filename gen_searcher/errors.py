@@ -3,7 +3,8 @@
 - The **policy**: an `Outcome` on the trajectory. It earns a reward and a gradient; nothing is raised.
 - The **world** (a provider, a page server, a generator, a judge, a dead actor): `WorldError`, raised at the
   adapter, recorded once as `Lost` in `train/attempt.py`. It never becomes a number.
-- The **user** (config, task file, missing key): `UserError`, shown on one screen, before anything is spent.
+- The **user** (config, task file, missing key): `UserError`, shown on one screen, before anything is spent. Its child
+  `StopRun` ends a run that is under way: a judge that is retired or has drifted cannot be mended by trying again.
 - **Us**: any other exception. A bug crashes.
 
 All of them take one message argument beside keywords with defaults, so that they survive pickling between actors.
@@ -83,6 +84,28 @@ class JudgeError(WorldError):
         super().__init__(message, stage)
 
 
+class JudgeUnavailable(JudgeError):
+    """No answer came (a timeout, a broken connection, a server error); another try may mend it."""
+
+
+class JudgeOverloaded(JudgeUnavailable):
+    """The judge's server asks for patience (429, 503); `retry_after_s` is what it said, None when it said nothing."""
+
+    def __init__(self, message: str, stage: str = "judge", retry_after_s: float | None = None) -> None:
+        """`retry_after_s` travels with the error so that a caller can wait as long as it was told."""
+        super().__init__(message, stage)
+        self.args = (message, stage, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+
+class JudgeInvalid(JudgeError):
+    """An answer came and is no verdict (prose, half a JSON, a score off the scale); another try may mend it."""
+
+
+class JudgeRefused(JudgeError):
+    """The judge's model or its content filter declines this picture or text; asking again does not help."""
+
+
 class TooManyLost(WorldError):
     """More attempts of one step were lost than is a little: this is an outage, stop."""
 
@@ -99,6 +122,22 @@ class UserError(Exception):
     def __str__(self) -> str:
         """The message alone."""
         return self.message
+
+
+class StopRun(UserError):
+    """Going on would spend and learn nothing: the run ends, its state is kept, and the user can mend the cause."""
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        """The exit code is 3 (cannot start or go on) unless a caller knows better."""
+        super().__init__(message, exit_code)
+
+
+class JudgeGone(StopRun):
+    """The judge will not answer this run again: its model is retired or unknown, its key refused, its credit spent."""
+
+
+class JudgeDrift(StopRun):
+    """The judge no longer agrees with the golden set: its scores are not what the run was started on."""
 
 
 class ConfigError(UserError):

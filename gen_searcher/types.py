@@ -233,6 +233,8 @@ class Attempt:
     """None when there was no grounding to draw."""
     judgements: tuple[Judgement, ...]
     reward: Reward
+    shadow: tuple[Judgement, ...] = ()
+    """What judges said whose scores are recorded only; no reward or advantage is made from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,11 @@ def test_words_flags_and_overrides_may_come_in_any_order() -> None:
 def test_a_command_of_two_words_and_the_folder_of_report() -> None:
     assert cli.parse(["world", "serve", "seed=1"])[0] == "world serve"
     assert cli.parse(["report", "runs/my run"])[2] == ["run_dir='runs/my run'"]
+    assert cli.parse(["judge", "check", "my_pkg:MyJudge", "seed=1"])[2] == [
+        "seed=1",
+        "judge_check.judge='my_pkg:MyJudge'",
+    ]
+    assert cli.parse(["judge", "check"])[0] == "judge check"
 
 
 def test_a_request_may_hold_any_character() -> None:

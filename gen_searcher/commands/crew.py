@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,14 @@ from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.agent import AgentConfig
-from gen_searcher.protocols import Searcher
+from gen_searcher.config.plug import Plug
+from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import compose
+from gen_searcher.rewards.golden.calibration import check_judges
+from gen_searcher.rewards.golden.cases import golden_set
 from gen_searcher.train.attempt import AttemptRunner, run_attempt
+from gen_searcher.train.shadow import Shadow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +47,7 @@ class Crew:
             fleet=fleet,
             tools=fleet.tools(place.cfg.search, place.cfg.agent),
             generators=fleet.generators(place.cfg.generator),
-            rewards=fleet.rewards(place.cfg.judges),
+            rewards=fleet.rewards({**place.cfg.judges, **shadow_plugs(place.cfg.reward)}),
         )
 
     async def __aenter__(self) -> Crew:
@@ -63,17 +69,41 @@ class Crew:
         """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""
         return self.fleet.rollouts(policy, self.place.cfg.policy, agent, self.tools, follows_learner=follows_learner)
 
+    def judges(self) -> list[Judge]:
+        """The judges whose scores are the reward."""
+        return [JudgePool(self.rewards, name) for name in self.place.cfg.judges]
+
+    async def check_judges(self) -> None:
+        """Hold the judges against the golden set. Raises JudgeDrift or JudgeGone, which end the run with code 3."""
+        rules = self.place.cfg.reward.calibration
+        golden = golden_set().spread(rules.cases)
+        await check_judges(self.judges(), golden, self.place.store, min_kappa=rules.min_kappa)
+
+    def shadow(self) -> Shadow | None:
+        """The judges that only watch, None when there are none."""
+        reward = self.place.cfg.reward
+        if not reward.shadow_judges or reward.shadow_frac == 0.0:
+            return None
+        judges = tuple(JudgePool(self.rewards, name) for name in shadow_plugs(reward))
+        return Shadow(judges=judges, frac=reward.shadow_frac)
+
     def attempt(self, searcher: Searcher) -> AttemptRunner:
         """What makes one scored attempt with this searcher."""
         return partial(
             run_attempt,
             searcher=searcher,
             generator=GeneratorPool(self.generators),
-            judges=[JudgePool(self.rewards, name) for name in self.place.cfg.judges],
-            compose=partial(compose, alpha=self.place.cfg.reward.alpha),
+            judges=self.judges(),
+            compose=partial(compose, rules=self.place.cfg.reward),
+            shadow=self.shadow(),
         )
 
 
 def searcher_of(rollouts: Pool) -> Searcher:
     """Rollout workers as one searcher."""
     return RolloutPool(rollouts)
+
+
+def shadow_plugs(reward: RewardConfig) -> Mapping[str, Plug]:
+    """The watching judges, under names that no real judge has."""
+    return {f"shadow:{name}": plug for name, plug in reward.shadow_judges.items()}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -69,10 +69,12 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
         )
         learner = await crew.fleet.learner(spec, rollouts=rollouts)
         await crew.wait_ready()
+        if cfg.reward.calibration.before_run:
+            await crew.check_judges()
         if from_step:
             await learner.load(folder.checkpoint(from_step))
         with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
-            recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
+            recorder = GrpoRecorder(place, learner, progress=progress, policy=start, check_judges=crew.check_judges)
             parts = GrpoParts(
                 attempt=crew.attempt(searcher_of(rollouts)), learner=learner, scorer=learner, recorder=recorder
             )
@@ -105,8 +107,17 @@ def _rules(cfg: RunConfig) -> GrpoRules:
 class GrpoRecorder:
     """Writes down what the loop reports, and checkpoints when due."""
 
-    def __init__(self, place: Workplace, learner: LearnerRanks, *, progress: Progress, policy: Path) -> None:
-        """`policy` is the folder that the rollout workers started from."""
+    def __init__(
+        self,
+        place: Workplace,
+        learner: LearnerRanks,
+        *,
+        progress: Progress,
+        policy: Path,
+        check_judges: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`policy` is the folder that the rollout workers started from; `check_judges` raises for one that drifted."""
+        self._check_judges = check_judges
         self._cfg = place.cfg
         self._folder = place.folder
         self._learner = learner
@@ -132,12 +143,15 @@ class GrpoRecorder:
         )
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
-        """Log the step; checkpoint every so often and at the end."""
+        """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
         values = step_metrics(taken.groups, taken.dropped, report)
         self._metrics.log(step, values)
         self._progress.advance(step, _headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:
             await save_checkpoint(self._learner, self._folder, step)
+        every = self._cfg.reward.calibration.every_steps
+        if every is not None and step % every == 0:
+            await self._check_judges()
 
 
 async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -> None:

@@ -64,7 +64,8 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
-    for at, plug, injected in [*checks, *judges]:
+    shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
+    for at, plug, injected in [*checks, *judges, *shadows]:
         try:
             plug.check(injected, at=at)
             secrets = plug.secrets(at=at)
@@ -118,6 +119,8 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
     for name, share in ((IMAGE, 1.0 - cfg.reward.alpha), (TEXT, cfg.reward.alpha)):
         if share > 0.0 and name not in cfg.judges:
             yield f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}"
+    if cfg.reward.shadow_frac > 0.0 and not cfg.reward.shadow_judges:
+        yield f"reward.shadow_judges: none is set, and reward.shadow_frac={cfg.reward.shadow_frac:g} asks for some"
     if cfg.agent.max_context_tokens > cfg.policy.max_context_tokens:
         yield (
             f"agent.max_context_tokens: {cfg.agent.max_context_tokens} is more than "

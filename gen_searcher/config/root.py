@@ -15,7 +15,7 @@ from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
-from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
 from gen_searcher.config.sft import SftConfig
 from gen_searcher.config.tasks import TasksConfig
 
@@ -39,6 +39,8 @@ class RunConfig(Config):
     """Who scores the attempts, by the name that the reward blends by (`image`, `text`)."""
     reward: RewardConfig = RewardConfig()
     """How the judges' scores become one number."""
+    judge_check: JudgeCheckConfig = JudgeCheckConfig()
+    """What `judge check` and `judge calibrate` do."""
     tasks: TasksConfig = TasksConfig()
     """Training and held-out tasks."""
     cluster: ClusterConfig = ClusterConfig()

@@ -5,6 +5,8 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
 
     reward/mean reward/std reward/image reward/text       a trajectory without a grounding earns 0 in each part
     image/score image/faithfulness ... text/score ...     of judged attempts; what does not apply is left out
+    shadow/image_gap shadow/image_count ...               mean distance of a watching judge from the real one
+    judge/cost_usd                                        of real and watching judges
     outcome/grounded_frac ...                             shares of all attempts
     rollout/turns rollout/completion_tokens ...           per attempt
     rollout/lost_count lost/search_count ...              tries that the world spoiled
@@ -63,9 +65,21 @@ def _judgements(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
             for name, value in judgement.parts.items():
                 if value is not None:
                     seen.setdefault(f"{judgement.judge}/{name}", []).append(value)
-    costs = Sum.of(judgement.cost_usd for attempt in attempts for judgement in attempt.judgements)
+    costs = Sum.of(j.cost_usd for attempt in attempts for j in (*attempt.judgements, *attempt.shadow))
     means: dict[str, Metric] = {name: Mean.of(values) for name, values in sorted(seen.items())}
-    return {**means, "judge/cost_usd": costs}
+    return {**means, **_shadows(attempts), "judge/cost_usd": costs}
+
+
+def _shadows(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
+    """How far the watching judges are from the real ones of the same name, over the attempts that both scored."""
+    gaps: dict[str, list[float]] = {}
+    for attempt in attempts:
+        scores = {judgement.judge: judgement.score for judgement in attempt.judgements}
+        for judgement in attempt.shadow:
+            if judgement.judge in scores:
+                gaps.setdefault(judgement.judge, []).append(abs(judgement.score - scores[judgement.judge]))
+    counts: dict[str, Metric] = {f"shadow/{name}_count": Sum.of([len(found)]) for name, found in sorted(gaps.items())}
+    return {**counts, **{f"shadow/{name}_gap": Mean.of(found) for name, found in sorted(gaps.items())}}
 
 
 def _outcomes(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:

@@ -42,13 +42,13 @@ class Scores:
     """How many of `rows` asked for text."""
 
 
-def k_score(parts: Mapping[str, float | None]) -> float:
-    """K-score of one attempt, 0..1; `text_accuracy` of None counts as 0.5.
+def k_score(parts: Mapping[str, float | None], *, weights: Mapping[str, float] = WEIGHTS) -> float:
+    """K-score of one attempt, 0..1; `text_accuracy` of None counts as 0.5. `weights` sum to one.
 
     Raises ValueError unless `parts` holds exactly the four dimensions, each 0..1.
     """
     check_parts(parts)
-    return sum(weight * _number(parts[name]) for name, weight in WEIGHTS.items())
+    return sum(weight * _number(parts[name]) for name, weight in weights.items())
 
 
 def check_parts(parts: Mapping[str, float | None]) -> None:

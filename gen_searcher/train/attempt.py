@@ -13,9 +13,10 @@ from typing import Protocol
 from gen_searcher.errors import WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.seeds import derive_seed
-from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Outcome, Reward, Task, Trajectory
+from gen_searcher.train.shadow import Shadow
+from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
 
-Compose = Callable[[Outcome, Sequence[Judgement]], Reward]
+Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
 
 
 class AttemptRunner(Protocol):
@@ -34,27 +35,46 @@ async def run_attempt(
     generator: Generator,
     judges: Sequence[Judge],
     compose: Compose,
+    shadow: Shadow | None = None,
 ) -> Attempt:
-    """Search, draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged."""
+    """Search, draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
+
+    What the `shadow` judges say is kept beside the attempt and never reaches `compose`.
+    """
     trajectory = await searcher.search(task, seed=seed)
     image: ImageRef | None = None
     judgements: tuple[Judgement, ...] = ()
+    watched: tuple[Judgement, ...] = ()
     if trajectory.grounding is not None:
         image = await generator.generate(trajectory.grounding, seed=seed)
-        judged = without_evidence(trajectory)
-        judgements = tuple(await asyncio.gather(*(judge.judge(task, judged, image) for judge in judges)))
+        shown = without_evidence(trajectory)
+        judgements = await _judged(judges, task, shown, image)
+        watched = () if shadow is None else await shadow.watch(task, shown, image, seed=seed)
     return Attempt(
         trajectory=trajectory,
         seed=seed,
         image=image,
         judgements=judgements,
-        reward=compose(trajectory.outcome, judgements),
+        reward=compose(trajectory, judgements),
+        shadow=watched,
     )
 
 
 def without_evidence(trajectory: Trajectory) -> Trajectory:
     """What a judge gets: outcome and grounding. The turns hold what strangers wrote, and no page may talk to a judge."""
     return replace(trajectory, turns=())
+
+
+async def _judged(
+    judges: Sequence[Judge], task: Task, trajectory: Trajectory, image: ImageRef
+) -> tuple[Judgement, ...]:
+    """All verdicts, or the first failure; then nobody goes on asking about an attempt that is lost already."""
+    asked = [asyncio.ensure_future(judge.judge(task, trajectory, image)) for judge in judges]
+    try:
+        return tuple(await asyncio.gather(*asked))
+    finally:
+        for verdict in asked:
+            verdict.cancel()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from gen_searcher.cluster.pool import Pool
-from gen_searcher.errors import JudgeError, WorldError
+from gen_searcher.errors import JudgeError, JudgeGone, WorldError
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -33,6 +33,9 @@ class Worker:
 
     async def refuse(self) -> None:
         raise JudgeError("no verdict")
+
+    async def retire(self) -> None:
+        raise JudgeGone("model_not_found")
 
     async def bug(self) -> None:
         raise KeyError("typo")
@@ -76,6 +79,13 @@ async def test_what_a_plug_raises_is_the_worlds_failure_with_its_stage_and_trace
     assert caught.value.stage == "judge"
     with pytest.raises(JudgeError, match="no verdict"):
         await pool.call("refuse")
+
+
+async def test_what_ends_a_run_leaves_the_actor_as_it_was_raised() -> None:
+    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True)
+    with pytest.raises(JudgeGone, match="model_not_found") as caught:
+        await pool.call("retire")
+    assert caught.value.exit_code == 3
 
 
 async def test_a_bug_in_our_own_actors_is_not_the_worlds_failure() -> None:

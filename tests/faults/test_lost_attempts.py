@@ -14,6 +14,7 @@ from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE
+from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration
 from gen_searcher.grpo.advantage import group_advantages
@@ -95,7 +96,12 @@ async def one_attempt(
     ]
     agent = Agent(engine=ScriptedEngine(texts, renderer=renderer), tools=tools, renderer=renderer, config=AgentConfig())
     return await run_attempt(
-        task, seed=seed, searcher=agent, generator=generator, judges=judges, compose=partial(compose, alpha=0.5)
+        task,
+        seed=seed,
+        searcher=agent,
+        generator=generator,
+        judges=judges,
+        compose=partial(compose, rules=RewardConfig(alpha=0.5)),
     )
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.errors import GeneratorError, JudgeError, ProviderError
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_judge import FakeJudge
@@ -69,7 +70,7 @@ async def test_in_a_group_every_planted_fault_is_lost_tried_again_and_scored_onc
         searcher=OneTrajectory(),
         generator=generator,
         judges=[judge],
-        compose=partial(compose, alpha=0.0),
+        compose=partial(compose, rules=RewardConfig(alpha=0.0)),
     )
     group = await run_group(TASK, seed=1, version=0, rules=GroupRules(size=3), attempt=attempt)
     assert group.rewards == (0.7, 0.7, 0.7)
@@ -84,7 +85,7 @@ async def test_a_member_that_stays_lost_has_no_reward_at_all() -> None:
         searcher=OneTrajectory(),
         generator=OnePicture(),
         judges=[judge],
-        compose=partial(compose, alpha=0.0),
+        compose=partial(compose, rules=RewardConfig(alpha=0.0)),
     )
     group = await run_group(TASK, seed=1, version=0, rules=GroupRules(size=2, tries=3), attempt=attempt)
     assert group.rewards == ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gen_searcher.errors import GeneratorError, JudgeError, WorldError
+from gen_searcher.errors import GeneratorError, JudgeError, JudgeGone, WorldError
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Outcome, Reward, Task, Trajectory
 
@@ -39,7 +39,7 @@ class OneJudge:
         return Judgement(judge="image", score=0.75, parts={}, rationale="", model="m", prompt_sha256="", latency_s=0.0)
 
 
-def compose(outcome: Outcome, judgements: Sequence[Judgement]) -> Reward:
+def compose(trajectory: Trajectory, judgements: Sequence[Judgement]) -> Reward:
     return Reward(total=sum(judgement.score for judgement in judgements), parts={})
 
 
@@ -104,6 +104,15 @@ async def test_a_try_past_its_deadline_is_lost() -> None:
 
     group = await run_group(TASK, seed=1, version=0, rules=GroupRules(size=2, tries=1, deadline_s=0.01), attempt=hang)
     assert [lost.stage for lost in group.lost] == ["deadline", "deadline"]
+
+
+async def test_a_judge_that_is_gone_is_not_a_lost_attempt_but_the_end_of_the_run() -> None:
+    async def retired(task: Task, *, seed: int) -> Attempt:
+        raise JudgeGone("model_not_found")
+
+    with pytest.raises(JudgeGone) as caught:
+        await run_group(TASK, seed=1, version=0, rules=GroupRules(size=2), attempt=retired)
+    assert caught.value.exit_code == 3
 
 
 async def test_a_bug_is_not_a_lost_attempt() -> None:

@@ -1,0 +1,1 @@
+"""A frozen set of attempts whose scores are known, and how far a judge agrees with them."""
