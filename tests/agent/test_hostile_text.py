@@ -19,7 +19,6 @@ from gen_searcher.types import (
     Grounding,
     ImageRef,
     Judgement,
-    Outcome,
     Reward,
     Task,
     ToolResult,
@@ -118,7 +117,7 @@ class Painter:
         return ImageRef(sha256="drawn", width_px=64, height_px=64)
 
 
-def compose(outcome: Outcome, judgements: Sequence[Judgement]) -> Reward:
+def compose(trajectory: Trajectory, judgements: Sequence[Judgement]) -> Reward:
     return Reward(total=judgements[0].score, parts={})
 
 

@@ -194,7 +194,7 @@ def laptop_batch(store: ImageStore, *, count: int) -> Sequence[Row]:
         store.put(Image.fromarray(np.random.default_rng(n).integers(0, 255, (96, 96, 3), dtype=np.uint8)))
         for n in range(4)
     ]
-    image, start = _special("<|image_pad|>"), 300
+    image, start = _special("<|image_pad|>"), 256  # bytes only
     samples: list[Sample] = []
     for _ in range(count):
         length = rng.randint(400, 900)

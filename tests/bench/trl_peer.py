@@ -1,5 +1,8 @@
 """trl's trainers, asked for the loss of a given batch: nothing is generated, nothing is stepped."""
 
+# pyright: reportMissingImports=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# (trl is an optional extra)
+
 from __future__ import annotations
 
 import warnings
