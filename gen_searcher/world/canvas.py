@@ -27,6 +27,7 @@ __all__ = [
     "STYLES",
     "Layout",
     "Style",
+    "art_words",
     "caption_in",
     "compose",
     "slot_boxes",
@@ -117,6 +118,16 @@ def caption_in(prompt: str) -> str | None:
     if quoted:
         return str(quoted[-1]).strip() or None
     return rest[1:].strip() or None if rest.startswith(":") else None
+
+
+def art_words(prompt: str) -> str:
+    """The words without a caption that stands last and unquoted: it asks for letters, not for a look."""
+    word = _CAPTION_WORD.search(prompt)
+    if word is None:
+        return prompt
+    rest = prompt[word.end() :]
+    is_bare = rest.startswith(":") and not _QUOTED.search(rest.translate(_CURLY_QUOTES))
+    return prompt[: word.start()] if is_bare else prompt
 
 
 def _filled(clause: str, caption: str | None) -> str:

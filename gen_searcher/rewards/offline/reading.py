@@ -3,14 +3,14 @@
     gen_prompt -> caption_in() | layout_in() | styles_in()
 
 Mentions of the references become `{a}` and `{b}`; then the longest phrase of `canvas.LAYOUTS` and the phrases of
-`canvas.STYLES` that occur are looked up. Quoted text is never read for words.
+`canvas.STYLES` that occur are looked up. Quoted text and the caption are never read for words.
 """
 
 from __future__ import annotations
 
 import re
 
-from gen_searcher.world.canvas import LAYOUTS, STYLES
+from gen_searcher.world.canvas import LAYOUTS, STYLES, art_words
 
 _QUOTED = re.compile(r'["“„][^"“”]*["”]?')
 _THING = r"(?:reference image|reference|image|picture)"
@@ -48,8 +48,8 @@ def styles_in(prompt: str) -> frozenset[str]:
 
 
 def _words(prompt: str) -> str:
-    """Lower case, quoted text cut out, references as `{a}` and `{b}`, single spaces."""
-    text = _QUOTED.sub(" | ", prompt).lower()
+    """Lower case, quoted text and caption cut out, references as `{a}` and `{b}`, single spaces."""
+    text = _QUOTED.sub(" | ", art_words(prompt)).lower()
     text = _SECOND.sub("{b}", _FIRST.sub("{a}", re.sub(r"\s+", " ", text)))
     return re.sub(r"\s+", " ", text)
 

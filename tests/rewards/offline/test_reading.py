@@ -20,6 +20,8 @@ def test_every_paraphrase_of_the_canvas_is_understood(layout: str, style: str) -
 
 def test_words_inside_the_caption_ask_for_nothing() -> None:
     assert styles_in('the first reference image alone. caption "at night in gray"') == frozenset()
+    assert styles_in("the first reference image alone, in gray. caption: at night") == {"gray"}
+    assert styles_in('caption: "at night", the first reference image alone, in gray') == {"gray"}
 
 
 def test_a_prompt_that_lists_every_style_asks_for_all_of_them() -> None:
