@@ -59,9 +59,24 @@ class TrlPeer:
                 "train_dataset": Dataset.from_dict({"prompt": ["3 4"] * 5}),
                 "processing_class": _tokenizer(),
             }
-            self._grpo: Any = GRPOTrainer(model=self.model, args=GRPOConfig(**common), **parts)
+            # By default trl multiplies the divergence by the ratio (DeepSeek-V3.2); ours is the plain estimate.
+            grpo = GRPOConfig(**common, use_bias_correction_kl=False)
+            self._grpo: Any = GRPOTrainer(model=self.model, args=grpo, **parts)
             self._rloo: Any = RLOOTrainer(model=self.model, args=RLOOConfig(**common), **parts)
         self._grpo.current_gradient_accumulation_steps = 1
+        self._temperature = temperature
+        # trl's own head computes in float32, which would be all that one sees of a difference.
+        self._grpo._get_per_token_logps_and_entropies = self._scores
+        self._rloo._get_per_token_logps_and_entropies = self._scores
+
+    def _scores(
+        self, model: Any, input_ids: Tensor, attention_mask: Tensor, logits_to_keep: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor, None]:
+        """Log-probabilities and entropies of the last tokens in float64, in place of trl's."""
+        logits = model(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).logits
+        table = (logits[:, -logits_to_keep - 1 : -1] / self._temperature).log_softmax(-1)
+        said = table.gather(-1, input_ids[:, -logits_to_keep:, None])[..., 0]
+        return said, -(table.exp() * table).sum(-1).detach(), None
 
     def has(self, name: str, hand: HandObjective) -> bool:
         """Whether trl's loss has this objective; its only estimate of the divergence is k3."""
