@@ -12,12 +12,10 @@ other 4xx                   -> JudgeError: this question cannot be asked
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import aiohttp
@@ -33,6 +31,7 @@ from gen_searcher.errors import (
     JudgeUnavailable,
 )
 from gen_searcher.rewards.chat.question import Question, body
+from gen_searcher.tools.http import parse_retry_after
 
 Verdict = TypeVar("Verdict")
 Pause = Callable[[float], Awaitable[None]]
@@ -179,7 +178,7 @@ class ChatClient:
             async with self._open().post(url, json=data, headers=headers, allow_redirects=False) as response:
                 return _Reply(
                     status=response.status,
-                    retry_after_s=_retry_after_s(response.headers.get("Retry-After")),
+                    retry_after_s=parse_retry_after(response.headers.get("Retry-After")),
                     text=await _text(response),
                 )
         except TimeoutError as error:
@@ -279,15 +278,3 @@ async def _text(response: aiohttp.ClientResponse) -> str:
 
 def _shown(text: str) -> str:
     return json.dumps(" ".join(text.split())[:_SHOWN_CHARS], ensure_ascii=False)
-
-
-def _retry_after_s(header: str | None) -> float | None:
-    if header is None:
-        return None
-    if header.strip().isdecimal():
-        return float(header)
-    try:
-        moment = email.utils.parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return None if moment.tzinfo is None else max(0.0, (moment - datetime.now(UTC)).total_seconds())
