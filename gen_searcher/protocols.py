@@ -13,22 +13,19 @@ if TYPE_CHECKING:
         Batch,
         Completion,
         Grounding,
-        Hit,
-        ImageHit,
         ImageRef,
         Judgement,
-        Page,
         Prompt,
         Sample,
         Sampling,
         StepReport,
-        Summary,
         Task,
         ToolCall,
         ToolResult,
         Trajectory,
         WeightSource,
     )
+    from gen_searcher.web import Hit, ImageHit, Page, Summary
 
 
 class PolicyEngine(Protocol):

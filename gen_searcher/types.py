@@ -375,39 +375,3 @@ class WeightSource:
 
     path: str
     """A safetensors file that every engine of the run can read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """One result of a text search."""
-
-    title: str
-    url: str
-    snippet: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageHit:
-    """One result of an image search."""
-
-    title: str
-    image_url: str
-    page_url: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """The readable text of a web page."""
-
-    url: str
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """What a page says about a question."""
-
-    text: str
-    """Empty when the page says nothing about it."""
-    cost_usd: float = 0.0

@@ -28,7 +28,7 @@ from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvid
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.toolbox import Closing
-from gen_searcher.types import Hit, ImageHit, Page
+from gen_searcher.web import Hit, ImageHit, Page
 
 P = TypeVar("P", SearchProvider, ImageSearchProvider, PageReader)
 Result = Hit | ImageHit | Page

@@ -11,7 +11,8 @@ from gen_searcher.tools.arguments import BrowseArguments
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.words import clip, one_line, sentences, words
-from gen_searcher.types import Page, Summary, ToolKind, ToolResult
+from gen_searcher.types import ToolKind, ToolResult
+from gen_searcher.web import Page, Summary
 
 
 class Browse:

@@ -16,7 +16,8 @@ from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.http import Fetcher
 from gen_searcher.tools.images import PictureDecoder, fit_for_policy
 from gen_searcher.tools.words import one_line
-from gen_searcher.types import FoundImage, ImageHit, ImageRef, ToolKind, ToolResult
+from gen_searcher.types import FoundImage, ImageRef, ToolKind, ToolResult
+from gen_searcher.web import ImageHit
 
 _TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "application/octet-stream", "binary/octet-stream")
 """What servers call such pictures; the decoder believes only the bytes."""

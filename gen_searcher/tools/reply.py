@@ -16,7 +16,7 @@ from yarl import URL
 
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import Fields, failure, said_error
-from gen_searcher.types import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit
 
 _EMPHASIS = re.compile(r"</?(?:b|em|i|mark|strong)\s*/?>", re.IGNORECASE)
 

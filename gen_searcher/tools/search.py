@@ -10,7 +10,8 @@ from gen_searcher.protocols import SearchProvider
 from gen_searcher.tools.arguments import SearchArguments
 from gen_searcher.tools.cache import Cached, RequestCache
 from gen_searcher.tools.words import clip, one_line
-from gen_searcher.types import Hit, ToolKind, ToolResult
+from gen_searcher.types import ToolKind, ToolResult
+from gen_searcher.web import Hit
 
 
 class WebSearch:

@@ -14,7 +14,7 @@ from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import MAX_BYTES, Fields, JsonApi
 from gen_searcher.tools.reply import Source, inner, rows, text
-from gen_searcher.types import Page, Summary
+from gen_searcher.web import Page, Summary
 
 STAGE = "browse"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gen_searcher.types import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit
 from gen_searcher.world.index import page_index, picture_index
 from gen_searcher.world.world import DOMAIN, page_url
 

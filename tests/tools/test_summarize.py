@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gen_searcher.errors import ProviderDown, ProviderInvalid
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.summarize import ChatSummarizer, break_markup, request, split
-from gen_searcher.types import Page, Summary
+from gen_searcher.web import Page, Summary
 
 PAGE = Page(url="http://a.example/", title="Velland", text="The flag shows a heron.")
 

@@ -17,7 +17,8 @@ from gen_searcher.protocols import Summarizer
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.toolbox import Toolbox
-from gen_searcher.types import Hit, ImageHit, Page, Summary, ToolCall, ToolKind, ToolResult
+from gen_searcher.types import ToolCall, ToolKind, ToolResult
+from gen_searcher.web import Hit, ImageHit, Page, Summary
 
 Serve = Callable[..., AbstractAsyncContextManager]
 ARTICLE = (

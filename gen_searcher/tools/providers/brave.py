@@ -5,7 +5,7 @@ from __future__ import annotations
 from gen_searcher.config.secrets import Secret
 from gen_searcher.tools.api import MAX_BYTES, TIMEOUT_S, Headers, JsonApi, wait_as_told
 from gen_searcher.tools.reply import Fields, Source, address, hits, inner, rows, text
-from gen_searcher.types import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit
 
 MAX_WORDS = 50
 MAX_CHARS = 400

@@ -15,7 +15,7 @@ from trafilatura.settings import use_config
 
 from gen_searcher.config.agent import FetchConfig
 from gen_searcher.tools.http import Fetched, Fetcher, Gone
-from gen_searcher.types import Page
+from gen_searcher.web import Page
 
 _HTML = ("text/html", "application/xhtml+xml")
 _TYPES = (*_HTML, "text/plain")

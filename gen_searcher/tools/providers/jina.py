@@ -9,7 +9,7 @@ from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import JsonApi
 from gen_searcher.tools.guard import Refused, check_url
 from gen_searcher.tools.reply import inner, text
-from gen_searcher.types import Page
+from gen_searcher.web import Page
 
 STAGE = "browse"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gen_searcher.config.secrets import Secret
 from gen_searcher.tools.api import MAX_BYTES, TIMEOUT_S, JsonApi
 from gen_searcher.tools.reply import Fields, Source, address, hits, rows, text
-from gen_searcher.types import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit
 
 MAX_CHARS = 400
 """Longer queries are turned away."""

@@ -24,7 +24,7 @@ from gen_searcher.tools.providers.jina import JinaReader
 from gen_searcher.tools.providers.searxng import SearXNG
 from gen_searcher.tools.providers.serper import Serper
 from gen_searcher.tools.providers.tavily import Tavily
-from gen_searcher.types import Hit, ImageHit, Page
+from gen_searcher.web import Hit, ImageHit, Page
 
 RECORDED = Path(__file__).with_name("recorded")
 KEY = "k3y-that-must-stay-secret"
