@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = "gen_searcher"
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types"}),
+    frozenset({"errors", "types", "drawing"}),
     frozenset({"protocols", "image_store", "config", "metrics"}),
     frozenset({"agent", "tools", "rewards", "grpo", "world"}),
     frozenset({"train", "infer", "bench", "data"}),

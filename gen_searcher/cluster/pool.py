@@ -18,7 +18,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import UserError, WorldError
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Pool:
             raise WorldError(f"{self.role} actor {index} is gone: {_first_line(error)}", "actor") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
-            if isinstance(cause, WorldError):
+            if isinstance(cause, WorldError | UserError):
                 raise cause from error
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error

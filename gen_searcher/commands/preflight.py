@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.errors import DataError, UserError
@@ -35,6 +36,7 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     """Every problem, each naming its setting."""
     yield from _run_dir(cfg.run_dir)
     yield from _plugs(cfg)
+    yield from _references(cfg)
     yield from _files(cfg)
     yield from _consistency(cfg)
     if command == "grpo":
@@ -68,6 +70,19 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
             plug.check(injected, at=at)
         except UserError as error:
             yield str(error)
+
+
+def _references(cfg: RunConfig) -> Iterator[str]:
+    """The policy must not be promised references that the generator would cut off."""
+    try:
+        most = plug_capability(cfg.generator).max_references
+    except UserError:
+        return  # `_plugs` says what is wrong with it
+    if most is not None and cfg.agent.max_references > most:
+        yield (
+            f"agent.max_references: {cfg.agent.max_references} is more than the {most} that {cfg.generator.target} "
+            f"takes; set agent.max_references={most} or choose another generator"
+        )
 
 
 def _files(cfg: RunConfig) -> Iterator[str]:
