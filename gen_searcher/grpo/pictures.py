@@ -29,6 +29,8 @@ class Candidate:
 
     trajectory: Trajectory
     seed: int
+    """What it was sampled from."""
+    picture_seed: int
     """What its own picture would be drawn with."""
     judgements: tuple[Judgement, ...]
     """Verdicts that need no picture."""
@@ -65,16 +67,16 @@ def plan_pictures(candidates_G: Sequence[Candidate], *, rules: PictureRules) -> 
         if grounding is None:
             plans.append(None)
         elif rules.share == 0.0:
-            plans.append(PicturePlan(how=DrawnHow.UNWANTED, seed=candidate.seed, reason=NO_SHARE))
+            plans.append(PicturePlan(how=DrawnHow.UNWANTED, seed=candidate.picture_seed, reason=NO_SHARE))
         elif flat is not None:
-            plans.append(PicturePlan(how=DrawnHow.SKIPPED, seed=candidate.seed, reason=flat))
+            plans.append(PicturePlan(how=DrawnHow.SKIPPED, seed=candidate.picture_seed, reason=flat))
         else:
             leader = first.setdefault(same_picture(grounding), place)
             if leader == place:
-                plans.append(PicturePlan(how=DrawnHow.DRAWN, seed=candidate.seed))
+                plans.append(PicturePlan(how=DrawnHow.DRAWN, seed=candidate.picture_seed))
             else:
                 reason = f"the same grounding as attempt {leader + 1} of the group"
-                plans.append(PicturePlan(how=DrawnHow.REUSED, seed=candidates_G[leader].seed, reason=reason))
+                plans.append(PicturePlan(how=DrawnHow.REUSED, seed=candidates_G[leader].picture_seed, reason=reason))
     return tuple(plans)
 
 

@@ -22,7 +22,6 @@ from gen_searcher.train.attempt import (
     Compose,
     GroupRules,
     PictureSeed,
-    Tried,
     asked,
     member_seed,
     member_seeds,
@@ -46,6 +45,12 @@ class Stages:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    seed: int
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UsefulGroups:
     """A `GroupRunner` that draws only what can move the policy."""
 
@@ -54,37 +59,94 @@ class UsefulGroups:
     pictures: PictureRules
 
     async def __call__(self, task: Task, *, seed: int, version: int) -> Group:
-        """Waits for all searches, then for all text verdicts, then for the pictures that are left."""
-        seeds = member_seeds(seed, rules=self.rules)
-        found = await asyncio.gather(
-            *(self._tried(task, seed, partial(self.stages.searcher.search, task, seed=seed)) for seed in seeds)
-        )
-        members = [
-            _Found(seed=seed, trajectory=one.made)
-            for seed, one in zip(seeds, found, strict=True)
-            if one.made is not None
-        ]
-        read = await asyncio.gather(
-            *(self._tried(task, member.seed, partial(self._candidate, task, member)) for member in members)
-        )
-        candidates = [
-            _Planned(seed=member.seed, candidate=one.made)
-            for member, one in zip(members, read, strict=True)
-            if one.made is not None
-        ]
-        plans = plan_pictures([planned.candidate for planned in candidates], rules=self.pictures)
-        made = await asyncio.gather(
+        """Waits for all searches, then for all verdicts without pictures, then for the pictures that are left."""
+        searched = await asyncio.gather(
             *(
-                self._tried(task, planned.seed, partial(self._attempt, task, planned, plan))
-                for planned, plan in zip(candidates, plans, strict=True)
+                tried(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
+                for own in member_seeds(seed, rules=self.rules)
+            )
+        )
+        read = await asyncio.gather(
+            *(
+                tried(task, seed=one.made.seed, rules=self.rules, make=partial(self._read, task, one.made))
+                for one in searched
+                if one.made is not None
+            )
+        )
+        candidates = [one.made for one in read if one.made is not None]
+        plans = plan_pictures(candidates, rules=self.pictures)
+        finished = await asyncio.gather(
+            *(
+                tried(task, seed=candidate.seed, rules=self.rules, make=partial(self._finish, task, candidate, plan))
+                for candidate, plan in zip(candidates, plans, strict=True)
             )
         )
         return Group(
             task=task,
-            attempts=tuple(one.made for one in made if one.made is not None),
-            lost=tuple(lost for one in (*found, *read, *made) for lost in one.lost),
+            attempts=tuple(one.made for one in finished if one.made is not None),
+            lost=tuple(lost for one in (*searched, *read, *finished) for lost in one.lost),
             version=version,
         )
 
-    async def _tried[T](self, task: Task, seed: int, make: partial[Awaitable[T]]) -> Tried[T]:
-        return await tried(task, seed=seed, rules=self.rules, make=make)
+    async def _search(self, task: Task, seed: int) -> _Found:
+        return _Found(seed=seed, trajectory=await self.stages.searcher.search(task, seed=seed))
+
+    async def _read(self, task: Task, found: _Found) -> Candidate:
+        """Ask the judges that need no picture: all but the one named `image`."""
+        judgements: list[Judgement] = []
+        if found.trajectory.grounding is not None:
+            blind = [judge for judge in self.stages.judges if judge.name != IMAGE]
+            judgements = await asyncio.gather(*(judge.judge(task, found.trajectory, None) for judge in blind))
+        return Candidate(
+            trajectory=found.trajectory,
+            seed=found.seed,
+            picture_seed=self.stages.picture_seed(task, found.seed),
+            judgements=tuple(judgements),
+        )
+
+    async def _finish(self, task: Task, candidate: Candidate, plan: PicturePlan | None) -> Attempt:
+        """Draw and judge what the plan wants."""
+        grounding, outcome = candidate.trajectory.grounding, candidate.trajectory.outcome
+        if plan is None or grounding is None:
+            return _undrawn(candidate, self.stages.compose(outcome, ()), None)
+        if plan.how is DrawnHow.UNWANTED:
+            drawing = Drawing(how=plan.how, reason=plan.reason)
+            return _undrawn(candidate, self.stages.compose(outcome, candidate.judgements), drawing)
+        if plan.how is DrawnHow.SKIPPED:
+            drawing = Drawing(how=plan.how, reason=plan.reason)
+            return _undrawn(candidate, without_picture(candidate.judgements, self.pictures), drawing)
+        drawing = replace(
+            asked(grounding, seed=plan.seed, capability=self.stages.capability), how=plan.how, reason=plan.reason
+        )
+        try:
+            image = await self.stages.generator.generate(grounding, seed=plan.seed)
+        except GeneratorRefused as error:
+            return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
+        seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
+        seen = await asyncio.gather(*(judge.judge(task, candidate.trajectory, image) for judge in seeing))
+        judgements = (*seen, *candidate.judgements)
+        return Attempt(
+            trajectory=candidate.trajectory,
+            seed=candidate.seed,
+            image=image,
+            judgements=judgements,
+            reward=self.stages.compose(outcome, judgements),
+            drawing=drawing if plan.how is DrawnHow.DRAWN else replace(drawing, cost_usd=0.0),
+        )
+
+
+def without_picture(judgements: Sequence[Judgement], rules: PictureRules) -> Reward:
+    """What the other judges give an attempt of a group that trains nobody; its pictures would have added the same to all."""
+    parts = {judgement.judge: judgement.score for judgement in judgements}
+    return Reward(total=(1.0 - rules.share) * sum(parts.values()), parts=parts)
+
+
+def _undrawn(candidate: Candidate, reward: Reward, drawing: Drawing | None) -> Attempt:
+    return Attempt(
+        trajectory=candidate.trajectory,
+        seed=candidate.seed,
+        image=None,
+        judgements=candidate.judgements,
+        reward=reward,
+        drawing=drawing,
+    )
