@@ -44,6 +44,10 @@ COMMANDS: dict[str, Command] = {
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
+    "serve generator": Command(summary="serve the image model with the reference's protocol", target="serve:generator"),
+    "generator check": Command(
+        summary="prove an image model: generator check my_pkg:MyModel", target="generator_check:run"
+    ),
     "export": Command(summary="write the run's last checkpoint as a Hugging Face folder", target="export:run"),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
@@ -121,6 +125,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     config_dir = cast("Path | None", parsed.config_dir)
     options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
     bare = [word for word in words if not OVERRIDE.match(word)]
+    if bare[:2] == ["generator", "check"] and len(bare) == 3:
+        words = [*words, f"generator={{_target_: {bare.pop().replace(':', '.')}}}"]
     overrides = [word for word in words if OVERRIDE.match(word)]
     if len(bare) == 2 and bare[0] in TAKES_A_WORD:
         overrides.append(f"{TAKES_A_WORD[bare[0]]}={quoted(bare.pop())}")
