@@ -1,6 +1,6 @@
 """Does an image model keep its contract? Sixteen cases, each a sentence, run on the built model.
 
-    report = await check_generator(model, capability)      # report.failed is empty for a model that conforms
+report = await check_generator(model, capability)      # report.failed is empty for a model that conforms
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ async def _is_rgb(kit: _Kit) -> None:
 
 async def _fits_the_store(kit: _Kit) -> None:
     drawn = await kit.draw()
-    _claim(holds=1 <= min(drawn.size) and max(drawn.size) <= MAX_SIDE_PX, failure=f"the picture has {drawn.size} px")
+    _claim(holds=min(drawn.size) >= 1 and max(drawn.size) <= MAX_SIDE_PX, failure=f"the picture has {drawn.size} px")
 
 
 async def _has_a_declared_size(kit: _Kit) -> None:

@@ -100,7 +100,7 @@ async def test_every_failure_has_its_type(status: int, body: object, kind: type[
 
 
 async def test_nobody_there_is_unavailable() -> None:
-    with pytest.raises(GeneratorUnavailable, match="127.0.0.1:9"):
+    with pytest.raises(GeneratorUnavailable, match=r"127\.0\.0\.1:9"):
         await OpenAIImages(base_url="http://127.0.0.1:9", model="m").draw("x", [], seed=0)
 
 

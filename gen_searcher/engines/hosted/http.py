@@ -1,8 +1,8 @@
 """One POST to an image model: request -> bounded reply -> JSON, every failure typed.
 
-    408, 425, 500, 502, 503, 504, no connection, timeout -> GeneratorUnavailable      429, 529 -> GeneratorOverloaded
-    400, 403, 422 that name a content policy             -> GeneratorRefused          404, 410 -> GeneratorGone
-    any other status                                     -> GeneratorInvalid
+408, 425, 500, 502, 503, 504, no connection, timeout -> GeneratorUnavailable      429, 529 -> GeneratorOverloaded
+400, 403, 422 that name a content policy             -> GeneratorRefused          404, 410 -> GeneratorGone
+any other status                                     -> GeneratorInvalid
 """
 
 from __future__ import annotations

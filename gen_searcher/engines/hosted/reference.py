@@ -1,7 +1,7 @@
 """The Gen-Searcher reference's own protocol: `POST /generate`, `GET /health`.
 
-    {image_urls, prompt, seed, true_cfg_scale, ...} -> {"success": true, "image": BASE64 PNG}
-                                                    or {"success": false, "message": ...}
+{image_urls, prompt, seed, true_cfg_scale, ...} -> {"success": true, "image": BASE64 PNG}
+or {"success": false, "message": ...}
 """
 
 from __future__ import annotations
