@@ -37,7 +37,7 @@ from tests.engines.tiny_klein import KLEIN_EXTRA, tiny_klein
 
 GROUPS = ("aaabc-", "aabbcd", "aaaab-", "ab----", "aabcd-", "aaabb-", "abcdee", "aaaab-")
 """Members with one letter wrote the same grounding; `-` wrote none. 39 of 48 grounded, 24 of 39 distinct."""
-BATCH = 8
+BATCH = 24
 SEED = 0
 RULES = PictureRules(share=0.5, objective=DEFAULT_OBJECTIVE, drops_flat=True)
 
@@ -126,7 +126,7 @@ def measure(folder: Path, *, repeats: int) -> dict[str, float]:
     for repeat in range(repeats + 1):
         store = ImageStore(Path(tempfile.mkdtemp(dir=folder)))
         model = DiffusersModel(
-            pipeline="Flux2KleinPipeline", path=str(folder / "klein"), size_px=(32, 32), steps=4, dtype="float32",
+            pipeline="Flux2KleinPipeline", path=str(folder / "klein"), size_px=(32, 32), steps=8, dtype="float32",
             max_references=2, threads=1, batch=BATCH, extra=KLEIN_EXTRA,
         )  # fmt: skip
         groups = workload(store)

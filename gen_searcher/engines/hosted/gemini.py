@@ -68,11 +68,17 @@ def first_picture(reply: Mapping[str, object]) -> Image.Image:
     if isinstance(blocked, dict) and "blockReason" in blocked:
         raise GeneratorRefused(f"the prompt was blocked: {field(cast('object', blocked), 'blockReason')}")
     candidate = field(reply, "candidates", 0)
-    reason = str(cast("Mapping[str, object]", candidate).get("finishReason", "")) if isinstance(candidate, dict) else ""
+    reason = _finish_reason(candidate)
     if is_refusal(reason):
         raise GeneratorRefused(f"no picture: {reason}")
     parts = field(candidate, "content", "parts")
-    for part in cast("Sequence[object]", parts) if isinstance(parts, list) else ():
-        if isinstance(part, dict) and "inlineData" in part:
-            return decode_base64(field(cast("object", part), "inlineData", "data"))
+    for part in cast("Sequence[Mapping[str, object]]", parts) if isinstance(parts, list) else ():
+        if "inlineData" in part:
+            return decode_base64(field(part, "inlineData", "data"))
     raise GeneratorError(f"the reply holds no picture (finishReason {reason or 'not given'})")
+
+
+def _finish_reason(candidate: object) -> str:
+    if not isinstance(candidate, dict):
+        return ""
+    return str(cast("Mapping[str, object]", candidate).get("finishReason", ""))
