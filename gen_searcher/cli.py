@@ -44,6 +44,10 @@ COMMANDS: dict[str, Command] = {
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
+    "serve generator": Command(summary="serve the image model with the reference's protocol", target="serve:generator"),
+    "generator check": Command(
+        summary="prove an image model: generator check my_pkg:MyModel", target="generator_check:run"
+    ),
     "export": Command(summary="write the run's last checkpoint as a Hugging Face folder", target="export:run"),
     "judge calibrate": Command(
         summary="hold the judges against the golden set", target="judge:calibrate_judges", spends=True
@@ -128,6 +132,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     config_dir = cast("Path | None", parsed.config_dir)
     options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
     bare = [word for word in words if not OVERRIDE.match(word)]
+    if bare[:2] == ["generator", "check"] and len(bare) == 3:
+        words = [*words, f"generator={{_target_: {bare.pop().replace(':', '.')}}}"]
     overrides = [word for word in words if OVERRIDE.match(word)]
     setting = TAKES_A_WORD.get(" ".join(bare[:-1]))
     if setting is not None:

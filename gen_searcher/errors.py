@@ -76,6 +76,27 @@ class GeneratorError(WorldError):
         super().__init__(message, stage)
 
 
+class GeneratorUnavailable(GeneratorError):
+    """The image model could not be reached or broke down; the same request may succeed later."""
+
+
+class GeneratorOverloaded(GeneratorError):
+    """The image model has too much to do."""
+
+    def __init__(self, message: str, stage: str = "generate", *, retry_after_s: float | None = None) -> None:
+        """`retry_after_s` is what the model asked for; None when it did not say."""
+        super().__init__(message, stage)
+        self.retry_after_s = retry_after_s
+
+
+class GeneratorRefused(GeneratorError):
+    """The image model declined the content. In an attempt this is the policy's outcome: recorded, worth nothing."""
+
+
+class GeneratorInvalid(GeneratorError):
+    """The image model cannot take this request (length, size, number of references); repeating it is of no use."""
+
+
 class JudgeError(WorldError):
     """A judge gave no usable verdict."""
 
@@ -142,6 +163,14 @@ class JudgeDrift(StopRun):
 
 class ConfigError(UserError):
     """The configuration is wrong."""
+
+
+class GeneratorGone(UserError):
+    """The hosted model does not exist (any more): the run stops, and nothing is scored."""
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        """`message` names the model."""
+        super().__init__(message, exit_code)
 
 
 class DataError(UserError):

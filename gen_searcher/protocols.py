@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from gen_searcher.drawing import Capability, DrawOrder
     from gen_searcher.types import (
         Batch,
         Completion,
@@ -60,7 +61,29 @@ class ImageModel(Protocol):
     """What a plug-in author writes: pixels in, pixels out."""
 
     async def draw(self, prompt: str, references: Sequence[Image], *, seed: int) -> Image:
-        """Draw one RGB picture. Anything raised here becomes a `Lost` attempt."""
+        """Draw one RGB picture. Anything raised here becomes a `Lost` attempt, but `GeneratorRefused` and `GeneratorGone`."""
+        ...
+
+
+@runtime_checkable
+class BatchImageModel(ImageModel, Protocol):
+    """An `ImageModel` that draws several pictures in one call."""
+
+    def batch_shape(self, order: DrawOrder) -> str:
+        """Orders with equal shapes can go into one batch."""
+        ...
+
+    async def draw_batch(self, orders: Sequence[DrawOrder]) -> Mapping[str, Image]:
+        """One picture per order, by the order's id. A picture must not depend on what else is in the batch."""
+        ...
+
+
+@runtime_checkable
+class DeclaresCapability(Protocol):
+    """An image model's class that says what it can do, before it is built."""
+
+    def declare(self, keywords: Mapping[str, object]) -> Capability:
+        """The capability of what the constructor would build from `keywords`; a static method of the class."""
         ...
 
 

@@ -6,7 +6,6 @@
 
 Every stage makes a new value; no stage fills in a field of an earlier one.
 Shapes are in brackets: P prompt tokens, C completion tokens, T tokens of a sample.
-
 Token ids are *unexpanded* on this whole page: one image placeholder token stands for one picture.
 Only the learner expands a placeholder into the picture's vision tokens (`grpo/tensors.py`).
 """
@@ -16,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from gen_searcher.drawing import Drawing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +124,8 @@ class Turn:
     """One completion of the policy, and what it led to."""
 
     prompt_ids: tuple[int, ...]
-    """[P] tokens that were *added* to the context before this completion: the system and task text in the
-    first turn, the observation in a later one. The context of turn k is all earlier turns' `prompt_ids`
-    and `completion_ids`, in order, then this."""
+    """[P] tokens that were *added* to the context before this completion: the system and task text in the first turn,
+    the observation in a later one. The context of turn k is all earlier turns' `prompt_ids` and `completion_ids`."""
     completion_ids: tuple[int, ...]
     """[C] tokens exactly as sampled, the end-of-turn token included when the policy wrote it."""
     logprobs: tuple[float, ...]
@@ -230,9 +230,10 @@ class Attempt:
     trajectory: Trajectory
     seed: int
     image: ImageRef | None
-    """None when there was no grounding to draw."""
     judgements: tuple[Judgement, ...]
     reward: Reward
+    drawing: Drawing | None = None
+    """How the picture came about, or why there is none; None without a grounding."""
     shadow: tuple[Judgement, ...] = ()
     """What judges said whose scores are recorded only; no reward or advantage is made from them."""
 
@@ -244,7 +245,6 @@ class Lost:
     task_id: str
     seed: int
     stage: str
-    """`search`, `generate`, `judge`, ..."""
     error: str
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = "gen_searcher"
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types", "web"}),
+    frozenset({"errors", "types", "drawing", "web"}),
     frozenset({"protocols", "image_store", "config", "metrics"}),
     frozenset({"agent", "tools", "rewards", "grpo", "world"}),
     frozenset({"train", "infer", "bench", "data"}),
@@ -26,7 +26,7 @@ APART = frozenset({("engines", "train"), ("engines", "infer"), ("engines", "benc
 FREE = frozenset({"testing", "__init__"})
 """`testing` may import everything below the commands; the package's own `__init__` holds only the version."""
 
-KIT_RUNNERS = frozenset({"commands/judge.py"})
+KIT_RUNNERS = frozenset({"commands/judge.py", "commands/generator_check.py"})
 """Commands that *are* the test kit: they run it on a plug-in author's class. Nothing else of the program imports it."""
 
 HOMES: dict[str, tuple[str, ...]] = {
@@ -39,7 +39,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "torch": ("engines/", "grpo/"),
     "safetensors": ("engines/",),
     "tokenizers": ("agent/render.py", "engines/"),
-    "aiohttp": ("tools/", "world/server.py", "rewards/", "testing/"),
+    "aiohttp": ("tools/", "world/server.py", "rewards/", "testing/", "engines/hosted/"),
     "hydra": ("config/load.py",),
     "omegaconf": ("config/load.py",),
     "onnxruntime": ("rewards/offline/",),

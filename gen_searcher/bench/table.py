@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gen_searcher.bench.bootstrap import interval, resamples
+from gen_searcher.drawing import DrawnHow
 from gen_searcher.errors import ConfigError
 from gen_searcher.rewards.compose import IMAGE, TEXT
 from gen_searcher.rewards.verdict import NOT_APPLICABLE, WEIGHTS, aggregate
@@ -92,8 +93,8 @@ def make_table(
 
 
 def attempt_parts(attempt: Attempt) -> Verdict:
-    """The four dimensions of an attempt; all 0 without a grounding."""
-    if attempt.trajectory.grounding is None:
+    """The four dimensions of an attempt; all 0 without a grounding, or with one that the generator refused."""
+    if attempt.trajectory.grounding is None or _is_refused(attempt):
         return dict.fromkeys(WEIGHTS, 0.0)
     for judgement in attempt.judgements:
         if judgement.judge == IMAGE:
@@ -104,10 +105,14 @@ def attempt_parts(attempt: Attempt) -> Verdict:
 
 
 def text_reward(attempt: Attempt) -> float | None:
-    """The text judge's score, 0 without a grounding; None when the run has no text judge."""
-    if attempt.trajectory.grounding is None:
+    """The text judge's score, 0 without a usable grounding; None when the run has no text judge."""
+    if attempt.trajectory.grounding is None or _is_refused(attempt):
         return 0.0
     return next((judgement.score for judgement in attempt.judgements if judgement.judge == TEXT), None)
+
+
+def _is_refused(attempt: Attempt) -> bool:
+    return attempt.drawing is not None and attempt.drawing.how is DrawnHow.REFUSED
 
 
 def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:

@@ -14,14 +14,24 @@ from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.agent import AgentConfig
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.grpo.pictures import PictureRules
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import compose
 from gen_searcher.rewards.golden.calibration import check_judges
 from gen_searcher.rewards.golden.cases import golden_set
-from gen_searcher.train.attempt import AttemptRunner, run_attempt
+from gen_searcher.train.attempt import (
+    AttemptRunner,
+    GroupRules,
+    GroupRunner,
+    member_seed,
+    run_attempt,
+    task_seed,
+)
 from gen_searcher.train.shadow import Shadow
+from gen_searcher.train.useful import Stages, UsefulGroups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,16 +97,42 @@ class Crew:
         judges = tuple(JudgePool(self.rewards, name) for name in shadow_plugs(reward))
         return Shadow(judges=judges, frac=reward.shadow_frac)
 
-    def attempt(self, searcher: Searcher) -> AttemptRunner:
-        """What makes one scored attempt with this searcher."""
-        return partial(
-            run_attempt,
+    def stages(self, searcher: Searcher) -> Stages:
+        """The parts of an attempt with this searcher."""
+        cfg = self.place.cfg
+        return Stages(
             searcher=searcher,
             generator=GeneratorPool(self.generators),
             judges=self.judges(),
-            compose=partial(compose, rules=self.place.cfg.reward),
+            compose=partial(compose, rules=cfg.reward),
             shadow=self.shadow(),
+            picture_seed=task_seed if cfg.grpo.pictures.seeds == "task" else member_seed,
+            capability=plug_capability(cfg.generator),
         )
+
+    def attempt(self, searcher: Searcher) -> AttemptRunner:
+        """What makes one scored attempt with this searcher."""
+        stages = self.stages(searcher)
+        return partial(
+            run_attempt,
+            searcher=stages.searcher,
+            generator=stages.generator,
+            judges=stages.judges,
+            compose=stages.compose,
+            shadow=stages.shadow,
+            picture_seed=stages.picture_seed,
+            capability=stages.capability,
+        )
+
+    def useful_groups(self, searcher: Searcher, rules: GroupRules) -> GroupRunner | None:
+        """What draws only pictures that can move the policy; None unless the configuration asks for it."""
+        cfg = self.place.cfg
+        if not cfg.grpo.pictures.only_useful:
+            return None
+        pictures = PictureRules(
+            share=1.0 - cfg.reward.alpha, objective=cfg.grpo.objective, drops_flat=cfg.grpo.drop_flat_groups
+        )
+        return UsefulGroups(stages=self.stages(searcher), rules=rules, pictures=pictures)
 
 
 def searcher_of(rollouts: Pool) -> Searcher:

@@ -75,12 +75,17 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
             await learner.load(folder.checkpoint(from_step))
         with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
             recorder = GrpoRecorder(place, learner, progress=progress, policy=start, check_judges=crew.check_judges)
+            rules, searcher = _rules(cfg), searcher_of(rollouts)
             parts = GrpoParts(
-                attempt=crew.attempt(searcher_of(rollouts)), learner=learner, scorer=learner, recorder=recorder
+                attempt=crew.attempt(searcher),
+                learner=learner,
+                scorer=learner,
+                recorder=recorder,
+                group=crew.useful_groups(searcher, rules.group),
             )
             tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
             with contextlib.closing(recorder):
-                await train(_rules(cfg), parts, tasks, from_step=from_step)
+                await train(rules, parts, tasks, from_step=from_step)
         await learner.save_policy(folder.policy("grpo"), base=start)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
 

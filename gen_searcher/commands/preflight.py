@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.errors import DataError, UserError
@@ -35,6 +36,7 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     """Every problem, each naming its setting."""
     yield from _run_dir(cfg.run_dir)
     yield from _plugs(cfg)
+    yield from _references(cfg)
     yield from _files(cfg)
     yield from _consistency(cfg)
     if command == "grpo":
@@ -77,6 +79,19 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
                 secret.reveal()
             except UserError as error:
                 yield f"{place}: {error}"
+
+
+def _references(cfg: RunConfig) -> Iterator[str]:
+    """The policy must not be promised references that the generator would cut off."""
+    try:
+        most = plug_capability(cfg.generator).max_references
+    except UserError:
+        return  # `_plugs` says what is wrong with it
+    if most is not None and cfg.agent.max_references > most:
+        yield (
+            f"agent.max_references: {cfg.agent.max_references} is more than the {most} that {cfg.generator.target} "
+            f"takes; set agent.max_references={most} or choose another generator"
+        )
 
 
 def _files(cfg: RunConfig) -> Iterator[str]:
@@ -136,6 +151,12 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
 
 
 def _grpo(cfg: RunConfig) -> Iterator[str]:
+    reward = cfg.reward
+    if cfg.grpo.pictures.only_useful and (reward.format_share or reward.tool_call_cost or reward.token_cost_per_1k):
+        yield (
+            "grpo.pictures.only_useful: which pictures can move the policy is known only for the plain blend of two "
+            "judges; set reward.format_share, reward.tool_call_cost and reward.token_cost_per_1k to 0"
+        )
     if cfg.agent.temperature <= 0.0:
         yield "agent.temperature: 0 makes the attempts of a group equal, so that nothing can be learned; use 1.0"
     attempts = cfg.grpo.groups_per_step * cfg.grpo.group_size

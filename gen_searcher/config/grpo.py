@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from gen_searcher.config.base import Config
 from gen_searcher.config.objective import ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
+
+
+class PicturesConfig(Config):
+    """Which pictures are drawn, and with which seeds."""
+
+    seeds: Literal["member", "task"] = "member"
+    """`member`: each attempt's picture has a seed of its own. `task`: all attempts at a task are drawn with one seed, so
+    that equal groundings give equal pictures and attempts differ by what the policy wrote, not by the noise."""
+    only_useful: bool = False
+    """Wait for the searches of a whole group, ask the judges that need no picture first, then draw only what can move the
+    policy: a grounding once per group, nothing for a group that cannot teach. Every saving is recorded in the attempt.
+    With `seeds: task` the advantages of trained groups are those of drawing everything."""
 
 
 class GrpoConfig(Config):
@@ -32,6 +46,8 @@ class GrpoConfig(Config):
     """Steps between checkpoints; the last step is always saved."""
     lost_retries: int = Field(default=2, ge=0)
     """Further tries for an attempt that the world spoiled, with the same seed, before its group does without it."""
+    pictures: PicturesConfig = PicturesConfig()
+    """Which pictures are drawn, and with which seeds."""
     objective: ObjectiveConfig = ObjectiveConfig()
     """What a step optimises: how attempts are compared, and the loss."""
     optim: OptimConfig = OptimConfig()

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue, TypeAdapter, model_serializer, model_validator
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
@@ -96,6 +97,11 @@ class Plug(Config):
         target = self._import("plug")
         return target(**injected, **self._converted(target, "plug"))
 
+    def resolved(self) -> Resolved:
+        """The target itself and its keywords as `build` would pass them. Raises ConfigError."""
+        target = self._import("plug")
+        return Resolved(target=target, keywords=self._converted(target, "plug"))
+
     def _import(self, at: str) -> Callable[..., object]:
         module_name, _, name = self.target.rpartition(".")
         try:
@@ -130,6 +136,14 @@ class Plug(Config):
         if problems:
             raise ConfigError("\n".join(problems))
         return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """What a plug names, without building it."""
+
+    target: Callable[..., object]
+    keywords: Mapping[str, object]
 
 
 def _is_named(parameter: inspect.Parameter) -> bool:

@@ -16,6 +16,7 @@ from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
+from gen_searcher.config.serve import ServeConfig
 from gen_searcher.config.sft import SftConfig
 from gen_searcher.config.tasks import TasksConfig
 
@@ -57,3 +58,5 @@ class RunConfig(Config):
     """A checkpoint as a Hugging Face folder."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""
+    serve: ServeConfig = ServeConfig()
+    """Where servers listen."""

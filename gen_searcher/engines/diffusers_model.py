@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from importlib.util import find_spec
 from typing import Protocol, cast
 
 import torch
 from PIL import Image
 
+from gen_searcher.drawing import Capability, DrawOrder
+from gen_searcher.engines.diffusers_batch import give_each_its_references
 from gen_searcher.engines.diffusion_library import DiffusionPipeline
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -23,6 +26,12 @@ DTYPES: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
+
+
+MAX_REFERENCES = 3
+"""Unless the configuration says otherwise: what Qwen-Image-Edit takes."""
+_NOT_IN_PICTURE = frozenset({"threads", "device", "batch"})
+"""Keywords that do not belong to a model's revision."""
 
 
 class _Drawn(Protocol):
@@ -49,7 +58,7 @@ class Call:
     """What this pipeline calls its guidance: `guidance_scale`, `true_cfg_scale`, ..."""
     reference_size_px: tuple[int, int] | None = None
     """References are resized to this; None leaves them as they are."""
-    max_references: int = 3
+    max_references: int = MAX_REFERENCES
     """Further references are not shown to the model."""
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
     """Further keywords of this pipeline's call."""
@@ -57,22 +66,47 @@ class Call:
 
 def paint(pipeline: Pipeline, call: Call, *, prompt: str, references: Sequence[Image.Image], seed: int) -> Image.Image:
     """Draw one picture; the same arguments give the same pixels on one machine."""
+    shown = [_sized(reference, call.reference_size_px) for reference in references[: call.max_references]]
+    return _run(pipeline, call, prompt=prompt, shown=shown, generator=torch.Generator().manual_seed(seed))[0]
+
+
+def paint_batch(pipeline: Pipeline, call: Call, orders: Sequence[DrawOrder]) -> Mapping[str, Image.Image]:
+    """Draw orders of one shape in one pass, each from its own seed: picture i of B gets references [i k, (i + 1) k).
+
+    The pipeline must know that (`give_each_its_references`) unless the orders have no references.
+    """
     shown = [
-        _sized(reference.convert("RGB"), call.reference_size_px) for reference in references[: call.max_references]
+        _sized(reference, call.reference_size_px)
+        for order in orders
+        for reference in order.references[: call.max_references]
     ]
+    generators = [torch.Generator().manual_seed(order.seed) for order in orders]
+    prompts = [order.prompt for order in orders]
+    drawn = _run(pipeline, call, prompt=prompts, shown=shown, generator=generators)
+    return {order.id: picture for order, picture in zip(orders, drawn, strict=True)}
+
+
+def _run(
+    pipeline: Pipeline,
+    call: Call,
+    *,
+    prompt: str | Sequence[str],
+    shown: Sequence[Image.Image],
+    generator: torch.Generator | Sequence[torch.Generator],
+) -> list[Image.Image]:
     arguments: dict[str, object] = {
         "prompt": prompt,
         "width": call.size_px[0],
         "height": call.size_px[1],
         "num_inference_steps": call.steps,
         call.guidance_name: call.guidance,
-        "generator": torch.Generator().manual_seed(seed),
+        "generator": generator,
         **call.extra,
     }
     if shown:
         arguments["image"] = shown
     with torch.inference_mode():
-        return pipeline(**arguments).images[0].convert("RGB")
+        return [picture.convert("RGB") for picture in pipeline(**arguments).images]
 
 
 class DiffusersModel:
@@ -87,11 +121,12 @@ class DiffusersModel:
         steps: int,
         guidance: float = 1.0,
         guidance_name: str = "guidance_scale",
-        max_references: int = 3,
+        max_references: int = MAX_REFERENCES,
         reference_size_px: tuple[int, int] | None = None,
         dtype: str = "bfloat16",
         device: str = "cpu",
         threads: int | None = None,
+        batch: int = 1,
         extra: Mapping[str, object] | None = None,
     ) -> None:
         """Load the weights.
@@ -108,6 +143,8 @@ class DiffusersModel:
             dtype: `float32`, `bfloat16` or `float16`.
             device: `cpu`, `cuda`, `cuda:1`, ...
             threads: Torch threads of this whole process; None leaves them alone.
+            batch: Most pictures per pass, see `gen_searcher.engines.diffusers_batch`; 1 draws one at a time. Pictures
+                of a batch can differ from those drawn alone in the last bit of a colour.
             extra: Further keywords of the pipeline's call.
         """
         if threads is not None:
@@ -122,7 +159,13 @@ class DiffusersModel:
             extra=dict(extra or {}),
         )
         self.pipeline = load_pipeline(pipeline, path, dtype=dtype, device=device)
+        self._shares_references = not give_each_its_references(self.pipeline)
         self._lock = asyncio.Lock()
+
+    @staticmethod
+    def declare(keywords: Mapping[str, object]) -> Capability:
+        """What the constructor's keywords say."""
+        return declared(keywords)
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
         """Draw one picture; calls wait for each other, the event loop does not."""
@@ -130,6 +173,33 @@ class DiffusersModel:
             return await asyncio.to_thread(
                 paint, self.pipeline, self.call, prompt=prompt, references=references, seed=seed
             )
+
+    def batch_shape(self, order: DrawOrder) -> str:
+        """Number and sizes of the references; their content too where the pipeline gives all pictures the same ones."""
+        shown = order.references[: self.call.max_references]
+        sizes = [str(self.call.reference_size_px or reference.size) for reference in shown]
+        contents = [sha256(reference.tobytes()).hexdigest() for reference in shown if self._shares_references]
+        return " ".join([*sizes, *contents])
+
+    async def draw_batch(self, orders: Sequence[DrawOrder]) -> Mapping[str, Image.Image]:
+        """Draw orders of one shape in one pass."""
+        if self._shares_references:
+            orders = [orders[0], *(replace(order, references=()) for order in orders[1:])]
+        async with self._lock:
+            return await asyncio.to_thread(paint_batch, self.pipeline, self.call, orders)
+
+
+def declared(keywords: Mapping[str, object]) -> Capability:
+    """The capability of a diffusers model, from the keywords that all of them share."""
+    most, batch = keywords.get("max_references", MAX_REFERENCES), keywords.get("batch", 1)
+    size_px = keywords.get("size_px")
+    revision = "|".join(f"{name}={value}" for name, value in sorted(keywords.items()) if name not in _NOT_IN_PICTURE)
+    return Capability(
+        max_references=cast("int", most),
+        sizes_px=() if size_px is None else (cast("tuple[int, int]", size_px),),
+        batch=cast("int", batch),
+        revision=revision,
+    )
 
 
 def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **components: object) -> Pipeline:
@@ -155,4 +225,5 @@ def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **compon
 
 
 def _sized(image: Image.Image, size_px: tuple[int, int] | None) -> Image.Image:
+    image = image.convert("RGB")
     return image if size_px is None else image.resize(size_px, Image.Resampling.LANCZOS)

@@ -9,11 +9,13 @@ Layout and look are the network's own reading of the prompt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from gen_searcher.engines.diffusers_model import Call, DiffusersModel
+from gen_searcher.drawing import Capability, DrawOrder
+from gen_searcher.engines.diffusers_model import Call, DiffusersModel, declared
 from gen_searcher.engines.painter_net import TEXT_LAYERS, TEXT_TOKENS
 from gen_searcher.world import canvas
 
@@ -46,8 +48,8 @@ def shipped_folder() -> str:
 class EmbeddedPainter:
     """Draws the pictures of the embedded world."""
 
-    def __init__(self, *, path: str | None = None, steps: int = STEPS, threads: int | None = 1) -> None:
-        """`path` is a folder of `train_painter`, by default the shipped one; `threads` as in `DiffusersModel`."""
+    def __init__(self, *, path: str | None = None, steps: int = STEPS, threads: int | None = 1, batch: int = 1) -> None:
+        """`path` is a folder of `train_painter`, by default the shipped one; the rest is as in `DiffusersModel`."""
         call = painter_call(steps=steps)
         self._model = DiffusersModel(
             pipeline="Flux2KleinPipeline",
@@ -59,10 +61,25 @@ class EmbeddedPainter:
             reference_size_px=call.reference_size_px,
             dtype="float32",
             threads=threads,
+            batch=batch,
             extra=call.extra,
         )
+
+    @staticmethod
+    def declare(keywords: Mapping[str, object]) -> Capability:
+        """Two references; the size of the embedded world's pictures."""
+        return replace(declared({**keywords, "max_references": MAX_REFERENCES}), sizes_px=(canvas.SIZE_PX,))
 
     async def draw(self, prompt: str, references: Sequence[Image], *, seed: int) -> Image:
         """The art area from the network, the caption strip from the renderer."""
         art = await self._model.draw(prompt, references, seed=seed)
         return canvas.with_caption(art, canvas.caption_in(prompt))
+
+    def batch_shape(self, order: DrawOrder) -> str:
+        """As the network's."""
+        return self._model.batch_shape(order)
+
+    async def draw_batch(self, orders: Sequence[DrawOrder]) -> Mapping[str, Image]:
+        """As `draw`, several at once."""
+        art = await self._model.draw_batch(orders)
+        return {order.id: canvas.with_caption(art[order.id], canvas.caption_in(order.prompt)) for order in orders}

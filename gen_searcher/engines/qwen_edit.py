@@ -19,7 +19,8 @@ from typing import Protocol, cast
 import torch
 from PIL import Image
 
-from gen_searcher.engines.diffusers_model import Call, Pipeline, load_pipeline, paint
+from gen_searcher.drawing import Capability
+from gen_searcher.engines.diffusers_model import MAX_REFERENCES, Call, Pipeline, declared, load_pipeline, paint
 from gen_searcher.engines.qwen_library import (
     AutoTokenizer,
     BatchFeature,
@@ -108,7 +109,7 @@ class QwenEditModel:
         condition_px: int = 384,
         vae_px: int = 1024,
         template_start_tokens: int | None = None,
-        max_references: int = 3,
+        max_references: int = MAX_REFERENCES,
         dtype: str = "bfloat16",
         device: str = "cuda",
         extra: Mapping[str, object] | None = None,
@@ -152,6 +153,11 @@ class QwenEditModel:
             extra={"negative_prompt": negative_prompt, **(extra or {})} if guidance > 1 else dict(extra or {}),
         )
         self._lock = asyncio.Lock()
+
+    @staticmethod
+    def declare(keywords: Mapping[str, object]) -> Capability:
+        """What the constructor's keywords say; the pipeline takes one prompt at a time."""
+        return declared(keywords)
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
         """Draw one picture; the pipeline takes one prompt at a time and at least one reference."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from gen_searcher.config.objective import AdvantageScale, Baseline, ObjectiveConfig
 from gen_searcher.grpo.objectives.dapo import overlong_penalty
-from gen_searcher.types import Attempt, Group
+from gen_searcher.types import Attempt, Group, Trajectory
 
 EPSILON = 1e-6
 """Keeps the division finite when all rewards are nearly equal; the value of the GRPO paper's implementations."""
@@ -58,10 +58,15 @@ def attempt_advantages(group: Group, objective: ObjectiveConfig) -> tuple[float,
 
 def shaped_reward(attempt: Attempt, objective: ObjectiveConfig) -> float:
     """The attempt's reward less its penalty for length. Only advantages see it; what is reported is the plain reward."""
+    return attempt.reward.total + length_penalty(attempt.trajectory, objective)
+
+
+def length_penalty(trajectory: Trajectory, objective: ObjectiveConfig) -> float:
+    """What the trajectory's length costs it, 0 or less."""
     if not objective.overlong_penalty:
-        return attempt.reward.total
-    return attempt.reward.total + overlong_penalty(
-        sum(len(turn.completion_ids) for turn in attempt.trajectory.turns),
+        return 0.0
+    return overlong_penalty(
+        sum(len(turn.completion_ids) for turn in trajectory.turns),
         max_response_tokens=objective.max_response_tokens,
         penalty=objective.overlong_penalty,
         frac=objective.overlong_frac,

@@ -12,6 +12,7 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
     rollout/lost_count lost/search_count ...              tries that the world spoiled
     tool/search_calls tool/search_failed_frac ...         calls per attempt, shares of calls
     tool/injection_canary_count                           observations with signs of an injection
+    picture/drawn_count picture/reused_count ...          how attempts came by their pictures, and what those cost
     train/groups_count train/dropped_count ...            what the step learned from
 """
 
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gen_searcher.drawing import DrawnHow
 from gen_searcher.metrics.values import Fraction, Max, Mean, Metric, Sum, numbers
 from gen_searcher.types import Attempt, Group, Outcome, StepReport, ToolKind, ToolResult, Trajectory
 
@@ -29,7 +31,8 @@ def step_metrics(groups: Sequence[Group], dropped: Sequence[Group], report: Step
     finished = (*groups, *dropped)
     attempts = [attempt for group in finished for attempt in group.attempts]
     metrics: dict[str, Metric] = {
-        **_rewards(attempts),
+        **_rewards([attempt for attempt in attempts if not _is_skipped(attempt)]),
+        **_drawings(attempts),
         **_judgements(attempts),
         **_outcomes(attempts),
         **_rollouts([attempt.trajectory for attempt in attempts]),
@@ -41,7 +44,7 @@ def step_metrics(groups: Sequence[Group], dropped: Sequence[Group], report: Step
         "train/group_reward_std": Mean.of(std for group in groups if (std := Mean.of(group.rewards).std) is not None),
     }
     values = numbers(metrics)
-    spread = Mean.of(attempt.reward.total for attempt in attempts).std
+    spread = Mean.of(attempt.reward.total for attempt in attempts if not _is_skipped(attempt)).std
     if spread is not None:
         values["reward/std"] = spread
     return {**values, "learner/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics}
@@ -53,6 +56,25 @@ def _rewards(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
         "reward/mean": Mean.of(attempt.reward.total for attempt in attempts),
         "reward/max": Max.of(attempt.reward.total for attempt in attempts),
         **{f"reward/{name}": Mean.of(attempt.reward.parts.get(name, 0.0) for attempt in attempts) for name in parts},
+    }
+
+
+def _is_skipped(attempt: Attempt) -> bool:
+    """Its picture was not drawn because its group trains nobody: the reward is not whole."""
+    return attempt.drawing is not None and attempt.drawing.how is DrawnHow.SKIPPED
+
+
+def _drawings(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
+    drawings = [attempt.drawing for attempt in attempts if attempt.drawing is not None]
+    if not drawings:
+        return {}
+    counts: dict[str, Metric] = {
+        f"picture/{how}_count": Sum.of([sum(drawing.how is how for drawing in drawings)]) for how in DrawnHow
+    }
+    return {
+        **counts,
+        "picture/cut_references_count": Sum.of(drawing.cut_references for drawing in drawings),
+        "picture/cost_usd": Sum.of(drawing.cost_usd for drawing in drawings),
     }
 
 

@@ -6,17 +6,22 @@ The only place where a `WorldError` becomes a `Lost`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
-from gen_searcher.errors import WorldError
+from gen_searcher.drawing import Capability, Drawing, DrawnHow
+from gen_searcher.errors import GeneratorRefused, WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
-from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
+from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
 
 Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
+PictureSeed = Callable[[Task, int], int]
+"""Task and the attempt's seed -> what its picture is drawn with."""
+T = TypeVar("T")
 
 
 class AttemptRunner(Protocol):
@@ -25,6 +30,26 @@ class AttemptRunner(Protocol):
     async def __call__(self, task: Task, *, seed: int) -> Attempt:
         """Work on the task with everything sampled from `seed`."""
         ...
+
+
+class GroupRunner(Protocol):
+    """Makes one group; what the world spoils is recorded in it."""
+
+    async def __call__(self, task: Task, *, seed: int, version: int) -> Group:
+        """All attempts at the task, sampled from `seed`, started when the policy was at `version`."""
+        ...
+
+
+def member_seed(task: Task, seed: int) -> int:
+    """Each attempt's picture is drawn with the attempt's own seed."""
+    del task
+    return seed
+
+
+def task_seed(task: Task, seed: int) -> int:
+    """All attempts at a task are drawn with one seed."""
+    del seed
+    return derive_seed("picture", task.id)
 
 
 async def run_attempt(
@@ -36,27 +61,32 @@ async def run_attempt(
     judges: Sequence[Judge],
     compose: Compose,
     shadow: Shadow | None = None,
+    picture_seed: PictureSeed = member_seed,
+    capability: Capability | None = None,
 ) -> Attempt:
     """Search, draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
 
-    What the `shadow` judges say is kept beside the attempt and never reaches `compose`.
+    A grounding that the generator refuses for its content is worth nothing, like no grounding at all. What the `shadow`
+    judges say is kept beside the attempt and never reaches `compose`.
     """
     trajectory = await searcher.search(task, seed=seed)
-    image: ImageRef | None = None
-    judgements: tuple[Judgement, ...] = ()
-    watched: tuple[Judgement, ...] = ()
-    if trajectory.grounding is not None:
-        image = await generator.generate(trajectory.grounding, seed=seed)
-        shown = without_evidence(trajectory)
-        judgements = await _judged(judges, task, shown, image)
-        watched = () if shadow is None else await shadow.watch(task, shown, image, seed=seed)
+    if trajectory.grounding is None:
+        return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=compose(trajectory, ()))
+    drawing = asked(trajectory.grounding, seed=picture_seed(task, seed), capability=capability)
+    try:
+        image = await generator.generate(trajectory.grounding, seed=picture_seed(task, seed))
+    except GeneratorRefused as error:
+        return refused(trajectory, drawing, error, seed=seed)
+    shown = without_evidence(trajectory)
+    judgements = await verdicts(judges, task, shown, image)
     return Attempt(
         trajectory=trajectory,
         seed=seed,
         image=image,
         judgements=judgements,
         reward=compose(trajectory, judgements),
-        shadow=watched,
+        shadow=() if shadow is None else await shadow.watch(task, shown, image, seed=seed),
+        drawing=drawing,
     )
 
 
@@ -65,16 +95,31 @@ def without_evidence(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, turns=())
 
 
-async def _judged(
-    judges: Sequence[Judge], task: Task, trajectory: Trajectory, image: ImageRef
+async def verdicts(
+    judges: Sequence[Judge], task: Task, trajectory: Trajectory, image: ImageRef | None
 ) -> tuple[Judgement, ...]:
     """All verdicts, or the first failure; then nobody goes on asking about an attempt that is lost already."""
-    asked = [asyncio.ensure_future(judge.judge(task, trajectory, image)) for judge in judges]
+    asking = [asyncio.ensure_future(judge.judge(task, trajectory, image)) for judge in judges]
     try:
-        return tuple(await asyncio.gather(*asked))
+        return tuple(await asyncio.gather(*asking))
     finally:
-        for verdict in asked:
+        for verdict in asking:
             verdict.cancel()
+
+
+def asked(grounding: Grounding, *, seed: int, capability: Capability | None) -> Drawing:
+    """The record of a picture that is asked for; `capability` None: of a model that declares nothing."""
+    able = Capability() if capability is None else capability
+    most = len(grounding.references) if able.max_references is None else able.max_references
+    cut = max(0, len(grounding.references) - most)
+    return Drawing(how=DrawnHow.DRAWN, seed=seed, cut_references=cut, cost_usd=able.usd_per_picture)
+
+
+def refused(trajectory: Trajectory, drawing: Drawing, error: GeneratorRefused, *, seed: int) -> Attempt:
+    """An attempt whose grounding the generator declined: the policy's doing, scored 0, and recorded as what it is."""
+    drawing = replace(drawing, how=DrawnHow.REFUSED, reason=error.message)
+    nothing = Reward(total=0.0, parts={})
+    return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=nothing, drawing=drawing)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,38 +135,46 @@ class GroupRules:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    attempt: Attempt | None
+class Tried(Generic[T]):
+    """What came of one member's tries."""
+
+    made: T | None
+    """None when it stayed lost."""
     lost: tuple[Lost, ...]
 
 
-async def _run_member(task: Task, *, seed: int, rules: GroupRules, attempt: AttemptRunner) -> _Member:
-    """Try until scored or out of tries. The seed stays: a lost try says nothing about the policy."""
+async def tried(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
+    """Try until made or out of tries. The seed stays: a lost try says nothing about the policy."""
     lost: list[Lost] = []
     for _ in range(rules.tries):
         try:
             async with asyncio.timeout(rules.deadline_s):
-                return _Member(attempt=await attempt(task, seed=seed), lost=tuple(lost))
+                return Tried(made=await make(), lost=tuple(lost))
         except WorldError as error:
             lost.append(Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message))
         except TimeoutError:
             lost.append(
                 Lost(task_id=task.id, seed=seed, stage="deadline", error=f"no score after {rules.deadline_s:g} s")
             )
-    return _Member(attempt=None, lost=tuple(lost))
+    return Tried(made=None, lost=tuple(lost))
+
+
+def member_seeds(seed: int, *, rules: GroupRules) -> tuple[int, ...]:
+    """[G] what each member is sampled from."""
+    return tuple(derive_seed(seed, member) for member in range(rules.size))
 
 
 async def run_group(task: Task, *, seed: int, version: int, rules: GroupRules, attempt: AttemptRunner) -> Group:
     """Run all members beside each other; those that stay lost are recorded and the group is the rest."""
     members = await asyncio.gather(
         *(
-            _run_member(task, seed=derive_seed(seed, member), rules=rules, attempt=attempt)
-            for member in range(rules.size)
+            tried(task, seed=own, rules=rules, make=partial(attempt, task, seed=own))
+            for own in member_seeds(seed, rules=rules)
         )
     )
     return Group(
         task=task,
-        attempts=tuple(member.attempt for member in members if member.attempt is not None),
+        attempts=tuple(member.made for member in members if member.made is not None),
         lost=tuple(lost for member in members for lost in member.lost),
         version=version,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
@@ -11,7 +12,7 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.protocols import Learner, Scorer
-from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_group
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
@@ -57,6 +58,8 @@ class GrpoParts:
     scorer: Scorer
     """The learner's weights, asked before the first step whether they find likely what was sampled."""
     recorder: Recorder
+    group: GroupRunner | None = None
+    """Runs a whole group; None runs every member by itself with `attempt`."""
 
 
 async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, from_step: int = 0) -> None:
@@ -66,10 +69,11 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
         TooManyLost: The world is down.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
     """
+    run: GroupRunner = parts.group or partial(run_group, rules=rules.group, attempt=parts.attempt)
 
     async def start_group(task: Task, visit: int, version: int) -> Group:
         seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
-        return await run_group(task, seed=seed, version=version, rules=rules.group, attempt=parts.attempt)
+        return await run(task, seed=seed, version=version)
 
     await parts.learner.publish(from_step)
     async with GroupStream(

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageColor
 
+from gen_searcher.drawing import Capability
 from gen_searcher.engines.generator import StoredGenerator
-from gen_searcher.errors import GeneratorError
+from gen_searcher.errors import (
+    GeneratorError,
+    GeneratorGone,
+    GeneratorInvalid,
+    GeneratorOverloaded,
+    GeneratorRefused,
+    GeneratorUnavailable,
+)
 from gen_searcher.image_store import ImageStore
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.types import Grounding, ImageRef, Reference
@@ -117,3 +126,80 @@ async def test_memory_is_bounded_and_failures_are_tried_again(store: ImageStore)
         with pytest.raises(GeneratorError):
             await generator.generate(grounding("bomb"), seed=0)
     assert [prompt for prompt, *_ in model.calls] == ["a", "b", "a", "bomb", "bomb"]
+
+
+class Says:
+    """Raises what it is given, in turn, then draws."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return Image.new("RGB", (8, 8))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.waits_s: list[float] = []
+
+    async def pause(self, seconds: float) -> None:
+        self.waits_s.append(seconds)
+
+
+async def test_what_passes_is_waited_for_as_long_as_the_model_says(store: ImageStore) -> None:
+    model, clock = Says(GeneratorOverloaded("busy", retry_after_s=7.0), GeneratorUnavailable("503")), Clock()
+    await StoredGenerator(model, store, pause=clock.pause).generate(grounding("x"), seed=0)
+    assert clock.waits_s == [7.0, 2.0]
+    assert model.calls == 3
+
+
+async def test_patience_ends_and_no_wait_is_longer_than_allowed(store: ImageStore) -> None:
+    model, clock = Says(*(GeneratorOverloaded("busy", retry_after_s=1e6) for _ in range(9))), Clock()
+    with pytest.raises(GeneratorOverloaded):
+        await StoredGenerator(model, store, pause=clock.pause).generate(grounding("x"), seed=0)
+    assert clock.waits_s == [60.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    "error", [GeneratorRefused("violence"), GeneratorInvalid("too long"), GeneratorGone("retired")]
+)
+async def test_what_stays_is_raised_at_once(store: ImageStore, error: Exception) -> None:
+    model, clock = Says(error), Clock()
+    with pytest.raises(type(error)):
+        await StoredGenerator(model, store, pause=clock.pause).generate(grounding("x"), seed=0)
+    assert (model.calls, clock.waits_s) == (1, [])
+
+
+async def test_references_beyond_the_capability_are_cut_and_equal_what_is_left(
+    store: ImageStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    red, blue = (store.put(Image.new("RGB", (9, 9), colour)) for colour in ("#ff0000", "#0000ff"))
+    model = FakeImageModel()
+    generator = StoredGenerator(model, store, capability=Capability(max_references=1))
+    assert await generator.generate(grounding("x", red, blue), seed=0) == await generator.generate(
+        grounding("x", red), seed=0
+    )
+    assert [count for _, count, _ in model.calls] == [1]
+    assert "FakeImageModel is shown 1 of 2 references" in caplog.text
+
+
+async def test_a_prompt_that_is_too_long_or_a_picture_of_a_wrong_size_is_an_error(store: ImageStore) -> None:
+    with pytest.raises(GeneratorInvalid, match="takes 3 characters; the prompt has 4"):
+        await StoredGenerator(Says(), store, capability=Capability(max_prompt_chars=3)).generate(
+            grounding("long"), seed=0
+        )
+    with pytest.raises(GeneratorError, match="returned 8x8 px; it declares"):
+        await StoredGenerator(Says(), store, capability=Capability(sizes_px=((16, 16),))).generate(
+            grounding("x"), seed=0
+        )
+
+
+def test_the_errors_survive_the_way_between_actors() -> None:
+    overloaded = pickle.loads(pickle.dumps(GeneratorOverloaded("busy", retry_after_s=3.0)))
+    assert (overloaded.message, overloaded.stage, overloaded.retry_after_s) == ("busy", "generate", 3.0)
+    gone = pickle.loads(pickle.dumps(GeneratorGone("retired")))
+    assert (str(gone), gone.exit_code) == ("retired", 3)

@@ -1,0 +1,1 @@
+"""Image models behind HTTP: one file per protocol, and a server that speaks the reference's."""

@@ -1,0 +1,170 @@
+"""One POST to an image model: request -> bounded reply -> JSON, every failure typed.
+
+408, 425, 500, 502, 503, 504, no connection, timeout -> GeneratorUnavailable      429, 529 -> GeneratorOverloaded
+400, 403, 422 that name a content policy             -> GeneratorRefused          404, 410 -> GeneratorGone
+any other status                                     -> GeneratorInvalid
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import aiohttp
+from PIL import Image
+
+from gen_searcher.config.secrets import Secret
+from gen_searcher.errors import (
+    GeneratorError,
+    GeneratorGone,
+    GeneratorInvalid,
+    GeneratorOverloaded,
+    GeneratorRefused,
+    GeneratorUnavailable,
+)
+
+MAX_REPLY_BYTES = 64_000_000
+"""A 4K picture as base64 PNG is about 40 MB."""
+MAX_PIXELS = 4096 * 4096
+"""Largest picture that is decoded."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+SHOWN_CHARS = 300
+"""How much of a stranger's message goes into ours."""
+REFUSALS = ("content_policy", "moderation", "safety", "sensitive", "policy violation", "prohibited")
+"""Words of the known services' error codes for declined content."""
+_PASSING = frozenset({408, 425, 500, 502, 503, 504})
+_BUSY = frozenset({429, 529})
+_GONE = frozenset({404, 410})
+
+Form = Callable[[], aiohttp.FormData]
+"""Makes a multipart body; a form can be sent once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a model answers, and how long it may take."""
+
+    url: str
+    key: Secret | None = None
+    key_header: str = "Authorization"
+    """`Authorization` sends `Bearer KEY`; any other header sends the bare key."""
+    timeout_s: float = 300.0
+
+    def headers(self) -> dict[str, str]:
+        """The key, read now. Raises ConfigError when it is not there."""
+        if self.key is None:
+            return {}
+        value = self.key.reveal()
+        return {self.key_header: f"Bearer {value}" if self.key_header == "Authorization" else value}
+
+
+async def post(
+    endpoint: Endpoint, *, body: Mapping[str, object] | None = None, form: Form | None = None
+) -> Mapping[str, object]:
+    """The reply's JSON object. Redirects are not followed: they would carry key and pictures elsewhere."""
+    timeout = aiohttp.ClientTimeout(total=endpoint.timeout_s, connect=min(30.0, endpoint.timeout_s))
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout, headers=endpoint.headers()) as session,
+            session.post(
+                endpoint.url, json=body, data=None if form is None else form(), allow_redirects=False
+            ) as response,
+        ):
+            reply = await _bounded(response)
+            check_status(response.status, reply, retry_after=response.headers.get("Retry-After"))
+    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+        raise GeneratorUnavailable(f"{endpoint.url}: {type(error).__name__}: {error}") from error
+    try:
+        found = json.loads(reply)
+    except ValueError as error:
+        raise GeneratorError(f"{endpoint.url} answered no JSON: {_shown(reply)}") from error
+    if not isinstance(found, dict):
+        raise GeneratorError(f"{endpoint.url} answered no JSON object: {_shown(reply)}")
+    return cast("Mapping[str, object]", found)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    received = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        received += chunk
+        if len(received) > MAX_REPLY_BYTES:
+            raise GeneratorError(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
+    return bytes(received)
+
+
+def check_status(status: int, reply: bytes, *, retry_after: str | None) -> None:
+    """Raise what the status means; return for 2xx."""
+    if 200 <= status < 300:
+        return
+    message = f"HTTP {status}: {_shown(reply)}"
+    if status in _BUSY:
+        seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
+        raise GeneratorOverloaded(message, retry_after_s=seconds)
+    if status in _PASSING:
+        raise GeneratorUnavailable(message)
+    if status in _GONE:
+        raise GeneratorGone(f"the image model is not there: {message}")
+    if is_refusal(reply.decode(errors="replace")):
+        raise GeneratorRefused(message)
+    raise GeneratorInvalid(message)
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a service's error text or code says that the content was declined."""
+    return any(word in text.lower() for word in REFUSALS)
+
+
+def field(value: object, *path: str | int) -> object:
+    """What lies at `path` in parsed JSON. Raises GeneratorError when it is not there."""
+    for step in path:
+        if isinstance(value, dict) and step in value:
+            value = cast("Mapping[object, object]", value)[step]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(cast("Sequence[object]", value)):
+            value = cast("Sequence[object]", value)[step]
+        else:
+            raise GeneratorError(f"the reply has no {'.'.join(map(str, path))}")
+    return value
+
+
+def decode_base64(text: object) -> Image.Image:
+    """A picture from base64 text, RGB, under limits. Raises GeneratorError."""
+    if not isinstance(text, str):
+        raise GeneratorError("the reply holds no picture as base64 text")
+    try:
+        return decode(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise GeneratorError(f"the picture is not base64: {error}") from error
+
+
+def decode(body: bytes) -> Image.Image:
+    """A picture from bytes, RGB, under limits. Raises GeneratorError."""
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(body), formats=FORMATS) as opened:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            if opened.width * opened.height > MAX_PIXELS:
+                raise GeneratorError(f"the picture claims {opened.width}x{opened.height} px")
+            return opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise GeneratorError(f"the picture cannot be decoded: {type(error).__name__}") from error
+
+
+def png(image: Image.Image) -> bytes:
+    """The picture as PNG."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, format="PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def data_url(image: Image.Image) -> str:
+    """The picture as a PNG data URL."""
+    return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
+
+
+def _shown(reply: bytes) -> str:
+    return reply[: 4 * SHOWN_CHARS].decode(errors="replace")[:SHOWN_CHARS]

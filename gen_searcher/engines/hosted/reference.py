@@ -1,0 +1,53 @@
+"""The Gen-Searcher reference's own protocol: `POST /generate`, `GET /health`.
+
+{image_urls, prompt, seed, true_cfg_scale, ...} -> {"success": true, "image": BASE64 PNG}
+or {"success": false, "message": ...}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+
+from gen_searcher.drawing import Capability
+from gen_searcher.engines.hosted.http import Endpoint, data_url, decode_base64, field, post
+from gen_searcher.errors import GeneratorUnavailable
+
+MAX_REFERENCES = 3
+
+
+class ReferenceService:
+    """A service that speaks the reference's protocol, `gen-searcher serve generator` among them."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        max_references: int = MAX_REFERENCES,
+        timeout_s: float = 1800.0,
+        extra: Mapping[str, float | str] | None = None,
+    ) -> None:
+        """`url` is the service's root; `extra` are further fields, e.g. `true_cfg_scale`, `num_inference_steps`."""
+        del max_references  # `declare` reads it
+        self._endpoint = Endpoint(url=f"{url.rstrip('/')}/generate", timeout_s=timeout_s)
+        self._extra = dict(extra or {})
+
+    @staticmethod
+    def declare(keywords: Mapping[str, object]) -> Capability:
+        """Three references unless the keywords say otherwise."""
+        most = int(str(keywords.get("max_references", MAX_REFERENCES)))
+        return Capability(max_references=most, revision=f"{keywords.get('url')} {keywords.get('extra')}")
+
+    async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
+        """One picture. Raises GeneratorError and GeneratorGone."""
+        body = {
+            **self._extra,
+            "prompt": prompt,
+            "image_urls": [data_url(picture) for picture in references],
+            "seed": seed,
+        }
+        reply = await post(self._endpoint, body=body)
+        if reply.get("success") is not True:
+            raise GeneratorUnavailable(f"the service failed: {str(reply.get('message'))[:300]}")
+        return decode_base64(field(reply, "image"))

@@ -1,0 +1,158 @@
+"""One group, paying only for pictures that can move the policy.
+
+    search all -> judge without pictures -> plan (`grpo.pictures`) -> draw and judge what is left -> Group
+
+Between the steps the members wait for each other, because what a picture is worth depends on the siblings; groups still
+run beside each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from gen_searcher.drawing import Capability, Drawing, DrawnHow
+from gen_searcher.errors import GeneratorRefused
+from gen_searcher.grpo.pictures import Candidate, PicturePlan, PictureRules, plan_pictures
+from gen_searcher.protocols import Generator, Judge, Searcher
+from gen_searcher.rewards.compose import IMAGE
+from gen_searcher.train.attempt import (
+    Compose,
+    GroupRules,
+    PictureSeed,
+    asked,
+    member_seed,
+    member_seeds,
+    refused,
+    tried,
+    verdicts,
+    without_evidence,
+)
+from gen_searcher.train.shadow import Shadow
+from gen_searcher.types import Attempt, Group, Judgement, Reward, Task, Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stages:
+    """The parts of an attempt, apart from each other."""
+
+    searcher: Searcher
+    generator: Generator
+    judges: Sequence[Judge]
+    compose: Compose
+    picture_seed: PictureSeed = member_seed
+    shadow: Shadow | None = None
+    capability: Capability | None = None
+    """Of the generator; None for one that declares nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    seed: int
+    trajectory: Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsefulGroups:
+    """A `GroupRunner` that draws only what can move the policy."""
+
+    stages: Stages
+    rules: GroupRules
+    pictures: PictureRules
+
+    async def __call__(self, task: Task, *, seed: int, version: int) -> Group:
+        """Waits for all searches, then for all verdicts without pictures, then for the pictures that are left."""
+        searched = await asyncio.gather(
+            *(
+                tried(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
+                for own in member_seeds(seed, rules=self.rules)
+            )
+        )
+        read = await asyncio.gather(
+            *(
+                tried(task, seed=one.made.seed, rules=self.rules, make=partial(self._read, task, one.made))
+                for one in searched
+                if one.made is not None
+            )
+        )
+        candidates = [one.made for one in read if one.made is not None]
+        plans = plan_pictures(candidates, rules=self.pictures)
+        finished = await asyncio.gather(
+            *(
+                tried(task, seed=candidate.seed, rules=self.rules, make=partial(self._finish, task, candidate, plan))
+                for candidate, plan in zip(candidates, plans, strict=True)
+            )
+        )
+        return Group(
+            task=task,
+            attempts=tuple(one.made for one in finished if one.made is not None),
+            lost=tuple(lost for one in (*searched, *read, *finished) for lost in one.lost),
+            version=version,
+        )
+
+    async def _search(self, task: Task, seed: int) -> _Found:
+        return _Found(seed=seed, trajectory=await self.stages.searcher.search(task, seed=seed))
+
+    async def _read(self, task: Task, found: _Found) -> Candidate:
+        """Ask the judges that need no picture: all but the one named `image`."""
+        judgements: list[Judgement] = []
+        if found.trajectory.grounding is not None:
+            blind = [judge for judge in self.stages.judges if judge.name != IMAGE]
+            judgements = [*await verdicts(blind, task, without_evidence(found.trajectory), None)]
+        return Candidate(
+            trajectory=found.trajectory,
+            seed=found.seed,
+            picture_seed=self.stages.picture_seed(task, found.seed),
+            judgements=tuple(judgements),
+        )
+
+    async def _finish(self, task: Task, candidate: Candidate, plan: PicturePlan | None) -> Attempt:
+        """Draw and judge what the plan wants."""
+        trajectory = candidate.trajectory
+        grounding = trajectory.grounding
+        if plan is None or grounding is None:
+            return _undrawn(candidate, self.stages.compose(trajectory, ()), None)
+        if plan.how is DrawnHow.UNWANTED:
+            drawing = Drawing(how=plan.how, reason=plan.reason)
+            return _undrawn(candidate, self.stages.compose(trajectory, candidate.judgements), drawing)
+        if plan.how is DrawnHow.SKIPPED:
+            drawing = Drawing(how=plan.how, reason=plan.reason)
+            return _undrawn(candidate, without_picture(candidate.judgements, self.pictures), drawing)
+        drawing = replace(
+            asked(grounding, seed=plan.seed, capability=self.stages.capability), how=plan.how, reason=plan.reason
+        )
+        try:
+            image = await self.stages.generator.generate(grounding, seed=plan.seed)
+        except GeneratorRefused as error:
+            return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
+        seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
+        shown, shadow = without_evidence(trajectory), self.stages.shadow
+        judgements = (*await verdicts(seeing, task, shown, image), *candidate.judgements)
+        return Attempt(
+            trajectory=candidate.trajectory,
+            seed=candidate.seed,
+            image=image,
+            judgements=judgements,
+            reward=self.stages.compose(trajectory, judgements),
+            shadow=() if shadow is None else await shadow.watch(task, shown, image, seed=candidate.seed),
+            drawing=drawing if plan.how is DrawnHow.DRAWN else replace(drawing, cost_usd=0.0),
+        )
+
+
+def without_picture(judgements: Sequence[Judgement], rules: PictureRules) -> Reward:
+    """What the other judges give an attempt of a group that trains nobody; its pictures would have added the same to all."""
+    parts = {judgement.judge: judgement.score for judgement in judgements}
+    return Reward(total=(1.0 - rules.share) * sum(parts.values()), parts=parts)
+
+
+def _undrawn(candidate: Candidate, reward: Reward, drawing: Drawing | None) -> Attempt:
+    return Attempt(
+        trajectory=candidate.trajectory,
+        seed=candidate.seed,
+        image=None,
+        judgements=candidate.judgements,
+        reward=reward,
+        drawing=drawing,
+    )

@@ -1,0 +1,173 @@
+"""The adapters speak their protocols, fail in types, and the server speaks the reference's."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from gen_searcher.config.secrets import Secret
+from gen_searcher.engines.hosted import http
+from gen_searcher.engines.hosted.ark import ArkImages
+from gen_searcher.engines.hosted.gemini import GeminiImages
+from gen_searcher.engines.hosted.openai_images import OpenAIImages
+from gen_searcher.engines.hosted.reference import ReferenceService
+from gen_searcher.engines.hosted.server import GeneratorServer
+from gen_searcher.errors import (
+    GeneratorError,
+    GeneratorGone,
+    GeneratorInvalid,
+    GeneratorOverloaded,
+    GeneratorRefused,
+    GeneratorUnavailable,
+)
+from gen_searcher.protocols import ImageModel
+from gen_searcher.testing.fake_image_model import FakeImageModel
+from gen_searcher.testing.generator_kit import CASES, check_generator
+from tests.engines.hosted_services import KEY, ark_service, gemini_service, openai_service, serving
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Secret:
+    (tmp_path / "key").write_text(KEY)
+    return Secret(f"file:{tmp_path / 'key'}")
+
+
+async def conforms(model: ImageModel, keywords: dict[str, object]) -> None:
+    report = await check_generator(model, type(model).declare(keywords))  # type: ignore[attr-defined]
+    assert len(report.verdicts) == len(CASES) >= 15
+    assert report.failed == (), report.text()
+
+
+@pytest.mark.parametrize("seeds", [True, False])
+async def test_the_openai_adapter_conforms(key: Secret, seeds: bool) -> None:
+    async with serving("/v1/images/{kind}", openai_service(takes_seed=seeds)) as root:
+        model = OpenAIImages(base_url=f"{root}/v1", model="m", key=key, sends_seed=seeds)
+        await conforms(model, {"sends_seed": seeds})
+
+
+async def test_the_ark_adapter_conforms(key: Secret) -> None:
+    async with serving("/api/v3/images/generations", ark_service) as root:
+        await conforms(ArkImages(base_url=f"{root}/api/v3", model="m", key=key), {})
+
+
+async def test_the_gemini_adapter_conforms(key: Secret) -> None:
+    async with serving("/v1beta/models/m:generateContent", gemini_service) as root:
+        await conforms(GeminiImages(base_url=f"{root}/v1beta", model="m", key=key), {})
+
+
+async def test_the_reference_client_conforms_against_our_server() -> None:
+    server = GeneratorServer(FakeImageModel())
+    try:
+        await conforms(ReferenceService(url=await server.start()), {})
+    finally:
+        await server.stop()
+
+
+STATUSES = [
+    (429, {"error": "slow down"}, GeneratorOverloaded),
+    (503, {}, GeneratorUnavailable),
+    (404, {"error": {"code": "model_not_found"}}, GeneratorGone),
+    (400, {"error": {"code": "content_policy_violation"}}, GeneratorRefused),
+    (400, {"error": {"code": "invalid_size"}}, GeneratorInvalid),
+    (302, {}, GeneratorInvalid),
+    (200, {"data": []}, GeneratorError),
+    (200, {"data": [{"b64_json": "!!"}]}, GeneratorError),
+    (200, {"data": [{"b64_json": base64.b64encode(b"no picture").decode()}]}, GeneratorError),
+    (200, [], GeneratorError),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), STATUSES)
+async def test_every_failure_has_its_type(status: int, body: object, kind: type[Exception]) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response(body, status=status, headers={"Retry-After": "7", "Location": "/elsewhere"})
+
+    async with serving("/images/generations", answer) as root:
+        with pytest.raises(kind) as caught:
+            await OpenAIImages(base_url=root, model="m").draw("x", [], seed=0)
+    assert type(caught.value) is kind
+    if isinstance(caught.value, GeneratorOverloaded):
+        assert caught.value.retry_after_s == 7.0
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    with pytest.raises(GeneratorUnavailable, match=r"127\.0\.0\.1:9"):
+        await OpenAIImages(base_url="http://127.0.0.1:9", model="m").draw("x", [], seed=0)
+
+
+async def test_an_endless_reply_and_a_giant_picture_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"x" * 200_000)
+
+    monkeypatch.setattr(http, "MAX_REPLY_BYTES", 100_000)
+    async with serving("/images/generations", answer) as root:
+        with pytest.raises(GeneratorError, match="longer than 100000 bytes"):
+            await OpenAIImages(base_url=root, model="m").draw("x", [], seed=0)
+    monkeypatch.setattr(http, "MAX_PIXELS", 99)
+    buffer = io.BytesIO()
+    Image.new("RGB", (10, 10)).save(buffer, format="PNG")
+    with pytest.raises(GeneratorError, match="claims 10x10 px"):
+        http.decode(buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{"promptFeedback": {"blockReason": "SAFETY"}}, {"candidates": [{"finishReason": "IMAGE_SAFETY", "content": {}}]}],
+)
+async def test_gemini_says_no_with_status_200(key: Secret, reply: dict[str, object]) -> None:
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response(reply)
+
+    async with serving("/models/m:generateContent", answer) as root:
+        with pytest.raises(GeneratorRefused):
+            await GeminiImages(base_url=root, model="m", key=key).draw("x", [], seed=0)
+
+
+BAD_REQUESTS = [
+    ({"prompt": "x", "image_urls": ["http://169.254.169.254/"]}, 400, "only data URLs"),
+    ({"prompt": "x", "image_urls": ["data:image/png;base64,AAAA"]}, 400, "cannot be decoded"),
+    ({"prompt": ""}, 422, "prompt"),
+    ({"image_urls": []}, 422, "prompt"),
+    ({"prompt": "bomb"}, 500, "RuntimeError"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BAD_REQUESTS)
+async def test_the_server_says_what_is_wrong_and_shows_no_traceback(
+    body: dict[str, object], status: int, words: str
+) -> None:
+    server = GeneratorServer(FakeImageModel(fails_on="bomb"))
+    url = await server.start()
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/generate", json=body) as response:
+        said = await response.json()
+    await server.stop()
+    assert (response.status, said["success"]) == (status, False)
+    assert words in said["message"]
+    assert "Traceback" not in said["message"]
+
+
+async def test_the_server_takes_what_the_reference_client_sends_and_logs_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """`image_urls` null is what it sends for a prompt without references."""
+    caplog.set_level("INFO")
+    server = GeneratorServer(FakeImageModel())
+    url = await server.start()
+    body = {"prompt": "x", "image_urls": None, "seed": 0, "true_cfg_scale": 4.0, "num_inference_steps": 40}
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/generate", json=body) as response:
+            said = await response.json()
+        async with session.get(f"{url}/health") as health:
+            assert (await health.json())["status"] == "healthy"
+    await server.stop()
+    assert http.decode_base64(said["image"]).size == (64, 80)
+    assert len([line for line in caplog.messages if "POST /generate 200 0 references, 64x80 px" in line]) == 1

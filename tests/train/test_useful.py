@@ -1,0 +1,196 @@
+"""A group that draws only what can move the policy has the advantages of one that draws everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from gen_searcher.config.objective import DEFAULT_OBJECTIVE
+from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.drawing import Capability, DrawnHow
+from gen_searcher.engines.generator import StoredGenerator
+from gen_searcher.errors import GeneratorRefused, JudgeError
+from gen_searcher.grpo.advantage import attempt_advantages
+from gen_searcher.grpo.pictures import PictureRules
+from gen_searcher.grpo.select import has_signal
+from gen_searcher.image_store import ImageStore
+from gen_searcher.rewards.compose import compose
+from gen_searcher.testing.fake_image_model import FakeImageModel
+from gen_searcher.testing.faults import FlakyGenerator
+from gen_searcher.train.attempt import GroupRules, member_seeds, run_attempt, run_group, task_seed
+from gen_searcher.train.useful import Stages, UsefulGroups
+from gen_searcher.types import Grounding, Group, ImageRef, Judgement, Outcome, Task, Trajectory
+
+TASK = Task(id="t1", prompt="draw", target=None, meta={})
+RULES = GroupRules(size=6)
+PICTURES = PictureRules(share=0.5, objective=DEFAULT_OBJECTIVE, drops_flat=True)
+SEEDS = member_seeds(9, rules=RULES)
+
+
+class Writes:
+    """Member n writes the n-th prompt; "" writes nothing valid."""
+
+    def __init__(self, prompts: Sequence[str]) -> None:
+        self.prompts: Mapping[int, str] = dict(zip(SEEDS, prompts, strict=True))
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        prompt = self.prompts[seed]
+        return Trajectory(
+            task_id=task.id,
+            turns=(),
+            outcome=Outcome.GROUNDED if prompt else Outcome.MALFORMED,
+            grounding=Grounding(gen_prompt=prompt, references=()) if prompt else None,
+        )
+
+
+class Looks:
+    """Scores a picture by its pixels."""
+
+    name = "image"
+
+    def __init__(self, store: ImageStore) -> None:
+        self.store = store
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        assert image is not None
+        return verdict("image", int(image.sha256[:4], 16) / 0xFFFF)
+
+
+class Reads:
+    """Scores a prompt by its length."""
+
+    name = "text"
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        assert trajectory.grounding is not None
+        return verdict("text", len(trajectory.grounding.gen_prompt) / 10)
+
+
+def verdict(name: str, score: float) -> Judgement:
+    return Judgement(judge=name, score=score, parts={}, rationale="", model="", prompt_sha256="", latency_s=0.0)
+
+
+@pytest.fixture
+def model() -> FakeImageModel:
+    return FakeImageModel()
+
+
+@pytest.fixture
+def stages(tmp_path: Path, model: FakeImageModel) -> Stages:
+    store = ImageStore(tmp_path)
+    return Stages(
+        searcher=Writes([""] * 6),
+        generator=StoredGenerator(model, store),
+        judges=[Looks(store), Reads()],
+        compose=partial(compose, rules=RewardConfig(alpha=0.5)),
+        picture_seed=task_seed,
+        capability=Capability(usd_per_picture=0.25),
+    )
+
+
+async def both(stages: Stages, prompts: Sequence[str]) -> tuple[Group, Group]:
+    stages = replace(stages, searcher=Writes(prompts))
+    attempt = partial(
+        run_attempt,
+        searcher=stages.searcher,
+        generator=stages.generator,
+        judges=stages.judges,
+        compose=stages.compose,
+        picture_seed=stages.picture_seed,
+        capability=stages.capability,
+    )
+    plain = await run_group(TASK, seed=9, version=1, rules=RULES, attempt=attempt)
+    useful = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
+    return plain, useful
+
+
+@pytest.mark.parametrize(
+    "prompts", [["a", "b", "a", "", "b", "a"], ["a", "a", "a", "a", "a", ""], ["a", "bb", "c", "d", "e", "f"]]
+)
+async def test_trained_groups_have_the_same_rewards_and_advantages(stages: Stages, prompts: list[str]) -> None:
+    plain, useful = await both(stages, prompts)
+    assert useful.rewards == plain.rewards
+    assert attempt_advantages(useful, DEFAULT_OBJECTIVE) == attempt_advantages(plain, DEFAULT_OBJECTIVE)
+    assert has_signal(useful)
+    assert [attempt.seed for attempt in useful.attempts] == list(SEEDS)
+    assert useful.version == 1
+
+
+@pytest.mark.parametrize("prompts", [["a"] * 6, [""] * 6])
+async def test_a_group_that_cannot_teach_is_dropped_either_way(stages: Stages, prompts: list[str]) -> None:
+    plain, useful = await both(stages, prompts)
+    assert (has_signal(plain), has_signal(useful)) == (False, False)
+    assert len(useful.attempts) == 6
+
+
+async def test_what_was_saved_is_recorded_with_its_reason(stages: Stages, model: FakeImageModel) -> None:
+    useful = UsefulGroups(
+        stages=replace(stages, searcher=Writes(["a", "b", "a", "", "a", "b"])), rules=RULES, pictures=PICTURES
+    )
+    group = await useful(TASK, seed=9, version=0)
+    drawings = [attempt.drawing for attempt in group.attempts]
+    assert [drawing and str(drawing.how) for drawing in drawings] == [
+        "drawn", "drawn", "reused", None, "reused", "reused",
+    ]  # fmt: skip
+    assert drawings[5] is not None
+    assert drawings[5].reason == "the same grounding as attempt 2 of the group"
+    assert [drawing and drawing.cost_usd for drawing in drawings] == [0.25, 0.25, 0.0, None, 0.0, 0.0]
+    assert len(model.calls) == 2
+
+
+async def test_a_skipped_picture_leaves_the_other_judges_share(stages: Stages, model: FakeImageModel) -> None:
+    useful = UsefulGroups(stages=replace(stages, searcher=Writes(["abcd"] * 6)), rules=RULES, pictures=PICTURES)
+    group = await useful(TASK, seed=9, version=0)
+    assert model.calls == []
+    assert group.rewards == (0.2,) * 6
+    assert {attempt.drawing.how for attempt in group.attempts if attempt.drawing} == {DrawnHow.SKIPPED}
+
+
+async def test_a_lost_picture_is_tried_again_and_loses_nobody_else(stages: Stages) -> None:
+    flaky = FlakyGenerator(stages.generator, fail_on=[2])
+    useful = UsefulGroups(
+        stages=replace(stages, searcher=Writes(["a", "b", "c", "d", "e", "f"]), generator=flaky),
+        rules=RULES,
+        pictures=PICTURES,
+    )
+    group = await useful(TASK, seed=9, version=0)
+    assert len(group.attempts) == 6
+    assert [(lost.stage, lost.seed) for lost in group.lost] == [("generate", SEEDS[1])]
+
+
+async def test_a_text_judge_without_a_verdict_loses_its_member_and_pays_for_no_picture(
+    stages: Stages, model: FakeImageModel
+) -> None:
+    class Silent(Reads):
+        async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+            if trajectory.grounding is not None and trajectory.grounding.gen_prompt == "c":
+                raise JudgeError("no verdict")
+            return await super().judge(task, trajectory, image)
+
+    useful = UsefulGroups(
+        stages=replace(stages, searcher=Writes(list("abcdef")), judges=[stages.judges[0], Silent()]),
+        rules=RULES,
+        pictures=PICTURES,
+    )
+    group = await useful(TASK, seed=9, version=0)
+    assert group.given_up == (SEEDS[2],)
+    assert [prompt for prompt, *_ in model.calls] == ["a", "b", "d", "e", "f"]
+
+
+async def test_a_refused_grounding_is_worth_nothing_in_both(stages: Stages) -> None:
+    class Refuses:
+        async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+            if grounding.gen_prompt == "b":
+                raise GeneratorRefused("no violence, please")
+            return await stages.generator.generate(grounding, seed=seed)
+
+    for group in await both(replace(stages, generator=Refuses()), ["a", "b", "c", "d", "e", "b"]):
+        assert [attempt.reward.total == 0.0 for attempt in group.attempts] == [False, True, False, False, False, True]
+        assert group.lost == ()
+        drawing = group.attempts[1].drawing
+        assert drawing is not None
+        assert (drawing.how, drawing.reason) == (DrawnHow.REFUSED, "no violence, please")
