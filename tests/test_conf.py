@@ -11,7 +11,10 @@ from gen_searcher.commands import preflight
 from gen_searcher.config import load
 
 GROUPS = load.groups()
-KEYS = ("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY", "EXA_API_KEY")
+KEYS = (
+    *("SERPER_API_KEY", "BRAVE_API_KEY", "TAVILY_API_KEY", "EXA_API_KEY"),
+    *("OPENAI_API_KEY", "ARK_API_KEY", "GEMINI_API_KEY"),
+)
 CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in names]
 
 
