@@ -11,6 +11,8 @@ All of them take one message argument beside keywords with defaults, so that the
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 
 class WorldError(Exception):
     """Something outside the policy failed; the attempt is lost, not wrong."""
@@ -27,7 +29,42 @@ class WorldError(Exception):
 
 
 class ProviderError(WorldError):
-    """A search provider, page reader or picture host did not do its job after all retries."""
+    """A search provider, page reader or picture host did not do its job; the subclass says what would mend it."""
+
+
+class ProviderDown(ProviderError):
+    """No connection, no answer in time, a server error, or an answer that broke off: another try may mend it."""
+
+
+class ProviderOverloaded(ProviderError):
+    """Too many requests: another try may mend it, but not before `retry_after_s`."""
+
+    def __init__(self, message: str, stage: str = "world", retry_after_s: float | None = None) -> None:
+        """`retry_after_s`: seconds the server asks us to wait; None when it does not say."""
+        super().__init__(message, stage)
+        self.retry_after_s = retry_after_s
+
+
+class Refusal(StrEnum):
+    """Why a provider serves us no longer."""
+
+    KEY = "key"
+    """The key is missing, wrong or revoked, or may not do this."""
+    QUOTA = "quota"
+    """The account has no credits left."""
+
+
+class ProviderRefused(ProviderError):
+    """The provider turns us away: no try mends it, somebody must see to the key or the account."""
+
+    def __init__(self, message: str, stage: str = "world", refusal: Refusal = Refusal.KEY) -> None:
+        """`refusal`: what somebody must see to."""
+        super().__init__(message, stage)
+        self.refusal = refusal
+
+
+class ProviderInvalid(ProviderError):
+    """A request that the provider does not understand, or an answer that is not in the form it documents."""
 
 
 class GeneratorError(WorldError):

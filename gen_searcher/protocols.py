@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Sample,
         Sampling,
         StepReport,
+        Summary,
         Task,
         ToolCall,
         ToolResult,
@@ -116,6 +117,14 @@ class Scorer(Protocol):
 
     async def logprobs(self, batch: Batch) -> Mapping[Sample, tuple[float, ...]]:
         """Log-probabilities of each sample's trained tokens, in their order."""
+        ...
+
+
+class Summarizer(Protocol):
+    """Says what a page says about a question."""
+
+    async def summarize(self, page: Page, *, query: str) -> Summary:
+        """What bears on the query; an empty text when nothing does. Raises ProviderError."""
         ...
 
 

@@ -114,6 +114,8 @@ class ToolResult:
     cost_usd: float = 0.0
     cache: str = "miss"
     """`hit`, `miss` or `replay`."""
+    canaries: tuple[str, ...] = ()
+    """Signs of an injection in what was brought, e.g. `override`; see `tools/canaries.py`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -398,3 +400,12 @@ class Page:
     url: str
     title: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a page says about a question."""
+
+    text: str
+    """Empty when the page says nothing about it."""
+    cost_usd: float = 0.0

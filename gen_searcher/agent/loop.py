@@ -168,6 +168,7 @@ class Agent:
 
     def _observed(self, progress: _Progress, turn: Turn, result: ToolResult) -> _Next:
         """The policy reads what the tool brought, with pictures under this trajectory's ids."""
+        result = replace(result, text=self._renderer.clip(result.text, tokens=self._config.tools.observation_tokens))
         found = result.images[: self._config.tools.images_per_search]
         gallery = progress.gallery.admit(found)
         images = gallery.named(found)

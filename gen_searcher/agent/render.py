@@ -147,6 +147,19 @@ class Renderer:
             clean = self._reserved_words.sub(lambda match: f"{match[0][0]} {match[0][1:]}", clean)
         return clean
 
+    def clip(self, text: str, *, tokens: int) -> str:
+        """`text` itself, or as much of its beginning as takes at most `tokens` tokens, with an ellipsis at the cut."""
+        if len(self._plain_encode(self.neutral(text))) <= tokens:
+            return text
+        fits, too_long = 0, len(text)
+        while too_long - fits > 1:
+            middle = (fits + too_long) // 2
+            if len(self._plain_encode(self.neutral(text[:middle] + "…"))) <= tokens:
+                fits = middle
+            else:
+                too_long = middle
+        return text[:fits] + "…" if fits else ""
+
     def reserved_ids_in(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """The tokens among `token_ids` that carry meaning for the conversation, in order."""
         return tuple(token_id for token_id in token_ids if token_id in self._reserved_ids)

@@ -60,14 +60,22 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
 def _plugs(cfg: RunConfig) -> Iterator[str]:
     checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search, ())]
     checks.append(("search.images", cfg.search.images, ()))
-    if cfg.search.reader is not None:
-        checks.append(("search.reader", cfg.search.reader, ()))
+    for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
+        if plug is not None:
+            checks.append((f"search.{name}", plug, ()))
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
     for at, plug, injected in [*checks, *judges]:
         try:
             plug.check(injected, at=at)
+            secrets = plug.secrets(at=at)
         except UserError as error:
             yield str(error)
+            continue
+        for place, secret in secrets.items():
+            try:
+                secret.reveal()
+            except UserError as error:
+                yield f"{place}: {error}"
 
 
 def _files(cfg: RunConfig) -> Iterator[str]:

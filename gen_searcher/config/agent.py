@@ -55,6 +55,12 @@ class ToolsConfig(Config):
     """Longest extract of a page in characters."""
     observation_chars: int = Field(default=6000, ge=1)
     """Longest observation in characters."""
+    observation_tokens: int = Field(default=4096, ge=1)
+    """Longest text of an observation in the policy's tokens, cut where `observation_chars` has left more. Titles and ids
+    of pictures come on top, and their vision tokens: at most (`view_side_px` / 32)² each."""
+    canaries: tuple[str, ...] = ()
+    """Texts that no observation should hold, e.g. planted ones; they are counted in `tool/injection_canary_count`
+    beside the known phrases of an injection."""
     cache_entries: int = Field(default=4096, ge=0)
     """Requests per kind (query, page, picture) whose answers are kept for the run; 0 shares only what is under way."""
 
@@ -95,6 +101,8 @@ class SearchConfig(Config):
     """The `ImageSearchProvider`."""
     reader: Plug | None = None
     """The `PageReader`; None reads pages through the guarded fetcher."""
+    summarizer: Plug | None = None
+    """The `Summarizer` of browsed pages; None takes the sentences that share most with the query."""
     world_server: bool = False
     """Serve the embedded world on loopback in each tool worker, and fetch `*.mini.web` from there."""
     fetch: FetchConfig = FetchConfig()

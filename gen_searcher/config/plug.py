@@ -16,6 +16,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticCustomError, ValidationError
 
 from gen_searcher.config.base import Config
+from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ConfigError
 
 TARGET_KEY = "_target_"
@@ -81,6 +82,11 @@ class Plug(Config):
         if problems:
             raise ConfigError("\n".join(problems))
         self._converted(target, at)
+
+    def secrets(self, *, at: str = "plug") -> Mapping[str, Secret]:
+        """The keywords that refer to a secret, by their place in the config. Raises ConfigError as `check` does."""
+        values = self._converted(self._import(at), at)
+        return {f"{at}.{name}": value for name, value in values.items() if isinstance(value, Secret)}
 
     def build(self, **injected: object) -> object:
         """Construct the target with its keywords and what the program adds.

@@ -9,6 +9,7 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
     rollout/turns rollout/completion_tokens ...           per attempt
     rollout/lost_count lost/search_count ...              tries that the world spoiled
     tool/search_calls tool/search_failed_frac ...         calls per attempt, shares of calls
+    tool/injection_canary_count                           observations with signs of an injection
     train/groups_count train/dropped_count ...            what the step learned from
 """
 
@@ -102,7 +103,9 @@ def _tools(trajectories: Sequence[Trajectory]) -> Mapping[str, Metric]:
         metrics[f"tool/{name}_empty_frac"] = Fraction.of(result.kind is ToolKind.EMPTY for result in of_tool)
         metrics[f"tool/{name}_cache_hit_frac"] = Fraction.of(result.cache != "miss" for result in of_tool)
         metrics[f"tool/{name}_latency_s"] = Mean.of(result.latency_s for result in of_tool)
-    metrics["tool/cost_usd"] = Sum.of(result.cost_usd for of_tool in results.values() for result in of_tool)
+    everything = [result for of_tool in results.values() for result in of_tool]
+    metrics["tool/injection_canary_count"] = Sum.of(bool(result.canaries) for result in everything)
+    metrics["tool/cost_usd"] = Sum.of(result.cost_usd for result in everything)
     return metrics
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, cast
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from gen_searcher.types import ToolCall
 
 MAX_QUERIES = 5
 """Queries per search call."""
+
+MAX_PAGES = 5
+"""Pages per browse call."""
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=400)]
 Url = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
@@ -21,11 +24,31 @@ class _Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _renamed(value: object, *, old: str, new: str) -> object:
+    """A policy that knows the tool by another name for an argument means the same; both at once is a mistake."""
+    if not isinstance(value, Mapping):
+        return value
+    fields = dict(cast("Mapping[str, object]", value))
+    if old in fields and new not in fields:
+        fields[new] = fields.pop(old)
+    return fields
+
+
 class SearchArguments(_Arguments):
-    """Arguments of `search`."""
+    """Arguments of `search`. One query may come as bare text, under `queries` or `query`."""
 
     queries: Annotated[list[Words], Field(min_length=1, max_length=MAX_QUERIES)]
     top_k: TopK | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        fields = _renamed(value, old="query", new="queries")
+        if isinstance(fields, dict):
+            listed = cast("dict[str, object]", fields)
+            if isinstance(listed.get("queries"), str):
+                return {**listed, "queries": [listed["queries"]]}
+        return fields
 
 
 class ImageSearchArguments(_Arguments):
@@ -36,10 +59,15 @@ class ImageSearchArguments(_Arguments):
 
 
 class BrowseArguments(_Arguments):
-    """Arguments of `browse`."""
+    """Arguments of `browse`. The query may be called `goal`; several pages may be read at once."""
 
-    url: Url
+    url: Url | Annotated[list[Url], Field(min_length=1, max_length=MAX_PAGES)]
     query: Words
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return _renamed(value, old="goal", new="query")
 
 
 _MODELS: Mapping[str, type[_Arguments]] = {

@@ -2,42 +2,62 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 
 from gen_searcher.config.agent import ToolsConfig
-from gen_searcher.protocols import PageReader
+from gen_searcher.protocols import PageReader, Summarizer
 from gen_searcher.tools.arguments import BrowseArguments
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.words import clip, one_line, sentences, words
-from gen_searcher.types import Page, ToolKind, ToolResult
+from gen_searcher.types import Page, Summary, ToolKind, ToolResult
 
 
 class Browse:
-    """Reads each page once per run."""
+    """Reads each page once per run, and asks the summarizer, if there is one, each question about it once."""
 
-    def __init__(self, reader: PageReader, config: ToolsConfig) -> None:
+    def __init__(self, reader: PageReader, config: ToolsConfig, *, summarizer: Summarizer | None = None) -> None:
         """`reader` reads pages; it may raise `Refused` for an address it does not take."""
         self._reader = reader
         self._config = config
+        self._digest = Extractor(chars=config.extract_chars) if summarizer is None else summarizer
         self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries)
+        self._told: RequestCache[tuple[str, str], Summary] = RequestCache(config.cache_entries)
 
     async def run(self, arguments: BrowseArguments) -> ToolResult:
-        """One page. A page that is not there is a `FAILED` result; raises ProviderError when its host is down."""
-        url = arguments.url
+        """The pages, at once. One that is not there is a `FAILED` result; raises ProviderError when a host is down."""
+        urls = [arguments.url] if isinstance(arguments.url, str) else list(dict.fromkeys(arguments.url))
+        results = await asyncio.gather(*(self._one(url, arguments.query) for url in urls))
+        if len(results) == 1:
+            return results[0]
+        kinds = {result.kind for result in results}
+        kind = next(kind for kind in (ToolKind.OK, ToolKind.FAILED, ToolKind.EMPTY) if kind in kinds)
+        return ToolResult(
+            text=clip("\n".join(result.text for result in results), self._config.observation_chars),
+            kind=kind,
+            reason="; ".join(result.reason for result in results) if kind is ToolKind.FAILED else "",
+            sources=tuple(dict.fromkeys(url for result in results for url in result.sources)),
+            cost_usd=sum(result.cost_usd for result in results),
+            cache="hit" if all(result.cache == "hit" for result in results) else "miss",
+        )
+
+    async def _one(self, url: str, query: str) -> ToolResult:
         answer = await self._read.get(url, lambda: self._page(url))
-        cache = "hit" if answer.is_hit else "miss"
         page = answer.value
         if isinstance(page, Refused):
             text = f"browse failed: {page.reason}"
+            cache = "hit" if answer.is_hit else "miss"
             return ToolResult(text=text, kind=ToolKind.FAILED, reason=page.reason, cache=cache)
+        told = await self._told.get((url, query), lambda: self._digest.summarize(page, query=query))
         title = one_line(page.title, self._config.title_chars) or "untitled"
-        body = extract(_without_title(page), query=arguments.query, chars=self._config.extract_chars)
+        nothing = "nothing on it bears on the query" if page.text.strip() else "no readable text"
         return ToolResult(
-            text=clip(f"page: {title}\n{body or 'no readable text'}", self._config.observation_chars),
-            kind=ToolKind.OK if body else ToolKind.EMPTY,
+            text=clip(f"page: {title}\n{told.value.text or nothing}", self._config.observation_chars),
+            kind=ToolKind.OK if told.value.text else ToolKind.EMPTY,
             sources=(page.url,),
-            cache=cache,
+            cost_usd=0.0 if told.is_hit else told.value.cost_usd,
+            cache="hit" if answer.is_hit else "miss",
         )
 
     async def _page(self, url: str) -> Page | Refused:
@@ -46,6 +66,18 @@ class Browse:
         except Refused as refused:
             return Refused(refused.reason)  # without the frames of the one that was raised
         return Refused("there is no such page") if page is None else page
+
+
+class Extractor:
+    """Implements `Summarizer` without a model: the sentences that share most with the query."""
+
+    def __init__(self, *, chars: int) -> None:
+        """`chars` is the longest summary."""
+        self._chars = chars
+
+    async def summarize(self, page: Page, *, query: str) -> Summary:
+        """Costs nothing; a page that shares nothing gives its beginning."""
+        return Summary(text=extract(_without_title(page), query=query, chars=self._chars))
 
 
 def _without_title(page: Page) -> str:

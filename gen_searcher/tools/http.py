@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from gen_searcher.config.agent import FetchConfig
-from gen_searcher.errors import ProviderError
+from gen_searcher.errors import ProviderDown, ProviderError, ProviderOverloaded
 from gen_searcher.tools.guard import Address, Guard, Lookup, Refused, check_url, system_lookup
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -55,8 +55,9 @@ class _Hop:
 class _Down(Exception):
     """A try that another may mend."""
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, is_overload: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(message)
+        self.is_overload = is_overload
         self.retry_after_s = retry_after_s
 
 
@@ -109,7 +110,7 @@ class Fetcher:
                 return await self._try(url, types)
             except _Down as down:
                 if attempt + 1 == self._config.attempts:
-                    raise ProviderError(f"{url.host}: {down} ({self._config.attempts} tries)", stage) from down
+                    raise _outage(f"{url.host}: {down} ({self._config.attempts} tries)", stage, down) from down
                 await self._pause(_wait_s(attempt, down.retry_after_s, self._config))
         raise AssertionError("attempts is at least 1")
 
@@ -137,14 +138,15 @@ class Fetcher:
         if status in _GONE:
             raise Gone(f"there is no such page ({status})")
         if status == 429 or status >= 500:
-            raise _Down(f"status {status}", _retry_after_s(response.headers.get("Retry-After")))
+            wait_s = parse_retry_after(response.headers.get("Retry-After"))
+            raise _Down(f"status {status}", is_overload=status == 429, retry_after_s=wait_s)
         if status != 200:
             raise Refused(f"the server answered with status {status}")
         if not any(_is_kind(response.content_type, kind) for kind in types):
             raise Refused(f"it is {response.content_type}, which cannot be read")
         if (response.content_length or 0) > self._config.max_bytes:
             raise Refused(f"it is larger than {self._config.max_bytes} bytes")
-        body = await _body(response, self._config.max_bytes)
+        body = await read_body(response, self._config.max_bytes)
         fetched = Fetched(url=str(url), content_type=response.content_type, charset=response.charset, body=body)
         return _Hop(fetched=fetched, location="")
 
@@ -169,8 +171,11 @@ class Fetcher:
         return self._session
 
 
-async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    """The body, unpacked by ourselves so that a small response cannot become a large one before we count it."""
+async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+    """The body, unpacked by ourselves so that a small response cannot become a large one before we count it.
+
+    The session must not unpack (`auto_decompress=False`). Raises Refused.
+    """
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
         raise Refused(f"its encoding {encoding[:20]!r} cannot be read")
@@ -204,12 +209,19 @@ def next_hop(here: URL, location: str, *, allow: Mapping[str, Address]) -> URL:
     return there
 
 
+def _outage(message: str, stage: str, down: _Down) -> ProviderError:
+    if down.is_overload:
+        return ProviderOverloaded(message, stage, down.retry_after_s)
+    return ProviderDown(message, stage)
+
+
 def _wait_s(attempt: int, retry_after_s: float | None, config: FetchConfig) -> float:
     backoff_s = config.retry_base_s * 2**attempt
     return min(config.retry_max_s, max(backoff_s, retry_after_s or 0.0)) * random.uniform(0.75, 1.0)
 
 
-def _retry_after_s(header: str | None) -> float | None:
+def parse_retry_after(header: str | None) -> float | None:
+    """Seconds to wait, from a `Retry-After` header in either of its forms; None when it says nothing."""
     if header is None:
         return None
     if header.strip().isdecimal():

@@ -18,7 +18,8 @@ from gen_searcher.tools.images import PictureDecoder, fit_for_policy
 from gen_searcher.tools.words import one_line
 from gen_searcher.types import FoundImage, ImageHit, ImageRef, ToolKind, ToolResult
 
-_TYPES = ("image/png", "image/jpeg", "image/webp")
+_TYPES = ("image/png", "image/jpeg", "image/jpg", "image/webp", "application/octet-stream", "binary/octet-stream")
+"""What servers call such pictures; the decoder believes only the bytes."""
 _SPARE = 2
 """Hits asked for per picture wanted, because some cannot be loaded."""
 

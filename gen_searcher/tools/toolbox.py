@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from gen_searcher.config.agent import ToolsConfig
 from gen_searcher.image_store import ImageStore
-from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
+from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider, Summarizer
 from gen_searcher.tools.arguments import BrowseArguments, ImageSearchArguments, SearchArguments
 from gen_searcher.tools.browse import Browse
+from gen_searcher.tools.canaries import canaries_in
 from gen_searcher.tools.http import Fetcher
 from gen_searcher.tools.image_search import ImageSearch
 from gen_searcher.tools.images import PictureDecoder
@@ -23,6 +25,15 @@ from gen_searcher.tools.search import WebSearch
 from gen_searcher.types import ToolCall, ToolResult
 
 _log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """A provider that holds connections open; not every one does."""
+
+    async def close(self) -> None:
+        """Close them."""
+        ...
 
 
 class Toolbox:
@@ -37,13 +48,16 @@ class Toolbox:
         fetcher: Fetcher,
         store: ImageStore,
         config: ToolsConfig,
+        summarizer: Summarizer | None = None,
     ) -> None:
         """`fetcher` brings the pictures that `images` finds; `reader` brings pages by whatever way it likes."""
+        self._config = config
+        self._closing = [part for part in (search, images, reader, summarizer) if isinstance(part, Closing)]
         self._fetcher = fetcher
         self._decoder = PictureDecoder()
         self._search = WebSearch(search, config)
         self._image_search = ImageSearch(images, fetcher=fetcher, decoder=self._decoder, store=store, config=config)
-        self._browse = Browse(reader, config)
+        self._browse = Browse(reader, config, summarizer=summarizer)
 
     async def call(self, call: ToolCall, *, trajectory_id: str) -> ToolResult:
         """Run one call that `find_mistake` has nothing against. Pictures carry provisional ids.
@@ -51,7 +65,10 @@ class Toolbox:
         Waits for providers and page hosts. Raises ProviderError when one is down.
         """
         start_s = time.monotonic()
-        result = replace(await self._run(call), latency_s=time.monotonic() - start_s)
+        result = await self._run(call)
+        brought = "\n".join([result.text, *(image.title for image in result.images)])
+        canaries = canaries_in(brought, self._config.canaries)
+        result = replace(result, latency_s=time.monotonic() - start_s, canaries=canaries)
         _log.debug("%s: %s %s %s %.3f s", trajectory_id, call.name, result.kind, result.cache, result.latency_s)
         return result
 
@@ -59,6 +76,8 @@ class Toolbox:
         """Close connections and end the decoder."""
         self._decoder.close()
         await self._fetcher.close()
+        for part in self._closing:
+            await part.close()
 
     async def _run(self, call: ToolCall) -> ToolResult:
         arguments = dict(call.arguments)

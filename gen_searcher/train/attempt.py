@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gen_searcher.errors import WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.seeds import derive_seed
-from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Outcome, Reward, Task
+from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Lost, Outcome, Reward, Task, Trajectory
 
 Compose = Callable[[Outcome, Sequence[Judgement]], Reward]
 
@@ -41,7 +41,8 @@ async def run_attempt(
     judgements: tuple[Judgement, ...] = ()
     if trajectory.grounding is not None:
         image = await generator.generate(trajectory.grounding, seed=seed)
-        judgements = tuple(await asyncio.gather(*(judge.judge(task, trajectory, image) for judge in judges)))
+        judged = without_evidence(trajectory)
+        judgements = tuple(await asyncio.gather(*(judge.judge(task, judged, image) for judge in judges)))
     return Attempt(
         trajectory=trajectory,
         seed=seed,
@@ -49,6 +50,11 @@ async def run_attempt(
         judgements=judgements,
         reward=compose(trajectory.outcome, judgements),
     )
+
+
+def without_evidence(trajectory: Trajectory) -> Trajectory:
+    """What a judge gets: outcome and grounding. The turns hold what strangers wrote, and no page may talk to a judge."""
+    return replace(trajectory, turns=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import cast
 from gen_searcher.cluster.once import Once
 from gen_searcher.config.agent import SearchConfig, ToolsConfig
 from gen_searcher.image_store import ImageStore
-from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
+from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider, Summarizer
 from gen_searcher.tools.guard import Address
 from gen_searcher.tools.http import Fetcher
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
@@ -52,6 +52,7 @@ async def _build(search: SearchConfig, tools: ToolsConfig, store: ImageStore) ->
         fetcher=fetcher,
         store=store,
         config=tools,
+        summarizer=None if search.summarizer is None else cast("Summarizer", search.summarizer.build()),
     )
 
 
