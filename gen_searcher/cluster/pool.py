@@ -1,7 +1,8 @@
 """The edge for code we did not write: calls to actors, and what becomes of their failures.
 
 A dead or hung actor becomes a `WorldError` at stage `actor`; the pool stops using it until it answers `ready` again
-(Ray restarts it). What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run.
+(Ray restarts it). What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
+mend (a spent budget, a revoked key) stops it with its own words.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
@@ -18,7 +19,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import UserError, WorldError
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Pool:
             raise WorldError(f"{self.role} actor {index} is gone: {_first_line(error)}", "actor") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
-            if isinstance(cause, WorldError):
+            if isinstance(cause, WorldError | UserError):
                 raise cause from error
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error

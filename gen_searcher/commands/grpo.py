@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -72,7 +72,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
         if from_step:
             await learner.load(folder.checkpoint(from_step))
         with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
-            recorder = GrpoRecorder(place, learner, progress=progress, policy=start)
+            recorder = GrpoRecorder(place, learner, progress=progress, policy=start, reading=crew.reading)
             parts = GrpoParts(
                 attempt=crew.attempt(searcher_of(rollouts)), learner=learner, scorer=learner, recorder=recorder
             )
@@ -105,8 +105,17 @@ def _rules(cfg: RunConfig) -> GrpoRules:
 class GrpoRecorder:
     """Writes down what the loop reports, and checkpoints when due."""
 
-    def __init__(self, place: Workplace, learner: LearnerRanks, *, progress: Progress, policy: Path) -> None:
-        """`policy` is the folder that the rollout workers started from."""
+    def __init__(
+        self,
+        place: Workplace,
+        learner: LearnerRanks,
+        *,
+        progress: Progress,
+        policy: Path,
+        reading: Callable[[], Awaitable[Mapping[str, float]]],
+    ) -> None:
+        """`policy` is the folder that the rollout workers started from; `reading` says what they asked and paid."""
+        self._reading = reading
         self._cfg = place.cfg
         self._folder = place.folder
         self._learner = learner
@@ -133,7 +142,7 @@ class GrpoRecorder:
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Log the step; checkpoint every so often and at the end."""
-        values = step_metrics(taken.groups, taken.dropped, report)
+        values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
         self._metrics.log(step, values)
         self._progress.advance(step, _headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from gen_searcher.errors import GeneratorError
+from gen_searcher.errors import GeneratorError, UserError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageModel
 from gen_searcher.types import Grounding, ImageRef
@@ -66,6 +66,8 @@ class StoredGenerator:
             raise GeneratorError(f"a reference picture cannot be read: {error}") from error
         try:
             drawn = await self._model.draw(grounding.gen_prompt, references, seed=seed)
+        except UserError:  # a budget, a key, a cassette: no other try would mend it
+            raise
         except Exception as error:  # a plug may raise anything, and all of it is the world's failure
             kind = type(self._model).__name__
             raise GeneratorError(f"{kind} raised {type(error).__name__}: {error}") from error

@@ -10,6 +10,7 @@ from gen_searcher.protocols import PageReader, Summarizer
 from gen_searcher.tools.arguments import BrowseArguments
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
+from gen_searcher.tools.meter import Meter
 from gen_searcher.tools.words import clip, one_line, sentences, words
 from gen_searcher.types import Page, Summary, ToolKind, ToolResult
 
@@ -17,13 +18,22 @@ from gen_searcher.types import Page, Summary, ToolKind, ToolResult
 class Browse:
     """Reads each page once per run, and asks the summarizer, if there is one, each question about it once."""
 
-    def __init__(self, reader: PageReader, config: ToolsConfig, *, summarizer: Summarizer | None = None) -> None:
-        """`reader` reads pages; it may raise `Refused` for an address it does not take."""
+    def __init__(
+        self,
+        reader: PageReader,
+        config: ToolsConfig,
+        *,
+        summarizer: Summarizer | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        """`reader` reads pages; it may raise `Refused` for an address it does not take. `meter` counts what is asked."""
         self._reader = reader
         self._config = config
         self._digest = Extractor(chars=config.extract_chars) if summarizer is None else summarizer
-        self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries)
-        self._told: RequestCache[tuple[str, str], Summary] = RequestCache(config.cache_entries)
+        self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries, meter=meter)
+        self._told: RequestCache[tuple[str, str], Summary] = RequestCache(
+            config.cache_entries, meter=None if summarizer is None else meter
+        )
 
     async def run(self, arguments: BrowseArguments) -> ToolResult:
         """The pages, at once. One that is not there is a `FAILED` result; raises ProviderError when a host is down."""

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
@@ -44,6 +45,18 @@ class Fetched:
     """Without parameters, lower case."""
     charset: str | None
     body: bytes
+
+
+class PictureSource(Protocol):
+    """Brings pictures; a `Fetcher` is one."""
+
+    async def get(self, url: str, *, stage: str, types: Sequence[str]) -> Fetched:
+        """See `Fetcher.get`."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

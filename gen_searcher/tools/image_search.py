@@ -13,8 +13,9 @@ from gen_searcher.protocols import ImageSearchProvider
 from gen_searcher.tools.arguments import ImageSearchArguments
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.http import Fetcher
+from gen_searcher.tools.http import PictureSource
 from gen_searcher.tools.images import PictureDecoder, fit_for_policy
+from gen_searcher.tools.meter import Meter
 from gen_searcher.tools.words import one_line
 from gen_searcher.types import FoundImage, ImageHit, ImageRef, ToolKind, ToolResult
 
@@ -40,19 +41,20 @@ class ImageSearch:
         self,
         provider: ImageSearchProvider,
         *,
-        fetcher: Fetcher,
+        fetcher: PictureSource,
         decoder: PictureDecoder,
         store: ImageStore,
         config: ToolsConfig,
+        meter: Meter | None = None,
     ) -> None:
-        """`provider` finds pictures, `fetcher` brings them."""
+        """`provider` finds pictures, `fetcher` brings them; `meter` counts queries and pictures."""
         self._provider = provider
         self._fetcher = fetcher
         self._decoder = decoder
         self._store = store
         self._config = config
-        self._asked: RequestCache[str, list[ImageHit]] = RequestCache(config.cache_entries)
-        self._loaded: RequestCache[str, _Picture | Refused] = RequestCache(config.cache_entries)
+        self._asked: RequestCache[str, list[ImageHit]] = RequestCache(config.cache_entries, meter=meter)
+        self._loaded: RequestCache[str, _Picture | Refused] = RequestCache(config.cache_entries, meter=meter)
 
     async def run(self, arguments: ImageSearchArguments) -> ToolResult:
         """The first pictures that can be loaded. Raises ProviderError when none can because hosts are down."""

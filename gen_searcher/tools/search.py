@@ -9,6 +9,7 @@ from gen_searcher.config.agent import ToolsConfig
 from gen_searcher.protocols import SearchProvider
 from gen_searcher.tools.arguments import SearchArguments
 from gen_searcher.tools.cache import Cached, RequestCache
+from gen_searcher.tools.meter import Meter
 from gen_searcher.tools.words import clip, one_line
 from gen_searcher.types import Hit, ToolKind, ToolResult
 
@@ -16,11 +17,11 @@ from gen_searcher.types import Hit, ToolKind, ToolResult
 class WebSearch:
     """Asks the provider each query once per run."""
 
-    def __init__(self, provider: SearchProvider, config: ToolsConfig) -> None:
-        """`provider` finds pages."""
+    def __init__(self, provider: SearchProvider, config: ToolsConfig, *, meter: Meter | None = None) -> None:
+        """`provider` finds pages; `meter` counts queries."""
         self._provider = provider
         self._config = config
-        self._asked: RequestCache[str, list[Hit]] = RequestCache(config.cache_entries)
+        self._asked: RequestCache[str, list[Hit]] = RequestCache(config.cache_entries, meter=meter)
 
     async def run(self, arguments: SearchArguments) -> ToolResult:
         """All queries at once. Raises ProviderError."""
