@@ -182,7 +182,7 @@ class TapedPictures:
             head = _Head(url=fetched.url, content_type=fetched.content_type, charset=fetched.charset)
             return _Loaded(head=head, body=fetched.body)
 
-        request: dict[str, JsonValue] = {"url": url, "types": sorted(types)}
+        request: dict[str, JsonValue] = {"url": url, "types": list[JsonValue](sorted(types))}
         loaded = await self._tape.answer(Question(kind="picture", who=self._who, request=request), ask, _LoadedCodec())
         head = loaded.head
         if head.refused is not None:

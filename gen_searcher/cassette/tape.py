@@ -97,8 +97,8 @@ class Codec(Protocol[T]):
 class JsonCodec(Codec[T]):
     """Of values that pydantic reads back as they were."""
 
-    def __init__(self, kind: object) -> None:
-        """`kind`: the annotation of the values."""
+    def __init__(self, kind: type[T]) -> None:
+        """`kind` of the values."""
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
 
     def encode(self, value: T) -> bytes:

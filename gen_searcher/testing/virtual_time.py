@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import selectors
 from collections.abc import Coroutine, Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
 
 T = TypeVar("T")
 
@@ -29,13 +32,13 @@ class _NeverWaits(selectors.BaseSelector):
             self.now_s += max(0.0, timeout)
         return ready
 
-    def register(self, fileobj: object, events: int, data: object = None) -> selectors.SelectorKey:
-        return self._inner.register(fileobj, events, data)  # type: ignore[arg-type]
+    def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
+        return self._inner.register(fileobj, events, data)
 
-    def unregister(self, fileobj: object) -> selectors.SelectorKey:
-        return self._inner.unregister(fileobj)  # type: ignore[arg-type]
+    def unregister(self, fileobj: FileDescriptorLike) -> selectors.SelectorKey:
+        return self._inner.unregister(fileobj)
 
-    def get_map(self) -> Mapping[object, selectors.SelectorKey]:  # type: ignore[override]
+    def get_map(self) -> Mapping[FileDescriptorLike, selectors.SelectorKey]:
         return self._inner.get_map()
 
     def close(self) -> None:

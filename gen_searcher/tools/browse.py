@@ -8,6 +8,7 @@ from collections import Counter
 from gen_searcher.config.agent import ToolsConfig
 from gen_searcher.protocols import PageReader, Summarizer
 from gen_searcher.tools.arguments import BrowseArguments
+from gen_searcher.tools.blocked import Blocklist
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.meter import Meter
@@ -29,6 +30,8 @@ class Browse:
         """`reader` reads pages; it may raise `Refused` for an address it does not take. `meter` counts what is asked."""
         self._reader = reader
         self._config = config
+        self._blocked = Blocklist(config.blocked_hosts)
+        self._meter = meter or Meter()
         self._digest = Extractor(chars=config.extract_chars) if summarizer is None else summarizer
         self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries, meter=meter)
         self._told: RequestCache[tuple[str, str], Summary] = RequestCache(
@@ -71,11 +74,19 @@ class Browse:
         )
 
     async def _page(self, url: str) -> Page | Refused:
+        if self._blocked.holds(url):
+            self._meter.add("tool/blocked_count")
+            return Refused("this site cannot be read here")
         try:
             page = await self._reader.read(url)
         except Refused as refused:
             return Refused(refused.reason)  # without the frames of the one that was raised
-        return Refused("there is no such page") if page is None else page
+        if page is None:
+            return Refused("there is no such page")
+        if self._blocked.holds(page.url):  # a redirect led there
+            self._meter.add("tool/blocked_count")
+            return Refused("this site cannot be read here")
+        return page
 
 
 class Extractor:

@@ -73,7 +73,7 @@ class ToolActor:
 
 
 async def _open(spec: ToolSpec, name: str) -> Toolbox:
-    hosts = await _own_hosts() if spec.search.world_server else {}
+    hosts: Mapping[str, Address] = await _own_hosts() if spec.search.world_server else {}
     return build_toolbox(spec, name=name, authority=RemoteAuthority(), hosts=hosts)
 
 
