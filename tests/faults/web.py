@@ -62,6 +62,16 @@ class Watch:
         self._connected, self._looked_up = len(_connected), len(_looked_up)
         self._peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
+    @property
+    def began(self) -> int:
+        """Connections before the watch."""
+        return self._connected
+
+    @property
+    def connections(self) -> int:
+        """Connections of this process so far, tried ones too."""
+        return len(_connected)
+
     def nothing_left_loopback(self) -> None:
         strangers = [
             host
