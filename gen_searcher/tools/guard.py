@@ -43,6 +43,9 @@ _DENIED = tuple(
 )
 """Never reached, whatever `is_global` says in this version of Python."""
 
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""A host after its letters have become ASCII; escapes in it mean different things to different readers."""
+
 _NUMBER = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
 """Decimal, octal or hexadecimal, in any script's digits."""
 
@@ -105,6 +108,8 @@ def check_url(text: str, *, allow: Mapping[str, Address] | None = None) -> URL:
     is_ours = allowed_address(host, allow or {}) is not None
     if is_ours and url.scheme == "https":
         raise Refused("this site speaks http only")
+    if not _is_ip(host) and not _NAME.fullmatch(url.raw_host or ""):
+        raise Refused("not a valid address")
     if not is_ours and (_is_odd_number(host) or (_is_ip(host) and not is_public(host))):
         raise Refused("address not allowed")
     return url.with_fragment(None)

@@ -74,9 +74,7 @@ class Watch:
 
     def nothing_left_loopback(self) -> None:
         strangers = [
-            host
-            for host in _connected[self._connected :]
-            if host not in ("127.0.0.1", "::1", "a local socket")
+            host for host in _connected[self._connected :] if host not in ("127.0.0.1", "::1", "a local socket")
         ]
         assert strangers == []
         local = ("127.0.0.1", "localhost", "localhost.", "None")
