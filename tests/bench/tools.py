@@ -161,6 +161,9 @@ async def ours(load: Load, folder: Path) -> dict[str, float]:
 
 def theirs(load: Load, trajectories: int) -> dict[str, float]:
     """`GRPOTrainer._tool_call_loop` of trl, with a scripted policy in the place of its model and its parser."""
+    from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
+
+    ensure_torchvision()  # transformers fails to import beside a torchvision of another build
     from trl.trainer import grpo_trainer as trl
 
     loop = asyncio.new_event_loop()

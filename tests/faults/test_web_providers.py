@@ -93,8 +93,12 @@ async def test_an_hour_s_wait_is_told_to_all_and_costs_one_request(tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("status", "body", "code"),
-    [(401, b'{"message": "Unauthorized."}', 3), (403, b'{"message": "Forbidden"}', 3), (402, b"{}", 4)]
-    + [(403, b'{"message": "Not enough credits"}', 4)],
+    [
+        (401, b'{"message": "Unauthorized."}', 3),
+        (403, b'{"message": "Forbidden"}', 3),
+        (402, b"{}", 4),
+        (403, b'{"message": "Not enough credits"}', 4),
+    ],
 )
 async def test_a_closed_account_stops_the_run_by_name(tmp_path: Path, status: int, body: bytes, code: int) -> None:
     async with Served(says(body, status=status)) as served, tools(tmp_path, served) as toolbox:

@@ -174,6 +174,14 @@ def limits(**of_serper: float) -> LimitsConfig:
     )
 
 
+def _key(path: Path) -> Path:
+    """A file with the key that must turn up nowhere."""
+    path.mkdir(parents=True, exist_ok=True)
+    key = path / "key"
+    key.write_text("canary-key-123", encoding="utf-8")
+    return key
+
+
 @asynccontextmanager
 async def tools(
     path: Path,
@@ -186,9 +194,7 @@ async def tools(
     config: ToolsConfig | None = None,
 ) -> AsyncIterator[Toolbox]:
     """Serper at `served`, the guarded fetcher for `site.test` at `served` too, as a tool worker builds them."""
-    path.mkdir(parents=True, exist_ok=True)
-    key = path / "key"
-    key.write_text("canary-key-123", encoding="utf-8")
+    key = _key(path)
     plug = {
         "_target_": "gen_searcher.tools.providers.serper.Serper",
         "key": f"file:{key}",
