@@ -70,7 +70,8 @@ EPILOG = """\
 settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
 of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
 
-exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 cannot start or go on, 75 interrupted (run it again to resume)
+exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 cannot start or go on, 4 budget spent,
+ 75 interrupted (run it again to resume)
 """
 
 

@@ -175,3 +175,23 @@ class GeneratorGone(UserError):
 
 class DataError(UserError):
     """A task file or data set is wrong; the message names the file and the line."""
+
+
+class BudgetSpent(UserError):
+    """The next call would pass a spending limit; nothing more is bought. A larger budget lets the run go on."""
+
+    def __init__(self, message: str, exit_code: int = 4) -> None:
+        """`message` names the provider, what is committed, and the setting to raise."""
+        super().__init__(message, exit_code)
+
+
+class ProviderClosed(UserError):
+    """A provider turned us away for good in mid-run: somebody must see to the key (3) or the account (4)."""
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        """`message` names the provider and repeats what it said."""
+        super().__init__(message, exit_code)
+
+
+class ReplayMiss(UserError):
+    """The cassette does not hold an answer that a replay asks for; no call was made."""

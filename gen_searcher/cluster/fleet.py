@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -18,14 +18,17 @@ from ray.actor import ActorHandle
 
 from gen_searcher.cluster.actors.generator import GeneratorActor
 from gen_searcher.cluster.actors.learner import LearnerActor, LearnerSpec, Meeting
+from gen_searcher.cluster.actors.limits import LIMITS_ACTOR, LimitsActor
 from gen_searcher.cluster.actors.reward import RewardActor
 from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
-from gen_searcher.cluster.actors.tool import ToolActor
+from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
 from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
+from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.train.run import RunFolder
@@ -46,13 +49,33 @@ class Fleet:
 
     cluster: ClusterConfig
     folder: RunFolder
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    cassette: CassetteConfig = field(default_factory=CassetteConfig)
     weights: Path | None = None
     """Where the learner publishes (`publishing_folder`); None: in the run directory."""
 
+    def accounts(self) -> Pool:
+        """The one actor that says how often providers may be asked; the tool workers find it by name."""
+        spend = str(self.folder.root / "spend.json")
+        return Pool(
+            LIMITS_ACTOR,
+            [self._actor(LIMITS_ACTOR, LimitsActor, self.limits, spend)],
+            stage="limits",
+            wraps_plugs=False,
+        )
+
     def tools(self, search: SearchConfig, agent: AgentConfig) -> Pool:
         """Tool workers."""
+        spec = ToolSpec(
+            search=search,
+            tools=agent.tools,
+            limits=self.limits,
+            cassette=self.cassette,
+            images=str(self.folder.images),
+            tape_folder=self._tape_folder,
+        )
         handles = [
-            self._actor(f"tool-{number}", ToolActor, search, agent.tools, str(self.folder.images))
+            self._actor(f"tool-{number}", ToolActor, spec, f"tool-{number}")
             for number in range(self.cluster.tool_workers)
         ]
         return Pool("tool", handles, stage="tool", wraps_plugs=True)
@@ -85,7 +108,7 @@ class Fleet:
     def generators(self, plug: Plug) -> Pool:
         """Image workers."""
         handles = [
-            self._actor(f"generator-{number}", GeneratorActor, plug, str(self.folder.images))
+            self._actor(f"generator-{number}", GeneratorActor, plug, *self._store_and_tape)
             for number in range(self.cluster.generator_workers)
         ]
         return Pool("generator", handles, stage="generate", wraps_plugs=True)
@@ -93,7 +116,7 @@ class Fleet:
     def rewards(self, judges: Mapping[str, Plug]) -> Pool:
         """Reward workers."""
         handles = [
-            self._actor(f"reward-{number}", RewardActor, dict(judges), str(self.folder.images))
+            self._actor(f"reward-{number}", RewardActor, dict(judges), *self._store_and_tape)
             for number in range(self.cluster.reward_workers)
         ]
         return Pool("reward", handles, stage="judge", wraps_plugs=True)
@@ -106,6 +129,14 @@ class Fleet:
         meeting = cast("Meeting", await pool.call_on(0, "meeting"))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
+
+    @property
+    def _tape_folder(self) -> str:
+        return str(self.folder.root / "cassette")
+
+    @property
+    def _store_and_tape(self) -> tuple[str, CassetteConfig, str]:
+        return str(self.folder.images), self.cassette, self._tape_folder
 
     def _actor(self, name: str, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
         remote = ray.remote(num_cpus=CPU_SHARE, max_restarts=restarts)(cls)

@@ -1,8 +1,8 @@
 """The edge for code we did not write: calls to actors, and what becomes of their failures.
 
 A dead or hung actor becomes a `WorldError` at stage `actor`; the pool stops using it until it answers `ready` again
-(Ray restarts it). What a plug raises becomes a `WorldError` with its traceback, except a `UserError`
-(a missing key, a retired judge): that ends the run. A bug of ours crashes the run.
+(Ray restarts it). What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and
+what only the user can mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false

@@ -54,13 +54,14 @@ class JudgePool:
 
 
 class ToolPool:
-    """Tool workers as one `Tools`. A trajectory stays with one worker; so do the siblings' equal calls."""
+    """Tool workers as one `Tools`. All attempts at one task stay with one worker, whose caches pay once for them."""
 
     def __init__(self, pool: Pool) -> None:
         """`pool` holds `ToolActor`s."""
         self._pool = pool
 
     async def call(self, call: ToolCall, *, trajectory_id: str) -> ToolResult:
-        """One tool call; equal calls go to one worker, whose cache pays once."""
-        sticky = derive_seed("tool", call.name, sorted(call.arguments.items()))
+        """One tool call. Queries and pages overlap between calls that are not equal, so the task decides."""
+        task_id, _, _ = trajectory_id.rpartition(":")
+        sticky = derive_seed("tool", task_id)
         return cast("ToolResult", await self._pool.call("call", call, trajectory_id, sticky=sticky))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 from gen_searcher.cluster.fleet import Fleet, publishing_folder
 from gen_searcher.cluster.pool import Pool
@@ -17,11 +19,14 @@ from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pictures import PictureRules
+from gen_searcher.metrics.values import numbers
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import compose
 from gen_searcher.rewards.golden.calibration import check_judges
 from gen_searcher.rewards.golden.cases import golden_set
+from gen_searcher.tools.meter import Reading, merged
 from gen_searcher.train.attempt import (
     AttemptRunner,
     GroupRules,
@@ -33,6 +38,8 @@ from gen_searcher.train.attempt import (
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.train.useful import Stages, UsefulGroups
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crew:
@@ -40,6 +47,7 @@ class Crew:
 
     place: Workplace
     fleet: Fleet
+    accounts: Pool
     tools: Pool
     generators: Pool
     rewards: Pool
@@ -51,10 +59,17 @@ class Crew:
         `trains` is the policy folder that a learner will start from; None when nothing is trained.
         """
         weights = None if trains is None else publishing_folder(place.folder, place.cfg.policy, start=trains)
-        fleet = Fleet(cluster=place.cfg.cluster, folder=place.folder, weights=weights)
+        fleet = Fleet(
+            cluster=place.cfg.cluster,
+            folder=place.folder,
+            limits=place.cfg.limits,
+            cassette=place.cfg.cassette,
+            weights=weights,
+        )
         return cls(
             place=place,
             fleet=fleet,
+            accounts=fleet.accounts(),
             tools=fleet.tools(place.cfg.search, place.cfg.agent),
             generators=fleet.generators(place.cfg.generator),
             rewards=fleet.rewards({**place.cfg.judges, **shadow_plugs(place.cfg.reward)}),
@@ -73,7 +88,19 @@ class Crew:
 
     async def wait_ready(self) -> None:
         """Return once all workers have been built; a plug that cannot be built fails here, before any GPU hour."""
+        await self.accounts.wait_ready()
         await asyncio.gather(self.tools.wait_ready(), self.generators.wait_ready(), self.rewards.wait_ready())
+
+    async def reading(self) -> Mapping[str, float]:
+        """What the workers asked and paid since the last reading; that of a worker which died in between is lost."""
+        pools = (self.tools, self.generators, self.rewards)
+        asked = [pool.call_on(index, "reading") for pool in pools for index in pool.healthy]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for lost in (answer for answer in answers if isinstance(answer, BaseException)):
+            if not isinstance(lost, WorldError):
+                raise lost
+            log.warning("the counts of a worker are lost: %s", lost)
+        return numbers(merged(cast("Reading", one) for one in answers if not isinstance(one, BaseException)))
 
     def rollouts(self, policy: Path, agent: AgentConfig, *, follows_learner: bool = False) -> Pool:
         """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""

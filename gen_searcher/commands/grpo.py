@@ -74,7 +74,14 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
         if from_step:
             await learner.load(folder.checkpoint(from_step))
         with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
-            recorder = GrpoRecorder(place, learner, progress=progress, policy=start, check_judges=crew.check_judges)
+            recorder = GrpoRecorder(
+                place,
+                learner,
+                progress=progress,
+                policy=start,
+                check_judges=crew.check_judges,
+                reading=crew.reading,
+            )
             rules, searcher = _rules(cfg), searcher_of(rollouts)
             parts = GrpoParts(
                 attempt=crew.attempt(searcher),
@@ -120,9 +127,15 @@ class GrpoRecorder:
         progress: Progress,
         policy: Path,
         check_judges: Callable[[], Awaitable[None]],
+        reading: Callable[[], Awaitable[Mapping[str, float]]],
     ) -> None:
-        """`policy` is the folder that the rollout workers started from; `check_judges` raises for one that drifted."""
+        """Open the files.
+
+        `policy` is the folder that the rollout workers started from; `check_judges` raises for one that drifted;
+        `reading` says what the workers asked and paid.
+        """
         self._check_judges = check_judges
+        self._reading = reading
         self._cfg = place.cfg
         self._folder = place.folder
         self._learner = learner
@@ -149,7 +162,7 @@ class GrpoRecorder:
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
-        values = step_metrics(taken.groups, taken.dropped, report)
+        values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
         self._metrics.log(step, values)
         self._progress.advance(step, _headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:

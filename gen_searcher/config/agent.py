@@ -17,7 +17,9 @@ class FetchConfig(Config):
     connect_timeout_s: float = Field(default=10.0, gt=0)
     """Seconds until a connection must stand."""
     total_timeout_s: float = Field(default=20.0, gt=0)
-    """Seconds until a whole response must be there, per hop."""
+    """Seconds until a whole response must be there, per try and hop."""
+    deadline_s: float = Field(default=90.0, gt=0)
+    """Seconds for everything: all hops, tries and waits."""
     max_bytes: int = Field(default=5_000_000, gt=0)
     """Largest body, in bytes after decompression."""
     max_redirects: int = Field(default=5, ge=0)
@@ -25,9 +27,9 @@ class FetchConfig(Config):
     attempts: int = Field(default=3, ge=1)
     """Tries per hop before the host counts as down (connection errors, 429 and 5xx only)."""
     retry_base_s: float = Field(default=0.5, ge=0)
-    """Seconds before the second try; doubles with each further one, with jitter."""
+    """Longest wait before the second try in seconds; doubles with each further one. It is drawn from 0 to there."""
     retry_max_s: float = Field(default=20.0, ge=0)
-    """Longest wait between two tries in seconds, a server's Retry-After included."""
+    """Longest wait between two tries in seconds. A host that asks for more (Retry-After) counts as down at once."""
     connections: int = Field(default=64, ge=1)
     """Open connections in all."""
     connections_per_host: int = Field(default=8, ge=1)
@@ -61,6 +63,9 @@ class ToolsConfig(Config):
     canaries: tuple[str, ...] = ()
     """Texts that no observation should hold, e.g. planted ones; they are counted in `tool/injection_canary_count`
     beside the known phrases of an injection."""
+    blocked_hosts: tuple[str, ...] = ()
+    """Sites that are left out of results and not read, with every name below them: the benchmark's own pages, mirrors of
+    its pictures. What is left out is counted in `tool/blocked_count`."""
     cache_entries: int = Field(default=4096, ge=0)
     """Requests per kind (query, page, picture) whose answers are kept for the run; 0 shares only what is under way."""
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.base import Config
 from gen_searcher.config.bench import BenchConfig
+from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.export import ExportConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
@@ -44,6 +46,10 @@ class RunConfig(Config):
     """What `judge check` and `judge calibrate` do."""
     tasks: TasksConfig = TasksConfig()
     """Training and held-out tasks."""
+    limits: LimitsConfig = LimitsConfig()
+    """How often and for how much money the outside is asked."""
+    cassette: CassetteConfig = CassetteConfig()
+    """Whether answers from outside are recorded or replayed."""
     cluster: ClusterConfig = ClusterConfig()
     """Where things run."""
     sft: SftConfig = SftConfig()

@@ -20,10 +20,10 @@ from gen_searcher.drawing import Capability
 from gen_searcher.engines.batching import Batcher
 from gen_searcher.errors import (
     GeneratorError,
-    GeneratorGone,
     GeneratorInvalid,
     GeneratorOverloaded,
     GeneratorUnavailable,
+    UserError,
 )
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import BatchImageModel, ImageModel
@@ -154,7 +154,7 @@ class StoredGenerator:
     async def _ask(self, order: _Order, references: list[Image.Image]) -> Image.Image:
         try:
             drawn = await self._model.draw(order.prompt, references, seed=order.seed)
-        except (GeneratorError, GeneratorGone):
+        except (GeneratorError, UserError):  # the latter: a budget, a key, a cassette; no other try would mend it
             raise
         except Exception as error:  # a plug may raise anything, and all of it is the world's failure
             raise GeneratorError(f"{self._name} raised {type(error).__name__}: {error}") from error

@@ -27,7 +27,7 @@ from gen_searcher.errors import (
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.toolbox import Closing
+from gen_searcher.tools.limited import Closing
 from gen_searcher.web import Hit, ImageHit, Page
 
 P = TypeVar("P", SearchProvider, ImageSearchProvider, PageReader)

@@ -8,8 +8,10 @@ from collections import Counter
 from gen_searcher.config.agent import ToolsConfig
 from gen_searcher.protocols import PageReader, Summarizer
 from gen_searcher.tools.arguments import BrowseArguments
+from gen_searcher.tools.blocked import Blocklist
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
+from gen_searcher.tools.meter import Meter
 from gen_searcher.tools.words import clip, one_line, sentences, words
 from gen_searcher.types import ToolKind, ToolResult
 from gen_searcher.web import Page, Summary
@@ -18,13 +20,24 @@ from gen_searcher.web import Page, Summary
 class Browse:
     """Reads each page once per run, and asks the summarizer, if there is one, each question about it once."""
 
-    def __init__(self, reader: PageReader, config: ToolsConfig, *, summarizer: Summarizer | None = None) -> None:
-        """`reader` reads pages; it may raise `Refused` for an address it does not take."""
+    def __init__(
+        self,
+        reader: PageReader,
+        config: ToolsConfig,
+        *,
+        summarizer: Summarizer | None = None,
+        meter: Meter | None = None,
+    ) -> None:
+        """`reader` reads pages; it may raise `Refused` for an address it does not take. `meter` counts what is asked."""
         self._reader = reader
         self._config = config
+        self._blocked = Blocklist(config.blocked_hosts)
+        self._meter = meter or Meter()
         self._digest = Extractor(chars=config.extract_chars) if summarizer is None else summarizer
-        self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries)
-        self._told: RequestCache[tuple[str, str], Summary] = RequestCache(config.cache_entries)
+        self._read: RequestCache[str, Page | Refused] = RequestCache(config.cache_entries, meter=meter)
+        self._told: RequestCache[tuple[str, str], Summary] = RequestCache(
+            config.cache_entries, meter=None if summarizer is None else meter
+        )
 
     async def run(self, arguments: BrowseArguments) -> ToolResult:
         """The pages, at once. One that is not there is a `FAILED` result; raises ProviderError when a host is down."""
@@ -62,11 +75,19 @@ class Browse:
         )
 
     async def _page(self, url: str) -> Page | Refused:
+        if self._blocked.holds(url):
+            self._meter.add("tool/blocked_count")
+            return Refused("this site cannot be read here")
         try:
             page = await self._reader.read(url)
         except Refused as refused:
             return Refused(refused.reason)  # without the frames of the one that was raised
-        return Refused("there is no such page") if page is None else page
+        if page is None:
+            return Refused("there is no such page")
+        if self._blocked.holds(page.url):  # a redirect led there
+            self._meter.add("tool/blocked_count")
+            return Refused("this site cannot be read here")
+        return page
 
 
 class Extractor:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gen_searcher.tools.meter import Meter
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
@@ -23,8 +25,9 @@ class Cached(Generic[V]):
 class RequestCache(Generic[K, V]):
     """Least recently used answers; failures are shared by those who wait for them and then forgotten."""
 
-    def __init__(self, entries: int) -> None:
-        """Keep up to `entries` answers; with 0 only flights are shared."""
+    def __init__(self, entries: int, *, meter: Meter | None = None) -> None:
+        """Keep up to `entries` answers; with 0 only flights are shared. `meter` counts what is asked."""
+        self._meter = meter
         self._entries = entries
         self._answers: OrderedDict[K, V] = OrderedDict()
         self._flights: dict[K, asyncio.Future[V]] = {}
@@ -35,6 +38,8 @@ class RequestCache(Generic[K, V]):
         Waits for the flight that is under way, if there is one. The flight is a task of its own: a caller who gives
         up does not end it for the others.
         """
+        if self._meter is not None:
+            self._meter.add("tool/asked_calls")
         if key in self._answers:
             self._answers.move_to_end(key)
             return Cached(value=self._answers[key], is_hit=True)

@@ -9,6 +9,7 @@ mind between check and connection (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,12 @@ _DENIED = tuple(
     )
 )
 """Never reached, whatever `is_global` says in this version of Python."""
+
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+"""A host after its letters have become ASCII; escapes in it mean different things to different readers."""
+
+_NUMBER = re.compile(r"\d+|0[xX][0-9a-fA-F]*")
+"""Decimal, octal or hexadecimal, in any script's digits."""
 
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -101,7 +108,9 @@ def check_url(text: str, *, allow: Mapping[str, Address] | None = None) -> URL:
     is_ours = allowed_address(host, allow or {}) is not None
     if is_ours and url.scheme == "https":
         raise Refused("this site speaks http only")
-    if not is_ours and _is_ip(host) and not is_public(host):
+    if not _is_ip(host) and not _NAME.fullmatch(url.raw_host or ""):
+        raise Refused("not a valid address")
+    if not is_ours and (_is_odd_number(host) or (_is_ip(host) and not is_public(host))):
         raise Refused("address not allowed")
     return url.with_fragment(None)
 
@@ -155,6 +164,15 @@ def _resolved(name: str, address: str, port: int) -> ResolveResult:
         proto=0,
         flags=socket.AI_NUMERICHOST,
     )
+
+
+def _is_odd_number(host: str) -> bool:
+    """Whether a host is a spelling that some resolver reads as an IPv4 address: its last label is a number.
+
+    Only the plain dotted form is taken, see https://url.spec.whatwg.org/#ends-in-a-number-checker.
+    """
+    last = host.rstrip(".").rpartition(".")[2]
+    return not _is_ip(host) and ":" not in host and _NUMBER.fullmatch(last) is not None
 
 
 def _is_ip(host: str) -> bool:

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
@@ -44,6 +45,18 @@ class Fetched:
     """Without parameters, lower case."""
     charset: str | None
     body: bytes
+
+
+class PictureSource(Protocol):
+    """Brings pictures; a `Fetcher` is one."""
+
+    async def get(self, url: str, *, stage: str, types: Sequence[str]) -> Fetched:
+        """See `Fetcher.get`."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,13 +103,11 @@ class Fetcher:
             Refused: The address, the response or its size is not acceptable (`Gone` for 404 and 410).
             ProviderError: The host is down.
         """
-        here = check_url(url, allow=self._guard.allow)
-        for _ in range(self._config.max_redirects + 1):
-            hop = await self._hop(here, stage, types)
-            if hop.fetched is not None:
-                return hop.fetched
-            here = next_hop(here, hop.location, allow=self._guard.allow)
-        raise Refused(f"more than {self._config.max_redirects} redirects")
+        try:
+            async with asyncio.timeout(self._config.deadline_s):
+                return await self._follow(check_url(url, allow=self._guard.allow), stage, types)
+        except TimeoutError:
+            raise ProviderDown(f"{URL(url).host}: no page within {self._config.deadline_s:g} s", stage) from None
 
     async def close(self) -> None:
         """Close all connections."""
@@ -104,14 +115,23 @@ class Fetcher:
             await self._session.close()
             self._session = None
 
+    async def _follow(self, here: URL, stage: str, types: Sequence[str]) -> Fetched:
+        for _ in range(self._config.max_redirects + 1):
+            hop = await self._hop(here, stage, types)
+            if hop.fetched is not None:
+                return hop.fetched
+            here = next_hop(here, hop.location, allow=self._guard.allow)
+        raise Refused(f"more than {self._config.max_redirects} redirects")
+
     async def _hop(self, url: URL, stage: str, types: Sequence[str]) -> _Hop:
         for attempt in range(self._config.attempts):
             try:
                 return await self._try(url, types)
             except _Down as down:
-                if attempt + 1 == self._config.attempts:
-                    raise _outage(f"{url.host}: {down} ({self._config.attempts} tries)", stage, down) from down
-                await self._pause(_wait_s(attempt, down.retry_after_s, self._config))
+                told_s = down.retry_after_s or 0.0
+                if attempt + 1 == self._config.attempts or told_s > self._config.retry_max_s:
+                    raise _outage(f"{url.host}: {down} ({attempt + 1} tries)", stage, down) from down
+                await self._pause(_wait_s(attempt, told_s, self._config))
         raise AssertionError("attempts is at least 1")
 
     async def _try(self, url: URL, types: Sequence[str]) -> _Hop:
@@ -181,7 +201,13 @@ async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         raise Refused(f"its encoding {encoding[:20]!r} cannot be read")
     unpack = None if encoding in ("identity", "") else zlib.decompressobj(wbits=47)
     body = bytearray()
+    received = 0
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
+        received += len(chunk)
+        if received > max_bytes:  # what unpacks to nothing has an end too
+            raise Refused(f"it is larger than {max_bytes} bytes")
+        if unpack is not None and unpack.eof:  # zlib would keep whatever follows
+            raise Refused("its encoding is broken")
         try:
             body += chunk if unpack is None else unpack.decompress(chunk, max_bytes + 1 - len(body))
         except zlib.error as error:
@@ -215,9 +241,9 @@ def _outage(message: str, stage: str, down: _Down) -> ProviderError:
     return ProviderDown(message, stage)
 
 
-def _wait_s(attempt: int, retry_after_s: float | None, config: FetchConfig) -> float:
-    backoff_s = config.retry_base_s * 2**attempt
-    return min(config.retry_max_s, max(backoff_s, retry_after_s or 0.0)) * random.uniform(0.75, 1.0)
+def _wait_s(attempt: int, told_s: float, config: FetchConfig) -> float:
+    """Full jitter, after the time that the server asked for."""
+    return told_s + random.uniform(0.0, min(config.retry_max_s, config.retry_base_s * 2**attempt))
 
 
 def parse_retry_after(header: str | None) -> float | None:

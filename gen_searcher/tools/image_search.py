@@ -11,10 +11,12 @@ from gen_searcher.errors import ProviderError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageSearchProvider
 from gen_searcher.tools.arguments import ImageSearchArguments
+from gen_searcher.tools.blocked import Blocklist
 from gen_searcher.tools.cache import RequestCache
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.http import Fetcher
+from gen_searcher.tools.http import PictureSource
 from gen_searcher.tools.images import PictureDecoder, fit_for_policy
+from gen_searcher.tools.meter import Meter
 from gen_searcher.tools.words import one_line
 from gen_searcher.types import FoundImage, ImageRef, ToolKind, ToolResult
 from gen_searcher.web import ImageHit
@@ -41,19 +43,22 @@ class ImageSearch:
         self,
         provider: ImageSearchProvider,
         *,
-        fetcher: Fetcher,
+        fetcher: PictureSource,
         decoder: PictureDecoder,
         store: ImageStore,
         config: ToolsConfig,
+        meter: Meter | None = None,
     ) -> None:
-        """`provider` finds pictures, `fetcher` brings them."""
+        """`provider` finds pictures, `fetcher` brings them; `meter` counts queries and pictures."""
         self._provider = provider
         self._fetcher = fetcher
         self._decoder = decoder
         self._store = store
         self._config = config
-        self._asked: RequestCache[str, list[ImageHit]] = RequestCache(config.cache_entries)
-        self._loaded: RequestCache[str, _Picture | Refused] = RequestCache(config.cache_entries)
+        self._blocked = Blocklist(config.blocked_hosts)
+        self._meter = meter or Meter()
+        self._asked: RequestCache[str, list[ImageHit]] = RequestCache(config.cache_entries, meter=self._meter)
+        self._loaded: RequestCache[str, _Picture | Refused] = RequestCache(config.cache_entries, meter=self._meter)
 
     async def run(self, arguments: ImageSearchArguments) -> ToolResult:
         """The first pictures that can be loaded. Raises ProviderError when none can because hosts are down."""
@@ -63,7 +68,7 @@ class ImageSearch:
             query, lambda: self._provider.search_images(query, limit=_SPARE * self._config.images_per_search)
         )
         cache = "hit" if answer.is_hit else "miss"
-        hits = list({hit.image_url: hit for hit in reversed(answer.value)}.values())[::-1]
+        hits = self._allowed(list({hit.image_url: hit for hit in reversed(answer.value)}.values())[::-1])
         shown_query = one_line(query, self._config.title_chars)
         if not hits:
             return ToolResult(text=f"no pictures for: {shown_query}", kind=ToolKind.EMPTY, cache=cache)
@@ -75,6 +80,11 @@ class ImageSearch:
             raise down
         reason = "none of the pictures found could be loaded"
         return ToolResult(text=f"image search failed: {reason}", kind=ToolKind.FAILED, reason=reason, cache=cache)
+
+    def _allowed(self, hits: Sequence[ImageHit]) -> list[ImageHit]:
+        allowed = [hit for hit in hits if not self._blocked.holds(hit.image_url, hit.page_url)]
+        self._meter.add("tool/blocked_count", len(hits) - len(allowed))
+        return allowed
 
     async def _load_first(
         self, hits: Sequence[ImageHit], wanted: int

@@ -5,25 +5,39 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from gen_searcher.cassette.seams import taped_model
+from gen_searcher.cassette.tape import Identity, Tape
 from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageModel
+from gen_searcher.tools.meter import Meter, Reading
 from gen_searcher.types import Grounding, ImageRef
 
 
 class GeneratorActor:
     """`Generator` behind an actor."""
 
-    def __init__(self, plug: Plug, images: str) -> None:
+    def __init__(self, plug: Plug, images: str, cassette: CassetteConfig, tape_folder: str) -> None:
         """Build the image model where it runs."""
         model: ImageModel = cast("ImageModel", plug.build())
-        self._generator = StoredGenerator(model, store=ImageStore(Path(images)), capability=plug_capability(plug))
+        self._meter = Meter()
+        tape = Tape(cassette, folder=Path(tape_folder), meter=self._meter)
+        self._generator = StoredGenerator(
+            taped_model(model, tape, Identity.of(plug)),
+            store=ImageStore(Path(images)),
+            capability=plug_capability(plug),
+        )
 
     async def ready(self) -> bool:
         """True once the model is loaded."""
         return True
+
+    async def reading(self) -> Reading:
+        """What was paid since the last reading."""
+        return self._meter.take()
 
     async def generate(self, grounding: Grounding, seed: int) -> ImageRef:
         """One picture."""

@@ -1,17 +1,28 @@
-"""A tool worker: search, image search and browsing behind one door."""
+"""A tool worker: search, image search and browsing behind one door, on tape and under limits."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from gen_searcher.cassette.seams import TapedImageSearch, TapedPictures, TapedReader, TapedSearch, TapedSummarizer
+from gen_searcher.cassette.tape import Identity, Tape, canonical, provider_name
+from gen_searcher.cluster.limits import RemoteAuthority
 from gen_searcher.cluster.once import Once
-from gen_searcher.config.agent import SearchConfig, ToolsConfig
+from gen_searcher.config.agent import FetchConfig, SearchConfig, ToolsConfig
+from gen_searcher.config.cassette import CassetteConfig
+from gen_searcher.config.limits import LimitsConfig
+from gen_searcher.config.plug import Plug
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider, Summarizer
+from gen_searcher.tools.calling import Authority, Caller
 from gen_searcher.tools.guard import Address
 from gen_searcher.tools.http import Fetcher
+from gen_searcher.tools.limited import LimitedImageSearch, LimitedReader, LimitedSearch, LimitedSummarizer, price_usd
+from gen_searcher.tools.meter import Meter, Reading
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.toolbox import Toolbox
 from gen_searcher.types import ToolCall, ToolResult
@@ -19,12 +30,26 @@ from gen_searcher.world.server import EmbeddedServer
 from gen_searcher.world.world import DOMAIN, World
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """What a tool worker is built from."""
+
+    search: SearchConfig
+    tools: ToolsConfig
+    limits: LimitsConfig
+    cassette: CassetteConfig
+    images: str
+    """Folder of the image store."""
+    tape_folder: str
+    """Of the cassette, unless the settings name another one."""
+
+
 class ToolActor:
     """`Tools` behind an actor."""
 
-    def __init__(self, search: SearchConfig, tools: ToolsConfig, images: str) -> None:
-        """Nothing is built yet: the first call builds the providers."""
-        self._toolbox = Once(lambda: _build(search, tools, ImageStore(Path(images))))
+    def __init__(self, spec: ToolSpec, name: str) -> None:
+        """Nothing is built yet: the first call builds the providers. `name` is the holder of this worker's leases."""
+        self._toolbox = Once(lambda: _open(spec, name))
 
     async def ready(self) -> bool:
         """True once the providers are built."""
@@ -36,24 +61,71 @@ class ToolActor:
         toolbox = await self._toolbox()
         await toolbox.close()
 
+    async def reading(self) -> Reading:
+        """What was asked and paid since the last reading."""
+        toolbox = await self._toolbox()
+        return toolbox.reading()
+
     async def call(self, call: ToolCall, trajectory_id: str) -> ToolResult:
         """Run one tool call."""
         toolbox = await self._toolbox()
         return await toolbox.call(call, trajectory_id=trajectory_id)
 
 
-async def _build(search: SearchConfig, tools: ToolsConfig, store: ImageStore) -> Toolbox:
-    fetcher = Fetcher(search.fetch, allow=await _own_hosts() if search.world_server else {})
-    reader = GuardedReader(fetcher=fetcher) if search.reader is None else cast("PageReader", search.reader.build())
+async def _open(spec: ToolSpec, name: str) -> Toolbox:
+    hosts: Mapping[str, Address] = await _own_hosts() if spec.search.world_server else {}
+    return build_toolbox(spec, name=name, authority=RemoteAuthority(), hosts=hosts)
+
+
+def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Mapping[str, Address]) -> Toolbox:
+    """Each provider under its limits, each answer on tape. `hosts` are sent to addresses of ours."""
+    meter = Meter()
+    tape = Tape(spec.cassette, folder=Path(spec.tape_folder), meter=meter)
+    fetcher = Fetcher(spec.search.fetch, allow=hosts)
+    pictures = TapedPictures(fetcher, tape, _fetched_by("fetch", spec.search.fetch))
+
+    def caller(plug: Plug, provider: object, stage: str) -> Caller:
+        return Caller(
+            provider_name(plug),
+            stage=stage,
+            authority=authority,
+            limits=spec.limits,
+            meter=meter,
+            holder=name,
+            price_usd=price_usd(provider),
+        )
+
+    found, seen = spec.search.search, spec.search.images
+    search = cast("SearchProvider", found.build())
+    images = cast("ImageSearchProvider", seen.build())
+    reader: PageReader = GuardedReader(fetcher=fetcher)
+    who = _fetched_by("guardedreader", spec.search.fetch)
+    if spec.search.reader is not None:
+        named = cast("PageReader", spec.search.reader.build())
+        reader, who = LimitedReader(named, caller(spec.search.reader, named, "browse")), Identity.of(spec.search.reader)
+    summarizer: Summarizer | None = None
+    if spec.search.summarizer is not None:
+        plug = spec.search.summarizer
+        model = cast("Summarizer", plug.build())
+        summarizer = TapedSummarizer(LimitedSummarizer(model, caller(plug, model, "browse")), tape, Identity.of(plug))
     return Toolbox(
-        search=cast("SearchProvider", search.search.build()),
-        images=cast("ImageSearchProvider", search.images.build()),
-        reader=reader,
-        fetcher=fetcher,
-        store=store,
-        config=tools,
-        summarizer=None if search.summarizer is None else cast("Summarizer", search.summarizer.build()),
+        search=TapedSearch(LimitedSearch(search, caller(found, search, "search")), tape, Identity.of(found)),
+        images=TapedImageSearch(
+            LimitedImageSearch(images, caller(seen, images, "image_search")), tape, Identity.of(seen)
+        ),
+        reader=TapedReader(reader, tape, who),
+        fetcher=pictures,
+        store=ImageStore(Path(spec.images)),
+        config=spec.tools,
+        summarizer=summarizer,
+        meter=meter,
     )
+
+
+def _fetched_by(provider: str, config: FetchConfig) -> Identity:
+    """Our own fetcher: what it takes decides what it brings."""
+    takes = canonical({"max_bytes": config.max_bytes, "max_redirects": config.max_redirects})
+    return Identity(provider=provider, revision=hashlib.sha256(takes.encode()).hexdigest()[:16])
 
 
 async def _own_hosts() -> Mapping[str, Address]:

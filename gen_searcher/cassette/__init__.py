@@ -1,0 +1,1 @@
+"""Every outside answer, kept by what was asked and given again."""
