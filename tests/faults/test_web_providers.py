@@ -11,7 +11,7 @@ from gen_searcher.config.agent import ToolsConfig
 from gen_searcher.errors import BudgetSpent, ProviderClosed, ProviderOverloaded
 from gen_searcher.tools.limits import Accounts
 from gen_searcher.tools.spend import SpendFile
-from gen_searcher.types import ToolCall
+from gen_searcher.types import ToolCall, ToolResult
 from tests.faults.web import Served, Talk, Watch, all_lost, call, group, limits, organic, raw, resets, says, tools
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
