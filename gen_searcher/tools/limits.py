@@ -86,6 +86,8 @@ class Account:
     def exchange(self, holder: str, usage: Usage, *, want: int, now_s: float) -> Lease:
         """Take back what is left of the holder's lease and grant up to `want` requests; 0 only gives back.
 
+        `holder` is one process and is never used again after it: what it does not report counts as used.
+
         Raises:
             BudgetSpent: Not even one more request can be paid, whatever others give back.
         """

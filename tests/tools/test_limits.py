@@ -113,15 +113,17 @@ def test_no_order_of_workers_passes_rate_slots_or_budget(plan: list[tuple[str, i
     book = account(price_usd=0.1, budget_usd=2.0, requests_per_s=3.0, burst_requests=5, concurrency=4)
     now_s, left, made = 0.0, dict.fromkeys("abc", 0), 0
     slots = dict.fromkeys("abc", 0)
+    lives = dict.fromkeys("abc", 0)
     for holder, use, wait_s, dies in plan:
         now_s += wait_s
         used = min(use, left[holder])
         made += used
         if dies:
             left[holder] = 0
-            continue  # never reports
+            lives[holder] += 1
+            continue  # never reports, and comes back under another name
         try:
-            lease = book.exchange(holder, Usage(made=used), want=8, now_s=now_s)
+            lease = book.exchange(f"{holder}{lives[holder]}", Usage(made=used), want=8, now_s=now_s)
         except BudgetSpent:
             break
         left[holder], slots[holder] = lease.requests, lease.slots or 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,7 @@ class ToolActor:
     """`Tools` behind an actor."""
 
     def __init__(self, spec: ToolSpec, name: str) -> None:
-        """Nothing is built yet: the first call builds the providers. `name` is the holder of this worker's leases."""
+        """Nothing is built yet: the first call builds the providers. `name` begins the name of its leases' holder."""
         self._toolbox = Once(lambda: _open(spec, name))
 
     async def ready(self) -> bool:
@@ -74,7 +75,8 @@ class ToolActor:
 
 async def _open(spec: ToolSpec, name: str) -> Toolbox:
     hosts: Mapping[str, Address] = await _own_hosts() if spec.search.world_server else {}
-    return build_toolbox(spec, name=name, authority=RemoteAuthority(), hosts=hosts)
+    holder = f"{name}-{uuid.uuid4().hex[:8]}"  # a restarted worker must not give back what the one before it has used
+    return build_toolbox(spec, name=holder, authority=RemoteAuthority(), hosts=hosts)
 
 
 def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Mapping[str, Address]) -> Toolbox:
