@@ -47,7 +47,7 @@ def run(cfg: RunConfig) -> int:
 
 async def _sft(place: Workplace, base: Path) -> None:
     cfg, folder = place.cfg, place.folder
-    fleet = Fleet(cluster=cfg.cluster, folder=folder)
+    fleet = Fleet(cluster=cfg.cluster, folder=folder, limits=cfg.limits, cassette=cfg.cassette)
     samples = within_cutoff(await _samples(place, fleet, base), cfg.sft, report=folder.root / "sft" / "dropped.jsonl")
     rules = SftRules(
         epochs=cfg.sft.epochs,
@@ -84,8 +84,9 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
     renderer = Renderer.load(base)
     if path.exists():
         return read_samples(path, place, renderer=renderer)
+    accounts = fleet.accounts()  # lives while somebody holds it
     tools = fleet.tools(cfg.search, cfg.agent)
-    await tools.wait_ready()
+    await asyncio.gather(accounts.wait_ready(), tools.wait_ready())
     flaws = TeacherFlaws(
         oversearch=cfg.sft.oversearch, first_picture=cfg.sft.first_picture, forgets_caption=cfg.sft.forgets_caption
     )
