@@ -66,7 +66,7 @@ class OptimConfig(Config):
     """Train adapters instead of the weights; null trains the weights."""
     row_tokens: int = Field(default=4096, gt=0)
     """Most tokens of a packed row, which is one micro-batch; vision tokens count."""
-    chunk_tokens: int = Field(default=512, gt=0)
+    chunk_tokens: int = Field(default=256, gt=0)
     """Tokens whose vocabulary logits exist at a time."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a quarter more work."""
