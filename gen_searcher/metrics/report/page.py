@@ -191,7 +191,9 @@ def _embed(sets: Sequence[EntrySet], *, store: ImageStore, notes: list[str]) -> 
 def _stages(run_dir: Path, *, training: Sequence[EntrySet], notes: list[str]) -> tuple[Stage, ...]:
     sft = read_metrics(run_dir / "sft" / "metrics.jsonl", notes=notes)
     grpo = read_metrics(run_dir / "grpo" / "metrics.jsonl", notes=notes)
-    grpo += tuple(series for one in training for series in outcome_series(one.all))
+    logged = {series.name for series in grpo}
+    counted = (series for one in training for series in outcome_series(one.all))
+    grpo += tuple(series for series in counted if series.name not in logged)
     made = (
         stage("sft", title="Supervised fine-tuning", series=sft),
         stage("grpo", title="Reinforcement learning (GRPO)", series=grpo),

@@ -179,3 +179,10 @@ def test_the_same_run_gives_the_same_page(full_run: FixtureRun) -> None:
 def test_the_report_is_named_after_its_run(full_run: FixtureRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(full_run.root)
     assert "<title>run-7: run report</title>" in write_report(Path()).read_text(encoding="utf-8")
+
+
+def test_an_outcome_that_was_logged_is_drawn_once(run: FixtureRun) -> None:
+    run.metrics("grpo", [{"step": s, "time_s": s, "outcome/grounded_frac": 0.5} for s in range(1, 5)])
+    run.lines("grpo/attempts.jsonl", [run.line("Estonia", step=step, group="Estonia") for step in range(1, 5)])
+    text = Elements(write_report(run.root).read_text(encoding="utf-8")).text
+    assert text.count("outcome/grounded_frac") == 1
