@@ -19,6 +19,11 @@ PORTS = range(21000, 29000)
 """Outside Ray's own worker range 10002-19999."""
 
 
+SUBMISSIONS = 8
+"""Each takes seconds."""
+NO_AGENT_YET = "No available agent to submit job"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """Where to submit jobs, and the environment to do it in."""
@@ -27,15 +32,20 @@ class Head:
     environment: dict[str, str]
 
     def submit(self, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-        """`ray job submit`, waiting for the job to end."""
-        return subprocess.run(
-            [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", self.address, "--", *command],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        """`ray job submit`, waiting for the job to end. Asked again while a slow machine's head has no job agent yet."""
+        ray = str(Path(sys.executable).parent / "ray")
+        for _ in range(SUBMISSIONS):
+            done = subprocess.run(
+                [ray, "job", "submit", "--address", self.address, "--", *command],
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+            if NO_AGENT_YET not in done.stdout + done.stderr:
+                break
+        return done
 
 
 @contextmanager
