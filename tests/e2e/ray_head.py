@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,19 +33,21 @@ class Head:
 
     def submit(self, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         """`ray job submit`, waiting for the job to end. Asked again while a slow machine's head has no job agent yet."""
-        ray = str(Path(sys.executable).parent / "ray")
-        for _ in range(SUBMISSIONS):
-            done = subprocess.run(
-                [ray, "job", "submit", "--address", self.address, "--", *command],
-                env=self.environment,
-                capture_output=True,
-                text=True,
-                timeout=timeout_s,
-                check=False,
-            )
+        for _ in range(SUBMISSIONS - 1):
+            done = self._submit(command, timeout_s=timeout_s)
             if NO_AGENT_YET not in done.stdout + done.stderr:
-                break
-        return done
+                return done
+        return self._submit(command, timeout_s=timeout_s)
+
+    def _submit(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", self.address, "--", *command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
 
 
 @contextmanager
