@@ -61,8 +61,13 @@ COMMANDS: dict[str, Command] = {
 }
 """Every command by its words."""
 
-TAKES_A_WORD = {"report": "run_dir", "generate": "generate.prompt", "judge check": "judge_check.judge"}
-"""Commands whose one bare argument is a setting."""
+TAKES_A_WORD: dict[str, Callable[[str], str]] = {
+    "report": lambda word: f"run_dir={quoted(word)}",
+    "generate": lambda word: f"generate.prompt={quoted(word)}",
+    "judge check": lambda word: f"judge_check.judge={quoted(word)}",
+    "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",
+}
+"""Commands whose one bare argument is a setting, and how that is written."""
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
 
@@ -133,12 +138,10 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     config_dir = cast("Path | None", parsed.config_dir)
     options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
     bare = [word for word in words if not OVERRIDE.match(word)]
-    if bare[:2] == ["generator", "check"] and len(bare) == 3:
-        words = [*words, f"generator={{_target_: {bare.pop().replace(':', '.')}}}"]
     overrides = [word for word in words if OVERRIDE.match(word)]
     setting = TAKES_A_WORD.get(" ".join(bare[:-1]))
     if setting is not None:
-        overrides.append(f"{setting}={quoted(bare.pop())}")
+        overrides.append(setting(bare.pop()))
     name = " ".join(bare)
     if name not in COMMANDS:
         raise UserError(_no_such_command(bare))

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -49,8 +49,8 @@ class Fleet:
 
     cluster: ClusterConfig
     folder: RunFolder
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    cassette: CassetteConfig = field(default_factory=CassetteConfig)
+    limits: LimitsConfig
+    cassette: CassetteConfig
     weights: Path | None = None
     """Where the learner publishes (`publishing_folder`); None: in the run directory."""
 

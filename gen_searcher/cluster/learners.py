@@ -14,12 +14,10 @@ from typing import cast
 
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard
+from gen_searcher.engines.policy_files import description_files
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pack import split_rows
 from gen_searcher.types import Batch, Sample, StepReport
-
-POLICY_FILES = frozenset({".json", ".jinja", ".txt"})
-"""What a Hugging Face policy folder holds beside its weights."""
 
 
 class LearnerRanks:
@@ -87,6 +85,5 @@ class LearnerRanks:
 
 
 def _copy_policy_files(base: Path, path: Path) -> None:
-    files = [file for file in base.iterdir() if file.suffix in POLICY_FILES and not file.name.endswith(".index.json")]
-    for file in sorted(files, key=lambda file: file.name == "config.json"):  # the last one marks the folder as whole
+    for file in description_files(base):
         shutil.copyfile(file, path / file.name)

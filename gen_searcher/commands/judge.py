@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
@@ -20,16 +20,12 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import Judge
 from gen_searcher.rewards.golden.calibration import Agreement, Calibration, calibrate
 from gen_searcher.rewards.golden.cases import golden_set
+from gen_searcher.tools.limited import close
 
 log = logging.getLogger(__name__)
 
 EXIT_DRIFT = 3
 """A judge below the bound, or one that does not conform."""
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    async def close(self) -> None: ...
 
 
 def calibrate_judges(cfg: RunConfig) -> int:
@@ -76,8 +72,7 @@ async def _built(plug: Plug, store: ImageStore) -> AsyncGenerator[Judge]:
     try:
         yield judge
     finally:
-        if isinstance(judge, _Closable):
-            await judge.close()
+        await close(judge)
 
 
 def _chosen(cfg: RunConfig) -> Plug:

@@ -19,7 +19,7 @@ from diffusers import (  # noqa: E402 - the import above has to run first
     Flux2KleinPipeline,
     Flux2Transformer2DModel,
 )
-from transformers import (  # noqa: E402
+from transformers import (  # noqa: E402 - as above
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3ForCausalLM,

@@ -23,13 +23,12 @@ from torch import Tensor
 from gen_searcher.config.optim import LoraConfig, OptimConfig
 from gen_searcher.engines.learner_checkpoint import SavedTensors, read_trainer
 from gen_searcher.engines.lora import DOWN, UP, merged
+from gen_searcher.engines.policy_files import description_files
 from gen_searcher.engines.weight_files import write_weights
 from gen_searcher.errors import UserError
 
 PART_BYTES = 4 << 30
 """A weight file is closed once it is this large."""
-COPIED = ("*.json", "*.jinja", "*.txt")
-"""Config, tokenizer, image processor and chat template of a Hugging Face folder."""
 INDEX = "model.safetensors.index.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -149,10 +148,8 @@ def _write_parts(weights: Iterator[tuple[str, Tensor]], folder: Path, *, part_by
 
 
 def _copy_description(base: Path, folder: Path, *, dtype: str) -> None:
-    for pattern in COPIED:
-        for file in base.glob(pattern):
-            if file.name != INDEX:
-                shutil.copyfile(file, folder / file.name)
+    for file in description_files(base):
+        shutil.copyfile(file, folder / file.name)
     config = cast("dict[str, object]", json.loads((folder / "config.json").read_text()))
     config["dtype"] = dtype
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -17,6 +17,8 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 """A completion ends with one of these. They are the only special tokens that the policy may sample."""
 IMAGE_PAD = "<|image_pad|>"
 VIDEO_PAD = "<|video_pad|>"
+DESCRIPTION_SUFFIXES = frozenset({".json", ".jinja", ".txt"})
+"""Of config, tokenizer, image processor and chat template."""
 
 
 class _AddedToken(BaseModel):
@@ -131,3 +133,11 @@ def _read(path: Path) -> str:
     if not path.exists():
         raise UserError(f"{path} is missing: not a complete Hugging Face folder of a Qwen3-VL policy")
     return path.read_text(encoding="utf-8")
+
+
+def description_files(folder: Path) -> list[Path]:
+    """What a policy folder holds beside its weights and their index; `config.json`, which marks it as whole, comes last."""
+    files = [file for file in folder.iterdir() if file.suffix in DESCRIPTION_SUFFIXES]
+    return sorted(
+        (file for file in files if not file.name.endswith(".index.json")), key=lambda file: file.name == "config.json"
+    )

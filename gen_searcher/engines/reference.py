@@ -37,6 +37,8 @@ class ReferencePolicy:
             vision: The learner's own tower when it stands still: what it sees has not changed; None for another one.
         """
         model = load_qwen(folder, dtype=torch.bfloat16 if optim.dtype == "bfloat16" else torch.float32)
+        if vision is not None:
+            del model.model.visual  # the learner's stands in for it
         self._policy = PackedPolicy(model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens, vision=vision).to(
             device
         )

@@ -17,7 +17,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from types import FunctionType
-from typing import Protocol, cast, runtime_checkable
+from typing import cast
 
 from PIL import Image
 
@@ -28,6 +28,7 @@ from gen_searcher.protocols import Judge
 from gen_searcher.rewards.compose import IMAGE, TEXT
 from gen_searcher.rewards.golden.cases import CaseClass, GoldenAttempt, attempt, golden_set
 from gen_searcher.rewards.verdict import TEXT_ACCURACY, WEIGHTS, k_score
+from gen_searcher.tools.limited import close
 from gen_searcher.types import ImageRef, Judgement
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,11 +46,6 @@ class CaseResult:
     name: str
     problem: str | None
     """None when the judge conforms."""
-
-
-@runtime_checkable
-class _Closable(Protocol):
-    async def close(self) -> None: ...
 
 
 class Bench:
@@ -313,8 +309,7 @@ async def check_judge(plug: Plug, store: ImageStore) -> list[CaseResult]:
     try:
         return [await _run(check, bench) for check in CASES]
     finally:
-        if isinstance(judge, _Closable):
-            await judge.close()
+        await close(judge)
 
 
 def report(results: Sequence[CaseResult]) -> str:

@@ -27,7 +27,7 @@ from gen_searcher.errors import (
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.limited import Closing
+from gen_searcher.tools.limited import close
 from gen_searcher.web import Hit, ImageHit, Page
 
 P = TypeVar("P", SearchProvider, ImageSearchProvider, PageReader)
@@ -105,7 +105,7 @@ async def check_reader(setup: Setup[PageReader]) -> int:
                 for url in UNFIT:
                     await _refuses(provider, url)
             finally:
-                await _close(provider)
+                await close(provider)
             _expect(not server.requests, "a refused address was asked for")
 
     return await _run(_bench(setup, start), [*_ANSWERS, addresses, *_FAILURES])
@@ -133,7 +133,7 @@ class _Bench:
         try:
             return await opened.ask(limit)
         finally:
-            await _close(opened.provider)
+            await close(opened.provider)
 
     async def error(self, answer: Answer, *, deadline_s: float = 10.0) -> ProviderError:
         """What the provider raises on `answer`; whatever it is, it keeps the key to itself and can be pickled."""
@@ -212,7 +212,7 @@ async def _at_once(bench: _Bench) -> None:
         try:
             got = await asyncio.gather(*(opened.ask(10) for _ in range(8)))
         finally:
-            await _close(opened.provider)
+            await close(opened.provider)
         _expect(all(one[0] == bench.first for one in got), "calls at once disturb each other")
         _expect(len(server.requests) == 8, f"{len(server.requests)} requests for eight calls")
 
@@ -360,11 +360,6 @@ async def _run(bench: _Bench, cases: Sequence[Case]) -> int:
     if failed:
         raise ContractBroken(f"{len(failed)} of {len(cases)} cases failed:\n  " + "\n  ".join(failed))
     return len(cases)
-
-
-async def _close(provider: object) -> None:
-    if isinstance(provider, Closing):
-        await provider.close()
 
 
 def _expect(claim: bool, otherwise: str) -> None:

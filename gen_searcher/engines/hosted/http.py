@@ -28,6 +28,7 @@ from gen_searcher.errors import (
     GeneratorRefused,
     GeneratorUnavailable,
 )
+from gen_searcher.tools.http import parse_retry_after
 
 MAX_REPLY_BYTES = 64_000_000
 """A 4K picture as base64 PNG is about 40 MB."""
@@ -104,8 +105,7 @@ def check_status(status: int, reply: bytes, *, retry_after: str | None) -> None:
         return
     message = f"HTTP {status}: {_shown(reply)}"
     if status in _BUSY:
-        seconds = float(retry_after) if retry_after is not None and retry_after.isdecimal() else None
-        raise GeneratorOverloaded(message, retry_after_s=seconds)
+        raise GeneratorOverloaded(message, retry_after_s=parse_retry_after(retry_after))
     if status in _PASSING:
         raise GeneratorUnavailable(message)
     if status in _GONE:
