@@ -126,7 +126,7 @@ class Fleet:
         world = self.cluster.learner_ranks
         handles = [self._actor(f"learner-{rank}", LearnerActor, spec, restarts=0) for rank in range(world)]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
-        meeting = cast("Meeting", await pool.call_on(0, "meeting"))
+        meeting = cast("Meeting", await pool.call_on(0, "meeting", world))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
 
