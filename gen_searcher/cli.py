@@ -57,6 +57,10 @@ COMMANDS: dict[str, Command] = {
         target="judge:check",
     ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
+    "plan": Command(
+        summary="forecast step time, idle shares and cost of this cluster, or propose one for a budget",
+        target="plan:run",
+    ),
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
 }
 """Every command by its words."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -74,3 +74,5 @@ class Drawing:
     """References of the grounding that the model was not shown because it takes no more."""
     cost_usd: float = 0.0
     """List price of what was asked for; a picture that the generator still had is counted like a new one."""
+    latency_s: float = field(default=0.0, compare=False)
+    """How long the picture took, its queue included; 0 when none was drawn."""

@@ -13,7 +13,7 @@ Only the learner expands a placeholder into the picture's vision tokens (`grpo/t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gen_searcher.drawing import Drawing
@@ -142,6 +142,8 @@ class Turn:
     """None when the completion holds no valid call (an answer, or malformed text)."""
     result: ToolResult | None = None
     """None when no tool ran."""
+    latency_s: float = field(default=0.0, compare=False)
+    """How long the engine took for the completion, its queue included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types", "drawing", "web"}),
     frozenset({"protocols", "image_store", "config", "metrics"}),
     frozenset({"agent", "tools", "cassette", "rewards", "grpo", "world"}),
-    frozenset({"train", "infer", "bench", "data"}),
+    frozenset({"train", "infer", "bench", "data", "plan"}),
     frozenset({"engines"}),
     frozenset({"cluster"}),
     frozenset({"cli", "commands", "__main__"}),

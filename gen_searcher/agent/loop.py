@@ -8,6 +8,7 @@ the concatenation of all turns' prompt and completion tokens before it, which is
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -98,6 +99,7 @@ class Agent:
         after = _Next(progress=_Progress(), delta=self._opening(task))
         while after.delta is not None:
             progress, delta = after.progress, after.delta
+            asked_s = asyncio.get_running_loop().time()
             said = await self._complete(progress, delta, seed=seed)
             turn = Turn(
                 prompt_ids=delta.token_ids,
@@ -106,6 +108,7 @@ class Agent:
                 versions=said.versions,
                 log_kept=said.log_kept,
                 images=delta.images,
+                latency_s=asyncio.get_running_loop().time() - asked_s,
             )
             decision = self._decide(progress, delta, said)
             if isinstance(decision, Finish):

@@ -105,6 +105,7 @@ def _rules(cfg: RunConfig) -> GrpoRules:
         objective=grpo.objective,
         seed=derive_seed(cfg.seed, "grpo"),
         max_gap_nats=grpo.max_logprob_gap_nats,
+        attempts_in_flight=grpo.attempts_in_flight,
         keep=partial(has_signal if grpo.drop_flat_groups else has_attempts, objective=grpo.objective),
         group=GroupRules(size=grpo.group_size, tries=1 + grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s),
         stream=StreamRules(

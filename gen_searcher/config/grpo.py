@@ -34,6 +34,11 @@ class GrpoConfig(Config):
     """Attempts per task."""
     max_staleness: int = Field(default=1, ge=0)
     """Publishes that a group may lag behind when it is trained on; 0 = synchronous and on policy."""
+    attempts_in_flight: int | None = Field(default=None, ge=1)
+    """Attempts under way at once, from the search to the last verdict; null = as many as the groups have that
+    `max_staleness` allows. With a bound the members of older groups go first and a group is no older than its first
+    attempt: steps wait less for stragglers. Sensible: what the engines serve at full speed, plus what is drawn and judged
+    meanwhile; `gen-searcher plan` tries it out. A group that is let in may pass it by its other members."""
     drop_flat_groups: bool = True
     """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
     which changes nothing but the time a step takes."""

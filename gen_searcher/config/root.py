@@ -15,6 +15,7 @@ from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.painter import PainterConfig
+from gen_searcher.config.plan import PlanConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
@@ -64,5 +65,7 @@ class RunConfig(Config):
     """A checkpoint as a Hugging Face folder."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""
+    plan: PlanConfig = PlanConfig()
+    """What `plan` assumes."""
     serve: ServeConfig = ServeConfig()
     """Where servers listen."""

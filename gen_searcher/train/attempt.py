@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import GeneratorRefused, WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
+from gen_searcher.train.room import member_ended
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
@@ -73,10 +74,12 @@ async def run_attempt(
     if trajectory.grounding is None:
         return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=compose(trajectory, ()))
     drawing = asked(trajectory.grounding, seed=picture_seed(task, seed), capability=capability)
+    asked_s = asyncio.get_running_loop().time()
     try:
         image = await generator.generate(trajectory.grounding, seed=picture_seed(task, seed))
     except GeneratorRefused as error:
         return refused(trajectory, drawing, error, seed=seed)
+    drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
     shown = without_evidence(trajectory)
     judgements = await verdicts(judges, task, shown, image)
     return Attempt(
@@ -164,11 +167,19 @@ def member_seeds(seed: int, *, rules: GroupRules) -> tuple[int, ...]:
     return tuple(derive_seed(seed, member) for member in range(rules.size))
 
 
+async def run_member(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
+    """`tried`, and then let another attempt begin in this one's place."""
+    try:
+        return await tried(task, seed=seed, rules=rules, make=make)
+    finally:
+        member_ended()
+
+
 async def run_group(task: Task, *, seed: int, version: int, rules: GroupRules, attempt: AttemptRunner) -> Group:
     """Run all members beside each other; those that stay lost are recorded and the group is the rest."""
     members = await asyncio.gather(
         *(
-            tried(task, seed=own, rules=rules, make=partial(attempt, task, seed=own))
+            run_member(task, seed=own, rules=rules, make=partial(attempt, task, seed=own))
             for own in member_seeds(seed, rules=rules)
         )
     )

@@ -14,6 +14,7 @@ from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
+from gen_searcher.train.room import Room
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
 from gen_searcher.types import Batch, Group, StepReport, Task
@@ -47,6 +48,8 @@ class GrpoRules:
     keep: Callable[[Group], bool]
     """Which groups a step may learn from."""
     seed: int
+    attempts_in_flight: int | None = None
+    """At once; None: as many as the stream's groups have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +80,13 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
 
     await parts.learner.publish(from_step)
     async with GroupStream(
-        tasks, start_group, rules=rules.stream, keep=rules.keep, on_group=parts.recorder.on_group, version=from_step
+        tasks,
+        start_group,
+        rules=rules.stream,
+        keep=rules.keep,
+        on_group=parts.recorder.on_group,
+        room=Room(attempts=rules.attempts_in_flight, group_size=rules.group.size),
+        version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             taken = await stream.take()

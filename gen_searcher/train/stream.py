@@ -8,14 +8,17 @@ A group holds a slot from its start until the step that trained on it is publish
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
 from gen_searcher.errors import TooManyLost
+from gen_searcher.train.arrivals import Arrivals
+from gen_searcher.train.room import Room
 from gen_searcher.types import Group, Task
 
-GroupRunner = Callable[[Task, int, int], Awaitable[Group]]
+GroupRunner = Callable[[Task, int, int], Coroutine[object, object, Group]]
 """(task, visit, version) -> group; `visit` counts every group ever started, so it seeds and orders them."""
 
 
@@ -54,9 +57,13 @@ class GroupStream:
         rules: StreamRules,
         keep: Callable[[Group], bool],
         on_group: Callable[[Group], None],
+        room: Room | None = None,
         version: int = 0,
     ) -> None:
-        """`on_group` sees every finished group at once, dropped ones too."""
+        """`on_group` sees every finished group at once, dropped ones too.
+
+        A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
+        """
         self._tasks = tasks
         self._run = run
         self._rules = rules
@@ -65,9 +72,13 @@ class GroupStream:
         self._version = version
         self._visit = 0
         self._slots = rules.groups_per_step * (rules.max_staleness + 1)
-        self._running: dict[asyncio.Task[Group], tuple[int, int]] = {}
+        self._running: Arrivals[tuple[int, int], Group] = Arrivals()
+        self._versions: Counter[int] = Counter()
         self._ready: list[tuple[int, int, Group]] = []
         self._in_training = 0
+        self._may_start = False
+        self._room = Room(attempts=None, group_size=1) if room is None else room
+        self._room.watch(self._fill)
 
     async def __aenter__(self) -> GroupStream:
         """Nothing starts before the first `take`."""
@@ -77,9 +88,8 @@ class GroupStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel what still runs."""
-        for running in self._running:
-            running.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        self._may_start = False
+        await self._running.cancel()
 
     async def take(self) -> Step:
         """Wait for the groups of the next step.
@@ -89,14 +99,12 @@ class GroupStream:
         dropped: list[Group] = []
         members = given_up = 0
         while True:
-            if len(dropped) < self._rules.max_dropped:
-                self._fill()
+            self._may_start = len(dropped) < self._rules.max_dropped
+            self._fill()
             if self._is_complete() or not self._running:
                 break
-            done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            for finished in sorted(done, key=lambda task: self._running[task]):
-                version, visit = self._running.pop(finished)
-                group = finished.result()
+            for (version, visit), group in sorted(await self._running.some(), key=lambda arrival: arrival[0]):
+                self._versions -= Counter({version: 1})  # which also forgets a version at 0
                 self._on_group(group)
                 members += len(group.attempts) + len(group.given_up)
                 given_up += len(group.given_up)
@@ -105,6 +113,7 @@ class GroupStream:
                 else:
                     dropped.append(group)
             self._check_lost(members, given_up)
+        self._may_start = self._rules.max_staleness > 0
         self._ready.sort(key=lambda entry: entry[:2])
         taken = self._ready[: self._rules.groups_per_step]
         if not taken:
@@ -119,19 +128,29 @@ class GroupStream:
         """The step is published: its slots come back."""
         self._version += 1
         self._in_training = 0
-        if self._rules.max_staleness:
-            self._fill()
+        self._fill()
 
     def _fill(self) -> None:
-        while len(self._running) + len(self._ready) + self._in_training < self._slots:
+        """Start groups while there are slots and, for a first member, room."""
+        while self._may_start and self._has_slot and self._room.has_space:
             task = next(self._tasks)
-            running = asyncio.ensure_future(self._run(task, self._visit, self._version))
-            self._running[running] = (self._version, self._visit)
+            self._start(self._run(task, self._visit, self._version))
             self._visit += 1
+
+    def _start(self, work: Coroutine[object, object, Group]) -> None:
+        places = self._room.enter()
+        running = asyncio.get_running_loop().create_task(work, context=places.context())
+        running.add_done_callback(lambda _: places.close())
+        self._running.add((self._version, self._visit), running)
+        self._versions[self._version] += 1
+
+    @property
+    def _has_slot(self) -> bool:
+        return len(self._running) + len(self._ready) + self._in_training < self._slots
 
     def _is_complete(self) -> bool:
         oldest_allowed = self._version - self._rules.max_staleness
-        must_wait = any(version <= oldest_allowed for version, _ in self._running.values())
+        must_wait = any(version <= oldest_allowed for version in self._versions)
         return len(self._ready) >= self._rules.groups_per_step and not must_wait
 
     def _check_lost(self, members: int, given_up: int) -> None:

@@ -26,6 +26,7 @@ from gen_searcher.train.attempt import (
     member_seed,
     member_seeds,
     refused,
+    run_member,
     tried,
     verdicts,
     without_evidence,
@@ -66,7 +67,7 @@ class UsefulGroups:
         """Waits for all searches, then for all verdicts without pictures, then for the pictures that are left."""
         searched = await asyncio.gather(
             *(
-                tried(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
+                run_member(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
                 for own in member_seeds(seed, rules=self.rules)
             )
         )
@@ -123,10 +124,12 @@ class UsefulGroups:
         drawing = replace(
             asked(grounding, seed=plan.seed, capability=self.stages.capability), how=plan.how, reason=plan.reason
         )
+        asked_s = asyncio.get_running_loop().time()
         try:
             image = await self.stages.generator.generate(grounding, seed=plan.seed)
         except GeneratorRefused as error:
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
+        drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
         shown, shadow = without_evidence(trajectory), self.stages.shadow
         judgements = (*await verdicts(seeing, task, shown, image), *candidate.judgements)

@@ -1,0 +1,50 @@
+"""Configuration -> what is planned."""
+
+from __future__ import annotations
+
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.plan import LatencyConfig, PlanConfig, StationConfig
+from gen_searcher.plan.latency import Fixed, Latency, Lognormal
+from gen_searcher.plan.shape import PoolShape, Shape, Workload
+from gen_searcher.plan.station import StationKind
+
+
+def stated_workload(plan: PlanConfig) -> Workload:
+    """The latencies as they are stated."""
+    return Workload(
+        turns=plan.turns,
+        turn_s=_latency(plan.turn),
+        tool_s=_latency(plan.tool),
+        draw_s=_latency(plan.draw),
+        judges_s=tuple(_latency(judge) for judge in plan.judges.values()),
+        learn_s=plan.learn_s,
+        publish_s=plan.publish_s,
+        grounded_frac=plan.grounded_frac,
+        flat_frac=plan.flat_frac,
+    )
+
+
+def configured_shape(plan: PlanConfig, cluster: ClusterConfig, grpo: GrpoConfig) -> Shape:
+    """The cluster and the step of the run."""
+    return Shape(
+        engines=PoolShape(workers=cluster.rollout_workers, kind=kind(plan.engine)),
+        generators=PoolShape(workers=cluster.generator_workers, kind=kind(plan.generator)),
+        judges=PoolShape(workers=cluster.reward_workers, kind=kind(plan.reward)),
+        learner_ranks=cluster.learner_ranks,
+        groups_per_step=grpo.groups_per_step,
+        group_size=grpo.group_size,
+        max_staleness=grpo.max_staleness,
+        attempts_in_flight=grpo.attempts_in_flight,
+    )
+
+
+def kind(station: StationConfig) -> StationKind:
+    """How a worker shares its speed."""
+    return StationKind(batch=station.batch, slowdown=station.slowdown)
+
+
+def _latency(stated: LatencyConfig) -> Latency:
+    if stated.sigma == 0.0:
+        return Fixed(seconds=stated.median_s)
+    return Lognormal(median_s=stated.median_s, sigma=stated.sigma)

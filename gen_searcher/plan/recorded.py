@@ -1,0 +1,130 @@
+"""A run directory -> the latencies that it measured: attempts.jsonl, metrics.jsonl -> Workload."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from gen_searcher.errors import ConfigError
+from gen_searcher.metrics.report.read import jsonl, read_metrics
+from gen_searcher.plan.latency import Latency, Recorded
+from gen_searcher.plan.shape import Shape, Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    latency_s: float = 0.0
+    result: _Result | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trajectory:
+    turns: tuple[_Turn, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judgement:
+    judge: str
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawing:
+    latency_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    trajectory: _Trajectory
+    judgements: tuple[_Judgement, ...]
+    drawing: _Drawing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """The little of an attempt line that a plan needs."""
+
+    attempt: _Attempt | None
+
+
+_LINE = TypeAdapter(_Line)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a run took, as a workload and as the step time that a plan can be held against."""
+
+    workload: Workload
+    step_s: float | None
+    """Median time from one step to the next; None for fewer than two steps."""
+    attempts: int
+
+
+def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
+    """The latencies of the run; what it did not measure is as `stated`.
+
+    A turn is recorded as it went among others: with b turns under way on average, `1 + slowdown * (b - 1)` times what it
+    would have taken alone, and it is divided by that. `shape` is the one of the recorded run.
+
+    Raises:
+        ConfigError: There is no attempt in the folder.
+    """
+    notes: list[str] = []
+    lines = [line.value.attempt for line in jsonl(folder / "grpo" / "attempts.jsonl", _LINE, notes=notes)]
+    attempts = [attempt for attempt in lines if attempt is not None]
+    if not attempts:
+        raise ConfigError(f"plan.recorded: {folder / 'grpo' / 'attempts.jsonl'} holds no attempt")
+    series = {one.name: one.values for one in read_metrics(folder / "grpo" / "metrics.jsonl", notes=notes)}
+    times_s = series.get("time_s", ())
+    gaps_s = [after - before for before, after in zip(times_s, times_s[1:], strict=False) if after > before]
+    workload = _latencies(attempts, stated)
+    if gaps_s and isinstance(workload.turn_s, Recorded):
+        workload = replace(
+            workload, turn_s=_alone(workload.turn_s, span_s=sum(gaps_s), of=len(gaps_s) / len(times_s), shape=shape)
+        )
+    per_step = len(attempts) / len(times_s) if times_s else 0.0
+    steps_s = series.get("learner/step_s", ())
+    if steps_s and per_step:
+        workload = replace(workload, learn_s=statistics.fmean(steps_s) * shape.learner_ranks / per_step)
+    return Measured(workload=workload, step_s=statistics.median(gaps_s) if gaps_s else None, attempts=len(attempts))
+
+
+def _latencies(attempts: Sequence[_Attempt], stated: Workload) -> Workload:
+    turns = [turn for attempt in attempts for turn in attempt.trajectory.turns]
+    grounded = [attempt for attempt in attempts if attempt.judgements or attempt.drawing is not None]
+    judges = dict.fromkeys(judgement.judge for attempt in grounded for judgement in attempt.judgements)
+    verdicts = [
+        [judgement.latency_s for attempt in grounded for judgement in attempt.judgements if judgement.judge == name]
+        for name in judges
+    ]
+    drawings = [attempt.drawing.latency_s for attempt in grounded if attempt.drawing is not None]
+    return replace(
+        stated,
+        turns=tuple(len(attempt.trajectory.turns) for attempt in attempts if attempt.trajectory.turns),
+        turn_s=_recorded([turn.latency_s for turn in turns], stated.turn_s),
+        tool_s=_recorded([turn.result.latency_s for turn in turns if turn.result is not None], stated.tool_s),
+        draw_s=_recorded(drawings, stated.draw_s),
+        judges_s=tuple(Recorded(seconds=one) for one in verdicts) or stated.judges_s,
+        grounded_frac=len(grounded) / len(attempts),
+    )
+
+
+def _recorded(seconds: Sequence[float], stated: Latency) -> Latency:
+    """Runs that did not measure it hold zeros."""
+    return Recorded(seconds=tuple(seconds)) if any(seconds) else stated
+
+
+def _alone(turn_s: Recorded, *, span_s: float, of: float, shape: Shape) -> Recorded:
+    """`span_s` is the time in which the share `of` of the turns was made."""
+    at_once = sum(turn_s.seconds) * of / (span_s * shape.engines.workers)
+    slowdown = 1.0 + shape.engines.kind.slowdown * max(0.0, min(at_once, shape.engines.kind.batch) - 1.0)
+    return Recorded(seconds=tuple(seconds / slowdown for seconds in turn_s.seconds))

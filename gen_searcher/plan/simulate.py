@@ -1,0 +1,244 @@
+"""The production stream, groups and attempts on simulated pools: Workload, Shape -> when each step was published.
+
+Run it under `plan.virtual_time.run_virtually`: no second of it is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from gen_searcher.plan.limit import Work
+from gen_searcher.plan.shape import Churn, Shape, Workload
+from gen_searcher.plan.station import StationPool
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
+from gen_searcher.train.room import Room
+from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.stream import GroupStream, StreamRules
+from gen_searcher.types import (
+    Grounding,
+    Group,
+    ImageRef,
+    Judgement,
+    Outcome,
+    Reward,
+    Task,
+    Trajectory,
+)
+
+SLACK_CALLS = 4
+"""As `cluster.roles.RolloutPool`."""
+PICTURE = ImageRef(sha256="0" * 64, width_px=1, height_px=1)
+NEVER_S = 1e12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """One step, and what it learned from."""
+
+    at_s: float
+    """When every engine served it."""
+    taken_s: float
+    """When its groups were there."""
+    staleness: tuple[int, ...]
+    """Of each of its groups."""
+    attempts: int
+    """Of the groups that it learned from and of those that were passed over since the step before."""
+    work: Work
+    """What these attempts took."""
+    engines_s: float
+    """Work done until then, lost work too."""
+    generators_s: float
+    judges_s: float
+    learner_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulation:
+    """Simulated pools, and the attempts that run on them."""
+
+    workload: Workload
+    shape: Shape
+    engines: StationPool = field(init=False)
+    generators: StationPool = field(init=False)
+    rewards: StationPool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind)
+        self.generators = StationPool(self.shape.generators.workers, self.shape.generators.kind)
+        self.rewards = StationPool(self.shape.judges.workers, self.shape.judges.kind)
+
+    @property
+    def attempt(self) -> AttemptRunner:
+        """The production attempt with these pools behind its protocols."""
+        return partial(
+            run_attempt,
+            searcher=_Searcher(self.workload, self.engines),
+            generator=_Generator(self.workload, self.generators),
+            judges=[_Judge(self.workload, self.rewards, number) for number in range(len(self.workload.judges_s))],
+            compose=_no_reward,
+        )
+
+    def learn_s(self, attempts: int) -> float:
+        """One step on so many attempts."""
+        return attempts * self.workload.learn_s / self.shape.learner_ranks
+
+    def published(
+        self, *, taken_s: float, version: int, groups: tuple[Group, ...], dropped: tuple[Group, ...], learner_s: float
+    ) -> Published:
+        """The record of a step that is published now."""
+        trained = [attempt.seed for group in groups for attempt in group.attempts]
+        seeds = trained + [attempt.seed for group in dropped for attempt in group.attempts]
+        return Published(
+            at_s=asyncio.get_running_loop().time(),
+            taken_s=taken_s,
+            staleness=tuple(version - group.version for group in groups),
+            attempts=len(seeds),
+            work=Work.of(self.workload, seeds, trained=trained, ranks=self.shape.learner_ranks),
+            engines_s=self.engines.busy_s(),
+            generators_s=self.generators.busy_s(),
+            judges_s=self.rewards.busy_s(),
+            learner_s=learner_s,
+        )
+
+
+async def simulate(
+    workload: Workload, shape: Shape, *, steps: int, seed: int = 0, churn: Churn | None = None
+) -> tuple[Published, ...]:
+    """Run the production stream for so many steps."""
+    simulation = Simulation(workload=workload, shape=shape)
+    rules = GroupRules(size=shape.group_size, tries=100, deadline_s=NEVER_S)
+    attempt = simulation.attempt
+    room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size)
+
+    async def start_group(task: Task, visit: int, version: int) -> Group:
+        return await run_group(task, seed=group_seed(seed, visit), version=version, rules=rules, attempt=attempt)
+
+    def keep(group: Group) -> bool:
+        return not workload.is_flat(derive_seed(seed, "flat", group.task.id))
+
+    stream_rules = StreamRules(
+        groups_per_step=shape.groups_per_step,
+        max_staleness=shape.max_staleness,
+        max_dropped=1_000_000,
+        max_lost_frac=1.0,
+    )
+    marks: list[Published] = []
+    learner_s = 0.0
+    loop = asyncio.get_running_loop()
+    async with (
+        _coming_and_going(simulation.engines, churn, seed=seed),
+        GroupStream(_tasks(), start_group, rules=stream_rules, keep=keep, on_group=_ignore, room=room) as stream,
+    ):
+        for step in range(steps):
+            taken = await stream.take()
+            taken_s = loop.time()
+            took_s = simulation.learn_s(sum(len(group.attempts) for group in taken.groups))
+            await asyncio.sleep(took_s)
+            learner_s += took_s
+            await asyncio.sleep(workload.publish_s)
+            stream.published()
+            marks.append(
+                simulation.published(
+                    taken_s=taken_s, version=step, groups=taken.groups, dropped=taken.dropped, learner_s=learner_s
+                )
+            )
+    return tuple(marks)
+
+
+def group_seed(seed: int, visit: int) -> int:
+    """Of the group that was started as number `visit`."""
+    return derive_seed(seed, "group", visit)
+
+
+@asynccontextmanager
+async def _coming_and_going(pool: StationPool, churn: Churn | None, *, seed: int) -> AsyncGenerator[None]:
+    """Rollout workers die at random instants and come back, for as long as the block runs."""
+    if churn is None:
+        yield
+        return
+    dying = asyncio.ensure_future(_churn(pool, churn, random.Random(derive_seed(seed, "churn"))))
+    try:
+        yield
+    finally:
+        dying.cancel()
+        await asyncio.gather(dying, return_exceptions=True)
+
+
+async def _churn(pool: StationPool, churn: Churn, rng: random.Random) -> None:
+    async with asyncio.TaskGroup() as restarts:
+        while True:
+            await asyncio.sleep(rng.expovariate(churn.deaths_per_s))
+            restarts.create_task(pool.lose(rng.randrange(len(pool.stations)), restart_s=churn.restart_s))
+
+
+def _tasks() -> Iterator[Task]:
+    number = 0
+    while True:
+        yield Task(id=f"t{number}", prompt="", target=None, meta={})
+        number += 1
+
+
+def _ignore(group: Group) -> None:
+    del group
+
+
+def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
+    del trajectory, judgements
+    return Reward(total=0.0, parts={})
+
+
+class _Searcher:
+    def __init__(self, workload: Workload, pool: StationPool) -> None:
+        self._workload = workload
+        self._pool = pool
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        work = self._workload.search(seed)
+        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SLACK_CALLS) as engine:
+            life = engine.life
+            await engine.work(work.turns_s[0], life=life)
+            for tool_s, turn_s in zip(work.tools_s, work.turns_s[1:], strict=True):
+                await asyncio.sleep(tool_s)
+                await engine.work(turn_s, life=life)
+        if not work.is_grounded:
+            return Trajectory(task_id=task.id, turns=(), outcome=Outcome.OUT_OF_TURNS, grounding=None)
+        grounding = Grounding(gen_prompt=str(seed), references=())
+        return Trajectory(task_id=task.id, turns=(), outcome=Outcome.GROUNDED, grounding=grounding)
+
+
+class _Generator:
+    def __init__(self, workload: Workload, pool: StationPool) -> None:
+        self._workload = workload
+        self._pool = pool
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        del grounding
+        async with self._pool.worker() as generator:
+            await generator.work(self._workload.drawing_s(seed), life=generator.life)
+        return PICTURE
+
+
+class _Judge:
+    def __init__(self, workload: Workload, pool: StationPool, number: int) -> None:
+        self._workload = workload
+        self._pool = pool
+        self._number = number
+
+    @property
+    def name(self) -> str:
+        return f"judge-{self._number}"
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        del task, image
+        assert trajectory.grounding is not None
+        took_s = self._workload.judging_s(int(trajectory.grounding.gen_prompt), judge=self._number)
+        async with self._pool.worker() as worker:
+            await worker.work(took_s, life=worker.life)
+        return Judgement(
+            judge=self.name, score=0.0, parts={}, rationale="", model="", prompt_sha256="", latency_s=took_s
+        )
