@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -85,7 +86,7 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
         raise ConfigError(f"plan.recorded: {folder / 'grpo' / 'attempts.jsonl'} holds no attempt")
     series = {one.name: one.values for one in read_metrics(folder / "grpo" / "metrics.jsonl", notes=notes)}
     times_s = series.get("time_s", ())
-    gaps_s = [after - before for before, after in zip(times_s, times_s[1:], strict=False) if after > before]
+    gaps_s = [after - before for before, after in itertools.pairwise(times_s) if after > before]
     workload = _latencies(attempts, stated)
     if gaps_s and isinstance(workload.turn_s, Recorded):
         workload = replace(

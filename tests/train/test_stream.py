@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from gen_searcher.errors import TooManyLost
+from gen_searcher.errors import TooManyLost, WorldError
+from gen_searcher.train.attempt import GroupRules, run_member
+from gen_searcher.train.room import Room
 from gen_searcher.train.stream import GroupStream, StreamRules
-from gen_searcher.types import Group, Lost, Task
+from gen_searcher.types import Attempt, Group, Lost, Task
 
 
 def endless_tasks() -> Iterator[Task]:
@@ -97,6 +100,52 @@ async def test_no_group_is_ever_older_than_the_staleness_bound() -> None:
             stream.published()
     assert len(ages) == 36
     assert max(ages) == 2
+
+
+async def test_with_bounded_room_a_group_starts_when_an_attempt_ends_and_is_as_old_as_that() -> None:
+    started: list[tuple[int, int]] = []
+    gates = [asyncio.Event() for _ in range(40)]
+
+    async def attempt(task: Task, *, seed: int) -> Attempt:
+        await gates[seed].wait()
+        raise WorldError("enough")
+
+    async def run(task: Task, visit: int, version: int) -> Group:
+        started.append((visit, version))
+        members = (
+            run_member(task, seed=seed, rules=GroupRules(size=2, tries=1), make=partial(attempt, task, seed=seed))
+            for seed in (2 * visit, 2 * visit + 1)
+        )
+        await asyncio.gather(*members)
+        return Group(task=task, attempts=(), version=version)
+
+    async def settle() -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    room = Room(attempts=3, group_size=2)
+    async with GroupStream(
+        endless_tasks(),
+        run,
+        rules=rules(groups_per_step=1, max_staleness=3),
+        keep=lambda _: True,
+        on_group=lambda _: None,
+        room=room,
+    ) as stream:
+        taking = asyncio.ensure_future(stream.take())
+        await settle()
+        assert started == [(0, 0), (1, 0)], "four slots, but the second group already has the last place"
+        gates[0].set()
+        gates[1].set()
+        assert names((await taking).groups) == ["t0"]
+        assert started == [(0, 0), (1, 0), (2, 0)], "it starts while the learner works"
+        stream.published()
+        gates[2].set()
+        await settle()
+        assert started[3:] == [], "four slots hold no more than three places"
+        gates[4].set()
+        await settle()
+        assert started[3:] == [(3, 1)], "and counts as old as its start"
 
 
 async def test_a_group_without_signal_returns_its_slot_at_once() -> None:

@@ -1,0 +1,139 @@
+"""The twin against closed forms: with latencies that never vary a step takes what arithmetic says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gen_searcher.config.plan import PlanConfig, StationConfig
+from gen_searcher.errors import ConfigError
+from gen_searcher.plan.forecast import forecast
+from gen_searcher.plan.latency import Fixed, Lognormal, Recorded
+from gen_searcher.plan.propose import propose
+from gen_searcher.plan.shape import Churn, PoolShape, Shape, Workload
+from gen_searcher.plan.simulate import simulate
+from gen_searcher.plan.station import StationKind
+from gen_searcher.plan.virtual_time import run_virtually
+
+WORK = Workload(
+    turns=(3,),
+    turn_s=Fixed(seconds=2.0),
+    tool_s=Fixed(seconds=1.0),
+    draw_s=Fixed(seconds=5.0),
+    judges_s=(Fixed(seconds=4.0), Fixed(seconds=1.5)),
+    learn_s=0.5,
+    publish_s=1.0,
+)
+ATTEMPT_S = 3 * 2.0 + 2 * 1.0 + 5.0 + 4.0
+PLAN = PlanConfig(steps=6, usd_per_gpu_hour=2.0, usd_per_attempt=0.01)
+
+
+def shape(*, engines: int = 8, generators: int = 8, ranks: int = 1, staleness: int = 0) -> Shape:
+    """Two groups of two."""
+    return Shape(
+        engines=PoolShape(workers=engines, kind=StationKind(batch=4)),
+        generators=PoolShape(workers=generators, kind=StationKind(batch=1)),
+        judges=PoolShape(workers=1, kind=StationKind(batch=32)),
+        learner_ranks=ranks,
+        groups_per_step=2,
+        group_size=2,
+        max_staleness=staleness,
+    )
+
+
+def test_a_synchronous_step_is_one_attempt_then_learning_then_publishing() -> None:
+    said = forecast(WORK, shape(), PLAN)
+    assert said.step_s == pytest.approx(ATTEMPT_S + 4 * 0.5 + 1.0)
+    assert (said.bottleneck, said.efficiency) == ("longest attempts", pytest.approx(1.0))
+    assert said.idle["learner"] == pytest.approx(1 - 2.0 / 20.0)
+    assert said.idle["generators"] == pytest.approx(1 - 4 * 5.0 / (8 * 20.0))
+
+
+def test_two_ranks_learn_twice_as_fast() -> None:
+    assert forecast(WORK, shape(ranks=2), PLAN).step_s == pytest.approx(ATTEMPT_S + 1.0 + 1.0)
+
+
+def test_one_generator_draws_one_picture_after_the_other() -> None:
+    said = forecast(WORK, shape(generators=1), PLAN)
+    assert said.step_s == pytest.approx(ATTEMPT_S + 3 * 5.0 + 2.0 + 1.0), "the last of four pictures waits for three"
+
+
+def test_with_staleness_the_slowest_pool_sets_the_pace() -> None:
+    said = forecast(WORK, shape(generators=1, staleness=4), PLAN)
+    assert said.step_s == pytest.approx(4 * 5.0, rel=0.01)
+    assert said.bottleneck == "generators"
+    assert said.idle["generators"] == pytest.approx(0.0, abs=0.01)
+    assert said.max_staleness <= 4
+
+
+def test_a_slow_learner_sets_the_pace_and_is_idle_while_it_publishes() -> None:
+    said = forecast(replace(WORK, learn_s=10.0), shape(staleness=2), PLAN)
+    assert said.step_s == pytest.approx(40.0 + 1.0)
+    assert said.bottleneck == "learner"
+    assert said.idle["learner"] == pytest.approx(1.0 / 41.0)
+
+
+def test_groups_with_nothing_to_teach_cost_their_work_and_not_the_learners() -> None:
+    said = forecast(replace(WORK, flat_frac=0.5), shape(generators=1, staleness=4), replace_steps(40))
+    assert said.step_s == pytest.approx(2 * 4 * 5.0, rel=0.1), "half of all groups are drawn for nothing"
+
+
+def test_what_is_not_grounded_is_not_drawn() -> None:
+    said = forecast(replace(WORK, grounded_frac=0.0), shape(), PLAN)
+    assert said.step_s == pytest.approx(3 * 2.0 + 2 * 1.0 + 2.0 + 1.0)
+
+
+def test_cost_is_the_gpus_and_what_attempts_pay() -> None:
+    said = forecast(WORK, shape(engines=3, generators=4), PLAN)
+    assert said.usd_per_hour == 2.0 * (3 + 4 + 1)
+    assert said.usd_per_step == pytest.approx(16.0 * said.step_s / 3600 + 4 * 0.01)
+
+
+def test_equal_seeds_give_equal_forecasts() -> None:
+    work = replace(WORK, tool_s=Lognormal(median_s=1.0, sigma=1.0))
+    assert forecast(work, shape(staleness=1), PLAN, seed=3) == forecast(work, shape(staleness=1), PLAN, seed=3)
+    assert forecast(work, shape(staleness=1), PLAN, seed=3) != forecast(work, shape(staleness=1), PLAN, seed=4)
+
+
+def test_workers_that_die_cost_time_and_no_step_is_lost() -> None:
+    calm = run_virtually(simulate(WORK, shape(engines=1), steps=20))
+    churn = Churn(deaths_per_s=0.02, restart_s=5.0)
+    stormy = run_virtually(simulate(WORK, shape(engines=1), steps=20, churn=churn))
+    assert len(calm) == len(stormy) == 20
+    assert [step.attempts for step in stormy] == [4] * 20
+    assert stormy[-1].at_s > calm[-1].at_s + 20.0
+    assert stormy[-1].engines_s > calm[-1].engines_s, "what was lost was done again"
+
+
+def test_a_budget_goes_to_the_pools_in_proportion_to_their_work() -> None:
+    work = Workload(
+        turns=(1,),
+        turn_s=Fixed(seconds=2.0),
+        tool_s=Fixed(seconds=0.0),
+        draw_s=Fixed(seconds=6.0),
+        judges_s=(Fixed(seconds=0.1),),
+        learn_s=2.0,
+    )
+    plan = PlanConfig(steps=8, engine=StationConfig(batch=1, gpus=1))
+    start = replace(
+        shape(staleness=4),
+        engines=PoolShape(workers=1, kind=StationKind(batch=1)),
+        groups_per_step=10,
+    )
+    found = propose(work, start, plan, most_gpus=10)
+    counts = (found.shape.engines.workers, found.shape.generators.workers, found.shape.learner_ranks)
+    assert counts == (2, 6, 2), "2 : 6 : 2 seconds of work"
+    assert found.forecast.step_s == pytest.approx(20.0, rel=0.05)
+    with pytest.raises(ConfigError, match="take 3 GPUs; the budget pays for 2"):
+        propose(work, start, plan, most_gpus=2)
+
+
+def test_means_of_distributions() -> None:
+    assert Lognormal(median_s=2.0, sigma=1.0).mean_s == pytest.approx(2.0 * 1.6487, rel=1e-4)
+    assert Recorded(seconds=(1.0, 2.0, 6.0)).mean_s == 3.0
+    assert Fixed(seconds=1.5).mean_s == 1.5
+
+
+def replace_steps(steps: int) -> PlanConfig:
+    return PLAN.model_copy(update={"steps": steps})
