@@ -8,6 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
+from gen_searcher.errors import UserError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
@@ -26,8 +27,16 @@ class Recorder(Protocol):
         """A group has finished, trained on or not."""
         ...
 
+    def on_wait(self, says: str) -> None:
+        """The world is down, in a line; an empty one when it is back."""
+        ...
+
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """A step is published: log it, and checkpoint when due."""
+        ...
+
+    async def before_stop(self, step: int) -> None:
+        """The run ends early, on purpose, and `step` is the last one that was published: checkpoint it."""
         ...
 
 
@@ -66,21 +75,31 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
     """Run steps `from_step + 1` to `rules.steps`.
 
     Raises:
-        TooManyLost: The world is down.
+        StopRun: The world stayed down, or cannot serve this run; the last step is checkpointed.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
     """
     run: GroupRunner = parts.group or partial(run_group, rules=rules.group, attempt=parts.attempt)
 
-    async def start_group(task: Task, visit: int, version: int) -> Group:
+    async def start_group(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
         seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
-        return await run(task, seed=seed, version=version)
+        return await run(task, seed=seed, version=version, earlier=earlier)
 
     await parts.learner.publish(from_step)
     async with GroupStream(
-        tasks, start_group, rules=rules.stream, keep=rules.keep, on_group=parts.recorder.on_group, version=from_step
+        tasks,
+        start_group,
+        rules=rules.stream,
+        keep=rules.keep,
+        on_group=parts.recorder.on_group,
+        on_wait=parts.recorder.on_wait,
+        version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            taken = await stream.take()
+            try:
+                taken = await stream.take()
+            except UserError:
+                await parts.recorder.before_stop(step - 1)
+                raise
             if step == from_step + 1:
                 await _probe(taken.groups, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
