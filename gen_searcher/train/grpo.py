@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -18,6 +20,11 @@ from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
 from gen_searcher.types import Batch, Group, StepReport, Task
+
+log = logging.getLogger(__name__)
+
+WARN_EVERY_IDLE = 10
+"""Steps without any advantage between two warnings: one is chance, ten are a policy that always or never succeeds."""
 
 
 class Recorder(Protocol):
@@ -85,6 +92,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
         return await run(task, seed=seed, version=version, earlier=earlier)
 
     await parts.learner.publish(from_step)
+    idle = 0
     async with GroupStream(
         tasks,
         start_group,
@@ -95,20 +103,37 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
         version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            try:
+            async with _saved(parts.recorder, step - 1):
                 taken = await stream.take()
-            except UserError:
-                await parts.recorder.before_stop(step - 1)
-                raise
             if step == from_step + 1:
                 await _probe(taken.groups, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
+            idle = 0 if _teaches(batch) else idle + 1
+            if idle and idle % WARN_EVERY_IDLE == 0:
+                log.warning(
+                    "%d steps in a row had no advantage to learn from: all rewards of each group were equal", idle
+                )
             report = await parts.learner.step(batch)
             if rules.stream.max_staleness == 0:
                 check_step(report, step=step, bound_nats=rules.max_gap_nats)
             await parts.learner.publish(step)
             stream.published()
-            await parts.recorder.after_step(step, taken, report)
+            async with _saved(parts.recorder, step):
+                await parts.recorder.after_step(step, taken, report)
+
+
+@asynccontextmanager
+async def _saved(recorder: Recorder, step: int) -> AsyncIterator[None]:
+    """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
+    try:
+        yield
+    except UserError:
+        await recorder.before_stop(step)
+        raise
+
+
+def _teaches(batch: Batch) -> bool:
+    return any(sample.advantage != 0.0 for row in batch.rows for sample in row)
 
 
 async def _probe(groups: Sequence[Group], rules: GrpoRules, scorer: Scorer, *, version: int) -> None:

@@ -32,12 +32,8 @@ class StreamRunner(Protocol):
         ...
 
 
-class OnWait(Protocol):
-    """Hears of outages."""
-
-    def __call__(self, says: str) -> None:
-        """A few words when the wait begins; nothing when it is over."""
-        ...
+OnWait = Callable[[str], None]
+"""Hears a few words when a wait for the world begins, and an empty text when it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,18 +71,21 @@ class MixesUp(FakeImageModel):
         return {f"{order.id}0": Image.new("RGB", (8, 8)) for order in orders}
 
 
+@pytest.mark.fault(11)
 async def test_case_11_a_hung_drawing_is_lost_at_its_deadline_and_scored_by_nobody(tmp_path: Path) -> None:
     group = await group_with(Hangs(), tmp_path, deadline_s=2.0, tries=1)
     assert [lost.stage for lost in group.lost] == ["deadline"]
     assert group.rewards == (0.5, 0.5)
 
 
+@pytest.mark.fault(33)
 async def test_case_33_a_refusal_is_the_policys_outcome_and_nothing_is_lost(tmp_path: Path) -> None:
     group = await group_with(Raises(GeneratorRefused("not that")), tmp_path)
     assert (group.rewards, group.lost) == ((0.0, 0.0, 0.0), ())
     assert {attempt.drawing.how for attempt in group.attempts if attempt.drawing} == {DrawnHow.REFUSED}
 
 
+@pytest.mark.fault(33)
 async def test_case_33_a_picture_of_a_wrong_size_is_lost_not_scored(tmp_path: Path) -> None:
     group = await group_with(FakeImageModel(), tmp_path, able=Capability(sizes_px=((1024, 1024),)))
     assert group.attempts == ()
@@ -90,12 +93,14 @@ async def test_case_33_a_picture_of_a_wrong_size_is_lost_not_scored(tmp_path: Pa
     assert "returned 64x80 px" in group.lost[0].error
 
 
+@pytest.mark.fault(34)
 async def test_case_34_pictures_of_other_requests_reach_no_attempt(tmp_path: Path) -> None:
     group = await group_with(MixesUp(), tmp_path, able=Capability(batch=3))
     assert group.attempts == ()
     assert all("the batch came back without" in lost.error for lost in group.lost)
 
 
+@pytest.mark.fault(35)
 async def test_case_35_a_model_that_was_retired_stops_the_run_with_exit_code_3(tmp_path: Path) -> None:
     with pytest.raises(GeneratorGone) as caught:
         await group_with(Raises(GeneratorGone("model_not_found")), tmp_path)
