@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
+import threading
 from pathlib import Path
 from typing import cast
 
@@ -17,6 +17,19 @@ from gen_searcher.cluster.pool import Care, Pool
 from gen_searcher.errors import ActorGone, JudgeError, JudgeGone, WorkersGone, WorldError
 
 pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def is_first_time(mark: str) -> bool:
+    """Over all processes; `mark` is a file that is not there yet."""
+    path = Path(mark)
+    before = path.exists()
+    path.touch()
+    return not before
+
+
+def stand_still() -> None:
+    """With the event loop: not even `ready` is answered."""
+    threading.Event().wait()
 
 
 class Worker:
@@ -46,8 +59,7 @@ class Worker:
         os._exit(1)
 
     async def die_unless(self, mark: str) -> str:
-        if not Path(mark).exists():
-            Path(mark).touch()
+        if is_first_time(mark):
             os._exit(1)
         return await self.work()
 
@@ -56,9 +68,8 @@ class Worker:
         return await self.work()
 
     async def hang_unless(self, mark: str) -> str:
-        if not Path(mark).exists():
-            Path(mark).touch()
-            time.sleep(1000)  # the event loop stands still: not even `ready` is answered
+        if is_first_time(mark):
+            stand_still()
         return await self.work()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import cast
@@ -30,6 +31,7 @@ from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.types import (
     Batch,
     FoundImage,
+    Grounding,
     Group,
     ImageRef,
     Judgement,
@@ -59,6 +61,16 @@ class OnePicture:
         return ToolResult(text="pictures for: it", images=(self._found,))
 
 
+class OneStored:
+    """A `Generator` with one picture."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._picture = store.put(Image.new("RGB", (16, 16), "red"))
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        return self._picture
+
+
 class LengthJudge:
     """Scores by the length of the prompt, so that attempts differ."""
 
@@ -79,9 +91,16 @@ class Scripted:
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._renderer = Renderer.over_bytes()
+        self._known: dict[int, Trajectory] = {}
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
-        answer = {"gen_prompt": "it" + "!" * (seed % 41), "reference_images": [{"note": "It", "img_id": "IMG_001"}]}
+        length = seed % 41
+        if length not in self._known:
+            self._known[length] = await self._search(task, length, seed=seed)
+        return replace(self._known[length], task_id=task.id)
+
+    async def _search(self, task: Task, length: int, *, seed: int) -> Trajectory:
+        answer = {"gen_prompt": "it" + "!" * length, "reference_images": [{"note": "It", "img_id": "IMG_001"}]}
         texts = [
             '<think>look</think>\n<tool_call>{"name": "image_search", "arguments": {"query": "it"}}</tool_call>',
             f"<answer>{json.dumps(answer)}</answer>",

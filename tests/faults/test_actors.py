@@ -32,7 +32,8 @@ from gen_searcher.testing.fake_judge import FakeJudge
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.train.evaluate import DirectSearcher
 from gen_searcher.train.run import RunFolder
-from gen_searcher.types import Grounding, Group, ImageRef, Task
+from gen_searcher.types import Group, Task
+from tests.faults.steps import OneStored
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -169,13 +170,3 @@ async def test_scores_in_flight_in_a_reward_worker_that_dies_end_scored_or_lost_
     assert group.rewards == (0.625,) * scored
     assert {lost.stage for lost in group.lost} == ({"actor"} if deaths == 2 else set())
     assert model.asked == 2 * SCORES, "each is asked once more, and not again"
-
-
-class OneStored:
-    """A `Generator` with one picture."""
-
-    def __init__(self, store: ImageStore) -> None:
-        self.picture = store.put(Image.new("RGB", (16, 16), "red"))
-
-    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
-        return self.picture

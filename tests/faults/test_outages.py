@@ -241,13 +241,11 @@ def test_an_outage_that_begins_in_the_second_step_saves_the_first_after_half_an_
 @pytest.mark.fault(12, 38)
 @pytest.mark.parametrize("part", ["judge", "generator"])
 def test_an_outage_that_passes_costs_time_and_nothing_else(tmp_path: Path, part: str) -> None:
-    rules = grpo_rules(OutageRules(max_lost_frac=0.3), steps=2)
+    rules = grpo_rules(OutageRules(max_lost_frac=0.0), steps=2)
     whole = Story(tmp_path / "whole", rules, part=part, out=())
     story = Story(tmp_path / "out", rules, part=part, out=range(10, 10 + 5 * CALLS))
     assert story.error is None
     assert story.took_s > whole.took_s == 0.0
-    assert [equal_bits(*pair) for pair in zip(story.learner.gradients, whole.learner.gradients, strict=True)] == [
-        True,
-        True,
-    ]
+    assert len(whole.learner.gradients) == 2
+    assert all(equal_bits(*pair) for pair in zip(story.learner.gradients, whole.learner.gradients, strict=True))
     assert story.recorder.waits[1::2] == [""]

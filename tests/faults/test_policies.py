@@ -27,7 +27,17 @@ from gen_searcher.train.attempt import AttemptRunner, run_attempt
 from gen_searcher.train.grpo import WARN_EVERY_IDLE
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.types import Attempt, Batch, Outcome, StepReport, Task, ToolResult
-from tests.faults.steps import GROUPS, SIZE, KeepsGradients, KeepsRecords, OnePicture, Scripted, grpo_rules, run_steps
+from tests.faults.steps import (
+    GROUPS,
+    SIZE,
+    KeepsGradients,
+    KeepsRecords,
+    OnePicture,
+    OneStored,
+    Scripted,
+    grpo_rules,
+    run_steps,
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -40,7 +50,7 @@ def equal_rewards(store: ImageStore) -> AttemptRunner:
     return partial(
         run_attempt,
         searcher=Scripted(OnePicture(store)),
-        generator=StoredGenerator(FakeImageModel(), store),
+        generator=OneStored(store),
         judges=[FakeJudge(name="image", scores=scores), FakeJudge(name="text", scores=scores)],
         compose=partial(compose, rules=RewardConfig(alpha=0.5)),
     )
@@ -108,7 +118,7 @@ WRITES: dict[str, tuple[list[str], Outcome]] = {
     "two calls in the last turn": ([call("a"), call("b"), call("c") + call("d")], Outcome.MALFORMED),
     "a call after the final step": ([call("a"), call("b"), call("c")], Outcome.OUT_OF_TURNS),
     "a call behind the answer": ([answer() + call()], Outcome.GROUNDED),
-    "30,000 tokens": (["x" * 30_000] * 3, Outcome.OUT_OF_TOKENS),
+    "30,000 tokens": (["x" * 30_000, "y" * 30_000, "z" * 30_000], Outcome.OUT_OF_TOKENS),
     "the same for ever": (["again and again"] * 3, Outcome.REPEATED),
     "invisible characters": ([HIDDEN, HIDDEN + "2", HIDDEN + "3"], Outcome.MALFORMED),
     "invisible characters in the tags": ([f"<ans{HIDDEN}wer>{{}}</answer>", "1", "2"], Outcome.MALFORMED),
