@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import cast
 
-from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.pool import Near, Pool
+from gen_searcher.train.routing import ALWAYS, SHARED_PREFIX_CALLS
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Grounding, ImageRef, Judgement, Task, ToolCall, ToolResult, Trajectory
 
 
 class RolloutPool:
-    """vLLM rollout workers as one `Searcher`. Attempts at one task go to one worker: they share its prefix cache."""
+    """vLLM rollout workers as one `Searcher`.
+
+    Attempts at one task share a prefix and go to one worker, until others have clearly less to do.
+    """
 
     def __init__(self, pool: Pool) -> None:
         """`pool` holds `RolloutActor`s."""
@@ -18,8 +22,8 @@ class RolloutPool:
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         """One trajectory from one worker."""
-        sticky = derive_seed("rollout", task.id)
-        return cast("Trajectory", await self._pool.call("search", task, seed, sticky=sticky))
+        near = Near(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS)
+        return cast("Trajectory", await self._pool.call("search", task, seed, near=near))
 
 
 class GeneratorPool:
@@ -31,8 +35,9 @@ class GeneratorPool:
 
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
         """One picture; equal groundings go to one worker, which draws them once."""
-        sticky = derive_seed("generate", grounding.gen_prompt, *(ref.image.sha256 for ref in grounding.references))
-        return cast("ImageRef", await self._pool.call("generate", grounding, seed, sticky=sticky))
+        key = derive_seed("generate", grounding.gen_prompt, *(ref.image.sha256 for ref in grounding.references))
+        near = Near(key=key, slack=ALWAYS)
+        return cast("ImageRef", await self._pool.call("generate", grounding, seed, near=near))
 
 
 class JudgePool:

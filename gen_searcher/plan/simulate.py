@@ -16,7 +16,9 @@ from gen_searcher.plan.limit import Work
 from gen_searcher.plan.shape import Churn, Shape, Workload
 from gen_searcher.plan.station import StationPool
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.room import Room
+from gen_searcher.train.routing import SHARED_PREFIX_CALLS
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, StreamRules
 from gen_searcher.types import (
@@ -30,8 +32,6 @@ from gen_searcher.types import (
     Trajectory,
 )
 
-SLACK_CALLS = 4
-"""As `cluster.roles.RolloutPool`."""
 PICTURE = ImageRef(sha256="0" * 64, width_px=1, height_px=1)
 NEVER_S = 1e12
 
@@ -115,8 +115,10 @@ async def simulate(
     attempt = simulation.attempt
     room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size)
 
-    async def start_group(task: Task, visit: int, version: int) -> Group:
-        return await run_group(task, seed=group_seed(seed, visit), version=version, rules=rules, attempt=attempt)
+    async def start_group(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+        return await run_group(
+            task, seed=group_seed(seed, visit), version=version, rules=rules, attempt=attempt, earlier=earlier
+        )
 
     def keep(group: Group) -> bool:
         return not workload.is_flat(derive_seed(seed, "flat", group.task.id))
@@ -125,7 +127,7 @@ async def simulate(
         groups_per_step=shape.groups_per_step,
         max_staleness=shape.max_staleness,
         max_dropped=1_000_000,
-        max_lost_frac=1.0,
+        outage=OutageRules(max_lost_frac=1.0),
     )
     marks: list[Published] = []
     learner_s = 0.0
@@ -199,7 +201,7 @@ class _Searcher:
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         work = self._workload.search(seed)
-        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SLACK_CALLS) as engine:
+        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
             for tool_s, turn_s in zip(work.tools_s, work.turns_s[1:], strict=True):

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Arrival(Generic[K, T]):
+    """One task that has ended."""
+
+    key: K
+    task: asyncio.Task[T]
 
 
 class Arrivals(Generic[K, T]):
@@ -22,24 +31,48 @@ class Arrivals(Generic[K, T]):
         """How many have not been handed out."""
         return len(self._running)
 
+    def under_way(self) -> tuple[K, ...]:
+        """Keys of those that have not been handed out."""
+        return tuple(self._running.values())
+
     def add(self, key: K, task: asyncio.Task[T]) -> None:
         """`task` runs from now on."""
         self._running[task] = key
         task.add_done_callback(self._end)
 
-    async def some(self) -> list[tuple[K, T]]:
-        """Wait for one to end; return all that have ended. What one raised is raised here."""
+    async def some(self) -> list[Arrival[K, T]]:
+        """Wait for one to end; return all that have ended since the last time."""
         await self._came.wait()
-        self._came.clear()
-        ended, self._ended = self._ended, []
-        return [(self._running.pop(task), task.result()) for task in ended]
+        return self._arrived()
 
-    async def cancel(self) -> None:
-        """Return once nothing runs any more."""
+    async def all(self, *, timeout_s: float) -> list[Arrival[K, T]]:
+        """Wait for all of them to end, but not for longer; return those that have ended since the last time."""
+        await asyncio.wait(self._running, timeout=timeout_s)
+        return self._arrived()
+
+    def hand_out(self, arrival: Arrival[K, T]) -> T:
+        """The result, once. What the task raised is raised here, and then the task stays."""
+        result = arrival.task.result()
+        del self._running[arrival.task]
+        return result
+
+    async def cancel(self) -> list[tuple[K, T]]:
+        """Cancel what runs and return once nothing does; the results that were not handed out."""
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        results = [
+            (key, task.result())
+            for task, key in self._running.items()
+            if not task.cancelled() and task.exception() is None
+        ]
         self._running.clear()
+        return results
+
+    def _arrived(self) -> list[Arrival[K, T]]:
+        self._came.clear()
+        ended, self._ended = self._ended, []
+        return [Arrival(key=self._running[task], task=task) for task in ended]
 
     def _end(self, task: asyncio.Task[T]) -> None:
         if task in self._running:

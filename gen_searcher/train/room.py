@@ -26,7 +26,7 @@ class Room:
         return self._attempts is None or self._under_way < self._attempts
 
     def watch(self, on_space: Callable[[], None]) -> None:
-        """Call `on_space` whenever there is space again."""
+        """Call `on_space` whenever an attempt ended and there is space; never without a bound."""
         self._watchers.append(on_space)
 
     def enter(self) -> Places:
@@ -37,7 +37,7 @@ class Room:
     def leave(self, attempts: int) -> None:
         """So many attempts have ended."""
         self._under_way -= attempts
-        if self.has_space:
+        if self._attempts is not None and self.has_space:
             for on_space in self._watchers:
                 on_space()
 

@@ -8,6 +8,11 @@ from collections.abc import Container, Iterable
 
 REMEMBERED = 4096
 """Keys whose worker is known: more than a step has tasks, and a hundred bytes each."""
+SHARED_PREFIX_CALLS = 4
+"""Slack of attempts at one task. A shared prefix saves the prefill of one request in some ten that a trajectory reads; an
+engine that is four trajectories behind the idlest loses more."""
+ALWAYS = 1 << 30
+"""Slack of what is done once where it was done before, and again anywhere else."""
 
 
 class Router:

@@ -3,23 +3,40 @@
 A group holds a slot from its start until the step that trained on it is published. There are
 `groups_per_step * (max_staleness + 1)` slots, so with `max_staleness=0` nothing runs while the learner works
 (synchronous, on policy) and with k a group lags at most k publishes behind.
+
+A group that lost members trains on the rest, unless the step lost too many: then it waits for the world. Nothing new is
+started meanwhile, and the lost members, with their seeds, are what the world is probed with.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import TracebackType
+from typing import Protocol
 
 from gen_searcher.errors import TooManyLost
-from gen_searcher.train.arrivals import Arrivals
+from gen_searcher.train.arrivals import Arrival, Arrivals
+from gen_searcher.train.outage import Losses, OutageRules, begin
 from gen_searcher.train.room import Room
 from gen_searcher.types import Group, Task
 
-GroupRunner = Callable[[Task, int, int], Coroutine[object, object, Group]]
-"""(task, visit, version) -> group; `visit` counts every group ever started, so it seeds and orders them."""
+log = logging.getLogger(__name__)
+
+
+class StreamRunner(Protocol):
+    """Makes one group."""
+
+    def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Coroutine[object, object, Group]:
+        """`visit` counts every group ever started, so it seeds and orders them; `earlier` has members to try again."""
+        ...
+
+
+OnWait = Callable[[str], None]
+"""Hears a few words when a wait for the world begins, and an empty text when it is over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +48,8 @@ class StreamRules:
     """Most publishes between a group's start and the step that trains on it; 0 is synchronous."""
     max_dropped: int
     """Groups without signal after which a step takes what it has, or stops if it has nothing."""
-    max_lost_frac: float
-    """Share of a step's attempts lost in all their tries above which the run stops: a little lost is data, more is an
-    outage. An attempt that a later try made up for does not count."""
+    outage: OutageRules
+    """When the world is down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +62,76 @@ class Step:
     """Finished since the last step and with nothing to teach."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Started:
+    version: int
+    visit: int
+    task: Task
+    earlier: Group | None = None
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return (self.version, self.visit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Finished:
+    started: _Started
+    group: Group
+
+
+@dataclass(slots=True, kw_only=True)
+class _Gathering:
+    """What one `take` has seen."""
+
+    dropped: list[_Finished] = field(default_factory=list[_Finished])
+    latest: dict[int, Group] = field(default_factory=dict[int, Group])
+    """By visit."""
+    members: int = 0
+    """Attempts of these groups, scored or given up."""
+    given_up: int = 0
+
+    def saw(self, visit: int, group: Group) -> None:
+        """The group of the visit ended, perhaps not for the first time."""
+        self.forget(visit)
+        self.latest[visit] = group
+        self._count(group, 1)
+
+    def forget(self, visit: int) -> None:
+        """What the group of the visit lost counts no more."""
+        if visit in self.latest:
+            self._count(self.latest.pop(visit), -1)
+
+    def _count(self, group: Group, by: int) -> None:
+        given_up = len(group.given_up)
+        self.members += by * (len(group.attempts) + given_up)
+        self.given_up += by * given_up
+
+    @property
+    def losses(self) -> Losses:
+        return Losses.of(list(self.latest.values()))
+
+
+def _say_nothing(says: str) -> None:
+    del says
+
+
 class GroupStream:
     """Keeps the slots full and hands out the groups of each step. Use as an async context manager."""
 
     def __init__(
         self,
         tasks: Iterator[Task],
-        run: GroupRunner,
+        run: StreamRunner,
         *,
         rules: StreamRules,
         keep: Callable[[Group], bool],
         on_group: Callable[[Group], None],
+        on_wait: OnWait = _say_nothing,
         room: Room | None = None,
         version: int = 0,
     ) -> None:
-        """`on_group` sees every finished group at once, dropped ones too.
+        """`on_group` sees every finished group once: at once, or when its lost members are not tried again.
 
         A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
@@ -69,12 +140,14 @@ class GroupStream:
         self._rules = rules
         self._keep = keep
         self._on_group = on_group
+        self._on_wait = on_wait
         self._version = version
         self._visit = 0
         self._slots = rules.groups_per_step * (rules.max_staleness + 1)
-        self._running: Arrivals[tuple[int, int], Group] = Arrivals()
+        self._running: Arrivals[_Started, Group] = Arrivals()
         self._versions: Counter[int] = Counter()
-        self._ready: list[tuple[int, int, Group]] = []
+        self._ready: list[_Finished] = []
+        self._held: dict[int, Group] = {}
         self._in_training = 0
         self._may_start = False
         self._room = Room(attempts=None, group_size=1) if room is None else room
@@ -87,42 +160,47 @@ class GroupStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Cancel what still runs."""
+        """Cancel what still runs; record what is finished and was not recorded yet."""
         self._may_start = False
-        await self._running.cancel()
+        self._held.update((started.visit, group) for started, group in await self._running.cancel())
+        for visit in sorted(self._held):
+            self._on_group(self._held[visit])
+        self._held.clear()
 
     async def take(self) -> Step:
         """Wait for the groups of the next step.
 
-        Waits for enough groups with signal, and for every group that would be too old for a later step.
+        Waits for enough groups with signal, for every group that would be too old for a later step, and in an outage
+        for the world.
+
+        Raises:
+            Outage: The world stayed down for longer than the rules allow.
+            TooManyLost: There is nothing to learn from, and waiting would not help.
         """
-        dropped: list[Group] = []
-        members = given_up = 0
+        gathering = _Gathering()
         while True:
-            self._may_start = len(dropped) < self._rules.max_dropped
+            if self._is_outage(gathering):
+                await self._wait_for_the_world(gathering)
+            self._may_start = len(gathering.dropped) < self._rules.max_dropped
             self._fill()
             if self._is_complete() or not self._running:
                 break
-            for (version, visit), group in sorted(await self._running.some(), key=lambda arrival: arrival[0]):
-                self._versions -= Counter({version: 1})  # which also forgets a version at 0
-                self._on_group(group)
-                members += len(group.attempts) + len(group.given_up)
-                given_up += len(group.given_up)
-                if self._keep(group):
-                    self._ready.append((version, visit, group))
-                else:
-                    dropped.append(group)
-            self._check_lost(members, given_up)
+            self._collect(await self._running.some(), gathering)
         self._may_start = self._rules.max_staleness > 0
-        self._ready.sort(key=lambda entry: entry[:2])
+        self._settle()
+        self._ready.sort(key=lambda finished: finished.started.order)
         taken = self._ready[: self._rules.groups_per_step]
         if not taken:
             raise TooManyLost(
-                f"{len(dropped)} groups in a row had nothing to teach (equal rewards, or all tries lost)", "stream"
+                f"{len(gathering.dropped)} groups in a row had nothing to teach (equal rewards, or all tries lost); the "
+                "policy is as it was before this step"
             )
         self._ready = self._ready[self._rules.groups_per_step :]
         self._in_training = len(taken)
-        return Step(groups=tuple(group for _, _, group in taken), dropped=tuple(dropped))
+        return Step(
+            groups=tuple(finished.group for finished in taken),
+            dropped=tuple(finished.group for finished in gathering.dropped),
+        )
 
     def published(self) -> None:
         """The step is published: its slots come back."""
@@ -130,33 +208,89 @@ class GroupStream:
         self._in_training = 0
         self._fill()
 
+    @property
+    def _free_slots(self) -> int:
+        return self._slots - len(self._running) - len(self._ready) - self._in_training
+
     def _fill(self) -> None:
         """Start groups while there are slots and, for a first member, room."""
-        while self._may_start and self._has_slot and self._room.has_space:
-            task = next(self._tasks)
-            self._start(self._run(task, self._visit, self._version))
+        while self._may_start and self._free_slots > 0 and self._room.has_space:
+            self._start(_Started(version=self._version, visit=self._visit, task=next(self._tasks)))
             self._visit += 1
 
-    def _start(self, work: Coroutine[object, object, Group]) -> None:
+    def _start(self, started: _Started) -> None:
+        work = self._run(started.task, started.visit, started.version, started.earlier)
         places = self._room.enter()
         running = asyncio.get_running_loop().create_task(work, context=places.context())
         running.add_done_callback(lambda _: places.close())
-        self._running.add((self._version, self._visit), running)
-        self._versions[self._version] += 1
+        self._running.add(started, running)
+        self._versions[started.version] += 1
 
-    @property
-    def _has_slot(self) -> bool:
-        return len(self._running) + len(self._ready) + self._in_training < self._slots
+    def _collect(self, ended: list[Arrival[_Started, Group]], gathering: _Gathering) -> None:
+        """Sort groups that have ended into those to learn from and those without signal."""
+        for arrival in sorted(ended, key=lambda each: each.key.order):
+            started, group = arrival.key, self._running.hand_out(arrival)
+            self._versions -= Counter({started.version: 1})  # which also forgets a version at 0
+            gathering.saw(started.visit, group)
+            if len(group.given_up) > len(group.hopeless):
+                self._held[started.visit] = group
+            else:
+                self._held.pop(started.visit, None)
+                self._on_group(group)
+            finished = _Finished(started=started, group=group)
+            (self._ready if self._keep(group) else gathering.dropped).append(finished)
+
+    def _is_outage(self, gathering: _Gathering) -> bool:
+        if gathering.members < self._rules.groups_per_step or not gathering.given_up:
+            return False
+        rules = self._rules.outage
+        if gathering.given_up <= rules.max_lost_frac * gathering.members and gathering.given_up < gathering.members:
+            return False
+        return gathering.losses.is_outage(rules)
+
+    async def _wait_for_the_world(self, gathering: _Gathering) -> None:
+        """Wait for what runs, pause, try the lost members again; until enough of them are made or the time is up."""
+        loop = asyncio.get_running_loop()
+        waiting = begin(self._rules.outage, now_s=loop.time())
+        log.warning("%s", waiting.says(gathering.losses))
+        self._on_wait(waiting.note(gathering.losses))
+        self._may_start = False
+        probe = 0
+        while self._is_outage(gathering):
+            if waiting.left_s(loop.time()) == 0.0:
+                raise waiting.ended(gathering.losses)
+            if self._running:
+                self._collect(await self._running.all(timeout_s=waiting.left_s(loop.time())), gathering)
+                continue
+            await asyncio.sleep(min(self._rules.outage.pause_s(probe), waiting.left_s(loop.time())))
+            if waiting.left_s(loop.time()) > 0.0:
+                self._reissue(gathering)
+            probe += 1
+        log.warning("the outage is over after %.0f s and %d probes", loop.time() - waiting.started_s, probe)
+        self._on_wait("")
+
+    def _reissue(self, gathering: _Gathering) -> None:
+        """Start the groups again whose lost members may be mended; one whose place was taken meanwhile stays dropped."""
+        again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit in self._held]
+        self._ready = [each for each in self._ready if each.started.visit not in self._held]
+        gathering.dropped = [each for each in gathering.dropped if each.started.visit not in self._held]
+        for each in again:
+            if self._free_slots > 0:
+                self._start(replace(each.started, earlier=each.group))
+                continue
+            self._on_group(self._held.pop(each.started.visit))
+            gathering.forget(each.started.visit)
+            gathering.dropped.append(each)
+
+    def _settle(self) -> None:
+        """The step is whole: what its groups lost stays lost."""
+        if not self._held:
+            return
+        running = {started.visit for started in self._running.under_way()}
+        for visit in sorted(self._held.keys() - running):
+            self._on_group(self._held.pop(visit))
 
     def _is_complete(self) -> bool:
         oldest_allowed = self._version - self._rules.max_staleness
         must_wait = any(version <= oldest_allowed for version in self._versions)
         return len(self._ready) >= self._rules.groups_per_step and not must_wait
-
-    def _check_lost(self, members: int, given_up: int) -> None:
-        if members >= self._rules.groups_per_step and given_up > self._rules.max_lost_frac * members:
-            raise TooManyLost(
-                f"{given_up} of {members} attempts of this step were lost in all their tries; the limit is "
-                f"{self._rules.max_lost_frac:.0%}. The reasons are in attempts.jsonl",
-                "stream",
-            )

@@ -35,8 +35,9 @@ from gen_searcher.plan.simulate import Published, Simulation, group_seed, simula
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import GroupStream, StreamRules
-from gen_searcher.types import Attempt, Group, Grounding, ImageRef, Judgement, Outcome, Reward, Task, Trajectory
+from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Outcome, Reward, Task, Trajectory
 
 GROUP_SIZE = 8
 WORK = Workload(
@@ -256,10 +257,10 @@ async def drive(in_flight: int, attempts: int, *, counts_memory: bool) -> Driver
             task, seed=seed, searcher=instant, generator=instant, judges=[instant], compose=no_reward
         )
 
-    async def start(task: Task, visit: int, version: int) -> Group:
-        return await run_group(task, seed=visit, version=version, rules=RULES, attempt=attempt)
+    async def start(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+        return await run_group(task, seed=visit, version=version, rules=RULES, attempt=attempt, earlier=earlier)
 
-    rules = StreamRules(groups_per_step=groups, max_staleness=3, max_dropped=1, max_lost_frac=1.0)
+    rules = StreamRules(groups_per_step=groups, max_staleness=3, max_dropped=1, outage=OutageRules(max_lost_frac=1.0))
     done = 0
     async with GroupStream(tasks(), start, rules=rules, keep=lambda _: True, on_group=lambda _: None) as stream:
         for _ in range(4):  # until all slots have been used
@@ -272,7 +273,6 @@ async def drive(in_flight: int, attempts: int, *, counts_memory: bool) -> Driver
             stream.published()
             done += sum(len(group.attempts) for group in taken.groups)
         cpu_s = time.process_time() - began_s
-        del taken
         gc.collect()
         after = tracemalloc.get_traced_memory()[0] if counts_memory else 0
     return Driver(cpu_ms=cpu_s / done * 1e3, bytes_per_attempt=(after - before) / done)

