@@ -240,6 +240,10 @@ class Attempt:
     """What judges said whose scores are recorded only; no reward or advantage is made from them."""
 
 
+CUT_OFF = "cut_off"
+"""Stage of a member that was given up because most of its group had ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
     """A try that the world spoiled: no reward, because an outage is not a mistake."""
@@ -269,9 +273,11 @@ class Group:
 
     @property
     def given_up(self) -> tuple[int, ...]:
-        """Seeds of the members that stayed lost: no later try made up for them."""
+        """Seeds of the members that stayed lost: no later try made up for them. Not those that we cut off ourselves."""
         scored = {attempt.seed for attempt in self.attempts}
-        return tuple(dict.fromkeys(lost.seed for lost in self.lost if lost.seed not in scored))
+        return tuple(
+            dict.fromkeys(lost.seed for lost in self.lost if lost.seed not in scored and lost.stage != CUT_OFF)
+        )
 
     @property
     def hopeless(self) -> tuple[int, ...]:

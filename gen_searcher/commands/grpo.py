@@ -28,6 +28,7 @@ from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import Step, StreamRules
+from gen_searcher.train.tail import TailRules
 from gen_searcher.train.tasks import shuffled_forever
 from gen_searcher.types import Group, StepReport
 
@@ -108,7 +109,12 @@ def _rules(cfg: RunConfig) -> GrpoRules:
         max_gap_nats=grpo.max_logprob_gap_nats,
         attempts_in_flight=grpo.attempts_in_flight,
         keep=partial(has_signal if grpo.drop_flat_groups else has_attempts, objective=grpo.objective),
-        group=GroupRules(size=grpo.group_size, tries=1 + grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s),
+        group=GroupRules(
+            size=grpo.group_size,
+            tries=1 + grpo.lost_retries,
+            deadline_s=cfg.cluster.call_timeout_s,
+            tail=None if grpo.tail is None else TailRules(members=grpo.tail.members, wait_s=grpo.tail.wait_s),
+        ),
         stream=StreamRules(
             groups_per_step=grpo.groups_per_step,
             max_staleness=grpo.max_staleness,

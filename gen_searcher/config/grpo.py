@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gen_searcher.config.base import Config
 from gen_searcher.config.objective import ObjectiveConfig
@@ -23,6 +23,15 @@ class PicturesConfig(Config):
     With `seeds: task` the advantages of trained groups are those of drawing everything."""
 
 
+class TailConfig(Config):
+    """When the last members of a group are given up, so that no step waits for them."""
+
+    members: int = Field(ge=2)
+    """Attempts of a group that must have ended."""
+    wait_s: float = Field(ge=0)
+    """How long the others still have then [s]."""
+
+
 class GrpoConfig(Config):
     """The main loop: how much of what per step."""
 
@@ -39,6 +48,9 @@ class GrpoConfig(Config):
     `max_staleness` allows. With a bound the members of older groups go first and a group is no older than its first
     attempt: steps wait less for stragglers. Sensible: what the engines serve at full speed, plus what is drawn and judged
     meanwhile; `gen-searcher plan` tries it out. A group that is let in may pass it by its other members."""
+    tail: TailConfig | None = None
+    """Give up the last members of a group; they are recorded as lost at stage `cut_off`, which is no outage. It biases:
+    what takes long is trained on less. null waits for every member. Not together with `pictures.only_useful`."""
     drop_flat_groups: bool = True
     """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
     which changes nothing but the time a step takes."""
@@ -57,3 +69,13 @@ class GrpoConfig(Config):
     """What a step optimises: how attempts are compared, and the loss."""
     optim: OptimConfig = OptimConfig()
     """Optimizer and packing."""
+
+    @model_validator(mode="after")
+    def _tail_fits(self) -> GrpoConfig:
+        if self.tail is not None and self.pictures.only_useful:
+            raise ValueError(
+                "tail: with pictures.only_useful=true the members of a group wait for each other; drop one of them"
+            )
+        if self.tail is not None and self.tail.members >= self.group_size:
+            raise ValueError(f"tail.members: a group has {self.group_size} members; write fewer than that")
+        return self

@@ -17,7 +17,8 @@ from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.room import member_ended
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
-from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
+from gen_searcher.train.tail import TailRules, gathered
+from gen_searcher.types import CUT_OFF, Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
 
 Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
 PictureSeed = Callable[[Task, int], int]
@@ -163,6 +164,8 @@ class GroupRules:
     """How often one member is tried before it is given up; only the world's failures are tried again."""
     deadline_s: float = 600.0
     """Longest time for one try; a try past it is lost at stage `deadline`."""
+    tail: TailRules | None = None
+    """When the last members are given up; None waits for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,9 +222,10 @@ async def run_group(
     """Run all members beside each other; those that stay lost are recorded and the group is the rest."""
     seeds = member_seeds(seed, rules=rules)
     to_make = still_to_make(seeds, earlier)
-    members = await asyncio.gather(
-        *(run_member(task, seed=own, rules=rules, make=partial(attempt, task, seed=own)) for own in to_make)
+    ended = await gathered(
+        [run_member(task, seed=own, rules=rules, make=partial(attempt, task, seed=own)) for own in to_make], rules.tail
     )
+    members = [_cut_off(task, own) if one is None else one for own, one in zip(to_make, ended, strict=True)]
     made = {own: member.made for own, member in zip(to_make, members, strict=True) if member.made is not None}
     if earlier is not None:
         made |= {kept.seed: kept for kept in earlier.attempts}
@@ -231,3 +235,8 @@ async def run_group(
         lost=(*(() if earlier is None else earlier.lost), *(lost for member in members for lost in member.lost)),
         version=version,
     )
+
+
+def _cut_off(task: Task, seed: int) -> Tried[Attempt]:
+    error = "most of its group had ended; see grpo.tail"
+    return Tried(made=None, lost=(Lost(task_id=task.id, seed=seed, stage=CUT_OFF, error=error),))

@@ -19,6 +19,7 @@ import asyncio
 import gc
 import json
 import multiprocessing
+import pickle
 import statistics
 import sys
 import time
@@ -37,7 +38,7 @@ from gen_searcher.plan.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import GroupStream, StreamRules
-from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Outcome, Reward, Task, Trajectory
+from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Outcome, Reward, Task, Trajectory, Turn
 
 GROUP_SIZE = 8
 WORK = Workload(
@@ -215,20 +216,37 @@ def tasks() -> Iterator[Task]:
         number += 1
 
 
+def answer(turns: int) -> bytes:
+    """What a rollout worker sends back: turns of 900 read and 400 written tokens."""
+    written = tuple(range(400))
+    turn = Turn(
+        prompt_ids=tuple(range(900)),
+        completion_ids=written,
+        logprobs=tuple(-token / 1000 for token in written),
+        versions=(0,) * 400,
+    )
+    trajectory = Trajectory(
+        task_id="t",
+        turns=tuple(replace(turn, prompt_ids=tuple(range(number, number + 900))) for number in range(turns)),
+        outcome=Outcome.GROUNDED,
+        grounding=Grounding(gen_prompt="", references=()),
+    )
+    return pickle.dumps(trajectory)
+
+
 class Instant:
     """A searcher, a generator and a judge with nothing behind them but a wait."""
 
     name = "instant"
     picture = ImageRef(sha256="0" * 64, width_px=1, height_px=1)
 
+    def __init__(self, sent: bytes) -> None:
+        """Every answer is read from `sent`, as the driver reads those of actors."""
+        self._sent = sent
+
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         await asyncio.sleep(1.0 + seed % 1000 / 1000)
-        return Trajectory(
-            task_id=task.id,
-            turns=(),
-            outcome=Outcome.GROUNDED,
-            grounding=Grounding(gen_prompt="", references=()),
-        )
+        return pickle.loads(self._sent)
 
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
         return self.picture
@@ -247,9 +265,9 @@ class Driver:
     """What stays of an attempt that was trained on; None was counted when it is NaN."""
 
 
-async def drive(in_flight: int, attempts: int, *, counts_memory: bool) -> Driver:
-    """The stream on workers that cost nothing; so many attempts in flight all the time."""
-    instant = Instant()
+async def drive(in_flight: int, attempts: int, *, turns: int, counts_memory: bool = False) -> Driver:
+    """The stream on workers that cost nothing; so many attempts in flight all the time, answers of so many turns."""
+    instant = Instant(answer(turns))
     groups = in_flight // GROUP_SIZE // 4
 
     async def attempt(task: Task, *, seed: int) -> Attempt:
@@ -283,21 +301,23 @@ def no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 def driver_costs(quick: bool) -> dict[str, float]:
-    """Medians over turns about, so that a busy machine disturbs both alike."""
+    """Medians over turns about, so that a busy machine disturbs all alike."""
     attempts = 8192 if quick else 16384
-    small_ms: list[float] = []
-    large_ms: list[float] = []
+    cpu_ms: dict[tuple[int, int], list[float]] = {(64, 8): [], (4096, 8): [], (64, 0): [], (4096, 0): []}
     for _ in range(3 if quick else 7):
-        small_ms.append(run_virtually(drive(64, attempts, counts_memory=False)).cpu_ms)
-        large_ms.append(run_virtually(drive(4096, attempts, counts_memory=False)).cpu_ms)
+        for (in_flight, turns), measured in cpu_ms.items():
+            measured.append(run_virtually(drive(in_flight, attempts, turns=turns)).cpu_ms)
     tracemalloc.start()
-    memory = run_virtually(drive(64, 10_000, counts_memory=True))
+    memory = run_virtually(drive(64, 10_000, turns=0, counts_memory=True))
     tracemalloc.stop()
-    small, large = statistics.median(small_ms), statistics.median(large_ms)
+    median = {key: statistics.median(measured) for key, measured in cpu_ms.items()}
     return {
-        "cpu_ms_64": small,
-        "cpu_ms_4096": large,
-        "cpu_growth": large / small - 1.0,
+        "cpu_ms_64": median[64, 8],
+        "cpu_ms_4096": median[4096, 8],
+        "cpu_growth": median[4096, 8] / median[64, 8] - 1.0,
+        "bare_cpu_ms_64": median[64, 0],
+        "bare_cpu_ms_4096": median[4096, 0],
+        "bare_cpu_growth": median[4096, 0] / median[64, 0] - 1.0,
         "bytes_per_attempt": memory.bytes_per_attempt,
     }
 
@@ -327,10 +347,12 @@ def main(argv: Sequence[str]) -> int:
             f"{result.case.workers:>8}  {result.case.schedule:<18} {result.step_s:>7.1f} {result.limit_s:>7.1f} "
             f"{result.efficiency:>6.3f}  {result.engines_used:>6.0%}  {result.staleness:>6}  {result.bottleneck}\n"
         )
-    out(
-        f"driver CPU per attempt: {costs['cpu_ms_64']:.3f} ms with 64 in flight, {costs['cpu_ms_4096']:.3f} ms with "
-        f"4,096 ({costs['cpu_growth']:+.1%}); memory kept per attempt: {costs['bytes_per_attempt']:.1f} bytes\n"
-    )
+    for what, name in (("answers of 10,400 tokens read", ""), ("empty answers", "bare_")):
+        out(
+            f"driver CPU per attempt, {what}: {costs[name + 'cpu_ms_64']:.3f} ms with 64 in flight, "
+            f"{costs[name + 'cpu_ms_4096']:.3f} ms with 4,096 ({costs[name + 'cpu_growth']:+.1%})\n"
+        )
+    out(f"memory kept per attempt, over 10,000: {costs['bytes_per_attempt']:.1f} bytes\n")
 
     def worst(schedule: str) -> float:
         return min(result.efficiency for result in results if result.case.schedule == schedule)
