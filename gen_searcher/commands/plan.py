@@ -12,7 +12,7 @@ from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast, gpus
 from gen_searcher.plan.propose import Proposal, propose
 from gen_searcher.plan.recorded import Measured, read_measured
-from gen_searcher.plan.shape import Shape, Workload
+from gen_searcher.plan.shape import Shape
 
 
 def run(cfg: RunConfig) -> int:
@@ -29,7 +29,7 @@ def run(cfg: RunConfig) -> int:
         lines.append(f"  measured step      {measured.step_s:.1f} s")
     budget = _most_gpus(plan)
     if budget is not None:
-        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), workload, plan, budget)]
+        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), plan, budget)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -51,8 +51,7 @@ def _assumed(plan: PlanConfig, measured: Measured | None) -> list[str]:
     return [f"latencies: of {measured.attempts} attempts in {plan.recorded}; what it did not measure is stated"]
 
 
-def _proposed(proposal: Proposal, workload: Workload, plan: PlanConfig, budget: float) -> Iterator[str]:
-    del workload
+def _proposed(proposal: Proposal, plan: PlanConfig, budget: float) -> Iterator[str]:
     shape = proposal.shape
     yield from _told(f"proposed for {budget:g} GPUs", shape, proposal.forecast, plan)
     yield (

@@ -87,15 +87,17 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
     series = {one.name: one.values for one in read_metrics(folder / "grpo" / "metrics.jsonl", notes=notes)}
     times_s = series.get("time_s", ())
     gaps_s = [after - before for before, after in itertools.pairwise(times_s) if after > before]
+    steps_s = series.get("learner/step_s", ())
     workload = _latencies(attempts, stated)
     if gaps_s and isinstance(workload.turn_s, Recorded):
-        workload = replace(
-            workload, turn_s=_alone(workload.turn_s, span_s=sum(gaps_s), of=len(gaps_s) / len(times_s), shape=shape)
-        )
-    per_step = len(attempts) / len(times_s) if times_s else 0.0
-    steps_s = series.get("learner/step_s", ())
-    if steps_s and per_step:
-        workload = replace(workload, learn_s=statistics.fmean(steps_s) * shape.learner_ranks / per_step)
+        waits_s = len(gaps_s) * statistics.fmean(steps_s) if steps_s and shape.max_staleness == 0 else 0.0
+        span_s = max(sum(gaps_s) - waits_s, min(gaps_s))
+        share = len(gaps_s) / len(times_s)
+        workload = replace(workload, turn_s=_alone(workload.turn_s, span_s=span_s, share=share, shape=shape))
+    trained, flat = sum(series.get("train/groups_count", ())), sum(series.get("train/dropped_count", ()))
+    if steps_s and trained:
+        rank_s = sum(steps_s) * shape.learner_ranks
+        workload = replace(workload, learn_s=rank_s / (trained * shape.group_size), flat_frac=flat / (trained + flat))
     return Measured(workload=workload, step_s=statistics.median(gaps_s) if gaps_s else None, attempts=len(attempts))
 
 
@@ -124,8 +126,8 @@ def _recorded(seconds: Sequence[float], stated: Latency) -> Latency:
     return Recorded(seconds=tuple(seconds)) if any(seconds) else stated
 
 
-def _alone(turn_s: Recorded, *, span_s: float, of: float, shape: Shape) -> Recorded:
-    """`span_s` is the time in which the share `of` of the turns was made."""
-    at_once = sum(turn_s.seconds) * of / (span_s * shape.engines.workers)
+def _alone(turn_s: Recorded, *, span_s: float, share: float, shape: Shape) -> Recorded:
+    """`span_s` is the time in which this share of the turns was made; a synchronous run makes none while it learns."""
+    at_once = sum(turn_s.seconds) * share / (span_s * shape.engines.workers)
     slowdown = 1.0 + shape.engines.kind.slowdown * max(0.0, min(at_once, shape.engines.kind.batch) - 1.0)
     return Recorded(seconds=tuple(seconds / slowdown for seconds in turn_s.seconds))

@@ -117,7 +117,7 @@ def test_a_budget_goes_to_the_pools_in_proportion_to_their_work() -> None:
         judges_s=(Fixed(seconds=0.1),),
         learn_s=2.0,
     )
-    plan = PlanConfig(steps=8, engine=StationConfig(batch=1, gpus=1))
+    plan = PlanConfig(steps=4, engine=StationConfig(batch=1, gpus=1))
     start = replace(
         shape(staleness=4),
         engines=PoolShape(workers=1, kind=StationKind(batch=1)),

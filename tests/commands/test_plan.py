@@ -1,0 +1,50 @@
+"""`gen-searcher plan` on a laptop's shape."""
+
+from __future__ import annotations
+
+import pytest
+
+from gen_searcher import cli
+from gen_searcher.commands import plan
+from gen_searcher.config import load
+from gen_searcher.errors import ConfigError
+
+FIXED = [
+    "plan.turns=[3]",
+    "plan.turn={median_s: 2.0}",
+    "plan.tool={median_s: 1.0}",
+    "plan.draw={median_s: 5.0}",
+    "plan.judges={image: {median_s: 4.0}}",
+    "plan.engine={batch: 4, gpus: 1}",
+    "plan.learn_s=0.5",
+    "plan.steps=4",
+    "plan.usd_per_gpu_hour=2",
+    "grpo.groups_per_step=1",
+    "grpo.group_size=2",
+    "grpo.max_staleness=0",
+    "cluster.generator_workers=2",
+]
+
+
+def test_a_plan_says_what_arithmetic_says(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plan", *FIXED]) == 0
+    out = capsys.readouterr().out
+    assert "1 rollout workers, 2 generators, 1 reward workers, 1 learner ranks (4 GPUs)" in out
+    assert "step               19.0 s, 189.5 steps/h" in out, (
+        "8 s of search, 5 to draw, 4 to judge, 1 to learn, 1 to publish"
+    )
+    assert "generators 74%" in out
+    assert "0.00 on average, 0 at most" in out
+    assert "8.00 USD/h for GPUs, 0.04 USD a step" in out
+
+
+def test_a_budget_brings_a_shape_as_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plan", *FIXED, "grpo.max_staleness=3", "plan.budget_usd_per_hour=16"]) == 0
+    proposed = capsys.readouterr().out.split("proposed for 8 GPUs")[1]
+    assert "(8 GPUs)" in proposed
+    assert "cluster.rollout_workers=" in proposed
+
+
+def test_a_budget_without_a_price_is_refused() -> None:
+    with pytest.raises(ConfigError, match="any number of GPUs costs nothing"):
+        plan.run(load.load([*FIXED, "plan.usd_per_gpu_hour=0", "plan.budget_usd_per_hour=5"]))
