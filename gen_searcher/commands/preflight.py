@@ -67,7 +67,8 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
             checks.append((f"search.{name}", plug, ()))
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
     shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
-    for at, plug, injected in [*checks, *judges, *shadows]:
+    trackers = [(f"trackers.{name}", plug, ("run",)) for name, plug in cfg.trackers.items()]
+    for at, plug, injected in [*checks, *judges, *shadows, *trackers]:
         try:
             plug.check(injected, at=at)
             secrets = plug.secrets(at=at)
