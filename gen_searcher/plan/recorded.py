@@ -91,7 +91,7 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
     workload = _latencies(attempts, stated)
     if gaps_s and isinstance(workload.turn_s, Recorded):
         waits_s = len(gaps_s) * statistics.fmean(steps_s) if steps_s and shape.max_staleness == 0 else 0.0
-        span_s = max(sum(gaps_s) - waits_s, min(gaps_s))
+        span_s = sum(gaps_s) - waits_s if sum(gaps_s) > waits_s else sum(gaps_s)
         share = len(gaps_s) / len(times_s)
         workload = replace(workload, turn_s=_alone(workload.turn_s, span_s=span_s, share=share, shape=shape))
     trained, flat = sum(series.get("train/groups_count", ())), sum(series.get("train/dropped_count", ()))
@@ -116,7 +116,7 @@ def _latencies(attempts: Sequence[_Attempt], stated: Workload) -> Workload:
         turn_s=_recorded([turn.latency_s for turn in turns], stated.turn_s),
         tool_s=_recorded([turn.result.latency_s for turn in turns if turn.result is not None], stated.tool_s),
         draw_s=_recorded(drawings, stated.draw_s),
-        judges_s=tuple(Recorded(seconds=one) for one in verdicts) or stated.judges_s,
+        judges_s=tuple(Recorded(seconds=tuple(one)) for one in verdicts) or stated.judges_s,
         grounded_frac=len(grounded) / len(attempts),
     )
 
