@@ -24,6 +24,7 @@ from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import Step, StreamRules
@@ -111,7 +112,11 @@ def _rules(cfg: RunConfig) -> GrpoRules:
             groups_per_step=grpo.groups_per_step,
             max_staleness=grpo.max_staleness,
             max_dropped=DROPPED_PER_GROUP * grpo.groups_per_step,
-            max_lost_frac=cfg.cluster.max_lost_frac,
+            outage=OutageRules(
+                max_lost_frac=cfg.cluster.max_lost_frac,
+                wait_s=cfg.cluster.outage_wait_s,
+                retry_s=cfg.cluster.outage_retry_s,
+            ),
         ),
     )
 
@@ -159,6 +164,15 @@ class GrpoRecorder:
             group_id=f"{group.task.id}-{self._groups}",
             advantages=attempt_advantages(group, self._cfg.grpo.objective),
         )
+
+    def on_wait(self, says: str) -> None:
+        """Show it."""
+        self._progress.note(says)
+
+    async def before_stop(self, step: int) -> None:
+        """Checkpoint the step unless that was done."""
+        if step and step not in self._folder.checkpoint_steps():
+            await save_checkpoint(self._learner, self._folder, step)
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
+from gen_searcher.errors import UserError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
@@ -18,6 +21,11 @@ from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
 from gen_searcher.types import Batch, Group, StepReport, Task
 
+log = logging.getLogger(__name__)
+
+WARN_EVERY_IDLE = 10
+"""Steps without any advantage between two warnings: one is chance, ten are a policy that always or never succeeds."""
+
 
 class Recorder(Protocol):
     """What the loop tells the run, which writes it down."""
@@ -26,8 +34,16 @@ class Recorder(Protocol):
         """A group has finished, trained on or not."""
         ...
 
+    def on_wait(self, says: str) -> None:
+        """The world is down, in a line; an empty one when it is back."""
+        ...
+
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """A step is published: log it, and checkpoint when due."""
+        ...
+
+    async def before_stop(self, step: int) -> None:
+        """The run ends early, on purpose, and `step` is the last one that was published: checkpoint it."""
         ...
 
 
@@ -66,30 +82,58 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
     """Run steps `from_step + 1` to `rules.steps`.
 
     Raises:
-        TooManyLost: The world is down.
+        StopRun: The world stayed down, or cannot serve this run; the last step is checkpointed.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
     """
     run: GroupRunner = parts.group or partial(run_group, rules=rules.group, attempt=parts.attempt)
 
-    async def start_group(task: Task, visit: int, version: int) -> Group:
+    async def start_group(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
         seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
-        return await run(task, seed=seed, version=version)
+        return await run(task, seed=seed, version=version, earlier=earlier)
 
     await parts.learner.publish(from_step)
+    idle = 0
     async with GroupStream(
-        tasks, start_group, rules=rules.stream, keep=rules.keep, on_group=parts.recorder.on_group, version=from_step
+        tasks,
+        start_group,
+        rules=rules.stream,
+        keep=rules.keep,
+        on_group=parts.recorder.on_group,
+        on_wait=parts.recorder.on_wait,
+        version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            taken = await stream.take()
+            async with _saved(parts.recorder, step - 1):
+                taken = await stream.take()
             if step == from_step + 1:
                 await _probe(taken.groups, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
+            idle = 0 if _teaches(batch) else idle + 1
+            if idle and idle % WARN_EVERY_IDLE == 0:
+                log.warning(
+                    "%d steps in a row had no advantage to learn from: all rewards of each group were equal", idle
+                )
             report = await parts.learner.step(batch)
             if rules.stream.max_staleness == 0:
                 check_step(report, step=step, bound_nats=rules.max_gap_nats)
             await parts.learner.publish(step)
             stream.published()
-            await parts.recorder.after_step(step, taken, report)
+            async with _saved(parts.recorder, step):
+                await parts.recorder.after_step(step, taken, report)
+
+
+@asynccontextmanager
+async def _saved(recorder: Recorder, step: int) -> AsyncIterator[None]:
+    """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
+    try:
+        yield
+    except UserError:
+        await recorder.before_stop(step)
+        raise
+
+
+def _teaches(batch: Batch) -> bool:
+    return any(sample.advantage != 0.0 for row in batch.rows for sample in row)
 
 
 async def _probe(groups: Sequence[Group], rules: GrpoRules, scorer: Scorer, *, version: int) -> None:

@@ -16,6 +16,7 @@ from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.mismatch import GAP_METRIC, MismatchError, check_step, widest
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.types import Attempt, Batch, Group, Outcome, Reward, Sample, StepReport, Task, Trajectory, Turn
 
@@ -108,6 +109,12 @@ class Silent:
     def on_group(self, group: Group) -> None:
         """Nothing to write."""
 
+    def on_wait(self, says: str) -> None:
+        raise AssertionError(says)
+
+    async def before_stop(self, step: int) -> None:
+        raise AssertionError(step)
+
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Nothing to write."""
 
@@ -118,7 +125,9 @@ async def run(learner: FakeLearner, *, bound_nats: float | None, max_staleness: 
         row_tokens=64,
         objective=DEFAULT_OBJECTIVE,
         group=GroupRules(size=2),
-        stream=StreamRules(groups_per_step=2, max_staleness=max_staleness, max_dropped=4, max_lost_frac=0.5),
+        stream=StreamRules(
+            groups_per_step=2, max_staleness=max_staleness, max_dropped=4, outage=OutageRules(max_lost_frac=0.5)
+        ),
         max_gap_nats=bound_nats,
         keep=lambda _: True,
         seed=0,
