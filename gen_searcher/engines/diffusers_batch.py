@@ -1,4 +1,4 @@
-"""References for each picture of a batch: diffusers' Flux2 Klein gives all pictures of a batch the same ones.
+"""References for each picture of a batch: diffusers' FLUX.2 gives all pictures of a batch the same ones.
 
     image = [a1, a2, b1, b2], prompt = [a, b]  ->  a sees a1 a2, b sees b1 b2
 
@@ -20,7 +20,7 @@ from hashlib import sha256
 import torch
 from torch import Tensor
 
-from gen_searcher.engines.diffusion_library import Flux2KleinPipeline
+from gen_searcher.engines.diffusion_library import Flux2KleinPipeline, Flux2Pipeline
 
 KEPT = 256
 """Encoded references that are kept; at 1024 px one takes 1 MiB in bfloat16."""
@@ -72,7 +72,7 @@ class ReferenceRows:
 
 def give_each_its_references(pipeline: object) -> bool:
     """Let each picture of a batch have its own references. False for a pipeline that cannot."""
-    if not isinstance(pipeline, Flux2KleinPipeline):
+    if not isinstance(pipeline, Flux2KleinPipeline | Flux2Pipeline):
         return False
     pipeline.prepare_image_latents = ReferenceRows(pipeline.prepare_image_latents)
     return True

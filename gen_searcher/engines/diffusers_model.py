@@ -103,6 +103,8 @@ def _run(
         "generator": generator,
         **call.extra,
     }
+    if not isinstance(prompt, str) and isinstance(negative := arguments.get("negative_prompt"), str):
+        arguments["negative_prompt"] = [negative] * len(prompt)  # pipelines want as many of them as prompts
     if shown:
         arguments["image"] = shown
     with torch.inference_mode():
