@@ -13,7 +13,7 @@ from PIL import Image
 from gen_searcher.config import load
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.drawing import DrawOrder
-from gen_searcher.engines.diffusers_model import DiffusersModel
+from gen_searcher.engines.diffusers_model import DiffusersModel, _sized
 from gen_searcher.testing.generator_kit import check_generator
 from tests.engines.tiny_klein import KLEIN_EXTRA
 from tests.engines.tiny_pipelines import FAMILIES
@@ -23,7 +23,7 @@ EXTRA: Mapping[str, Mapping[str, object]] = {
     "flux2_klein": KLEIN_EXTRA,
     "flux2_dev": {"text_encoder_out_layers": [1, 2], "max_sequence_length": 512},
     "flux_kontext": {"max_area": 32 * 16, "_auto_resize": False, "max_sequence_length": 32},
-    "qwen_image": {"negative_prompt": " ", "max_sequence_length": 64},
+    "qwen_image": {"negative_prompt": " ", "max_sequence_length": 512},
     "sd35": {"max_sequence_length": 32},
     "z_image": {"max_sequence_length": 64},
 }
@@ -51,10 +51,11 @@ def model(family: str, tmp_path_factory: pytest.TempPathFactory) -> DiffusersMod
     return cast("DiffusersModel", plug.model_copy(update={"keywords": {**keywords, **tiny, **small}}).build())
 
 
+@pytest.mark.slow
 async def test_the_conformance_kit_passes(family: str, model: DiffusersModel) -> None:
     able = plug_capability(load.load([f"generator={family}"]).generator)
     report = await check_generator(model, replace(able, sizes_px=(SIZE_PX,)))
-    assert report.failed == [], report.text()
+    assert not report.failed, report.text()
 
 
 async def test_other_words_and_other_seeds_give_other_pictures(model: DiffusersModel) -> None:
@@ -74,6 +75,14 @@ async def test_as_many_references_are_seen_as_the_file_declares(family: str, mod
     assert (await model.draw("a", shown, seed=1)).tobytes() == full.tobytes()  # one more than it takes is cut off
     if most:
         assert (await model.draw("a", [*shown[: most - 1], noise(99)], seed=1)).tobytes() != full.tobytes()
+
+
+@pytest.mark.parametrize("size", [(20, 40), (33, 400), (64, 64)])
+def test_references_are_widened_and_enlarged_as_far_as_pipelines_demand(size: tuple[int, int]) -> None:
+    shown = _sized(Image.new("RGB", size, "red"), None)
+    assert shown.size == {(20, 40): (64, 128), (33, 400): (64, 512), (64, 64): (64, 64)}[size]
+    assert shown.getpixel((shown.width // 2, shown.height // 2)) == (255, 0, 0)
+    assert shown.getpixel((0, 0)) == ((0, 0, 0) if size == (33, 400) else (255, 0, 0))
 
 
 async def test_a_batch_is_the_pictures_drawn_alone_to_one_level_of_colour(family: str, model: DiffusersModel) -> None:
