@@ -213,6 +213,8 @@ class Judgement:
     """Hash of the judge's prompt or, for a judge without one, of its version string."""
     latency_s: float
     cost_usd: float = 0.0
+    variance: float | None = None
+    """Of the score over several pictures of one grounding, unbiased; None when one was judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,8 @@ class Attempt:
     """How the picture came about, or why there is none; None without a grounding."""
     shadow: tuple[Judgement, ...] = ()
     """What judges said whose scores are recorded only; no reward or advantage is made from them."""
+    more_images: tuple[ImageRef, ...] = ()
+    """Further pictures of the same grounding; the image judge's score is the mean over `image` and these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

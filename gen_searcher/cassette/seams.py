@@ -15,7 +15,6 @@ from pydantic import JsonValue, TypeAdapter
 from gen_searcher.cassette.tape import Identity, JsonCodec, Question, Tape
 from gen_searcher.errors import GeneratorError
 from gen_searcher.protocols import (
-    BatchImageModel,
     ImageModel,
     ImageSearchProvider,
     Judge,
@@ -223,15 +222,8 @@ class PngCodec:
             raise ValueError(f"no PNG: {error}") from error
 
 
-def taped_model(model: ImageModel, tape: Tape, who: Identity) -> ImageModel:
-    """The model on tape. One that draws in batches stays as it is while nothing is recorded: a tape asks one by one."""
-    if tape.is_live and isinstance(model, BatchImageModel):
-        return model
-    return TapedImageModel(model, tape, who)
-
-
 class TapedImageModel:
-    """An `ImageModel` on tape."""
+    """An `ImageModel` on tape. A tape asks one by one: what draws in batches has to gather them inside (`Batcher`)."""
 
     def __init__(self, model: ImageModel, tape: Tape, who: Identity) -> None:
         """`who` is the model's."""
@@ -241,7 +233,7 @@ class TapedImageModel:
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
         """See `Tape.answer`."""
-        if self._tape.is_live:  # hashing large references is work that nobody would look at
+        if not self._tape.keeps("drawing"):  # hashing large references is work that nobody would look at
             return await self._tape.outside("drawing", lambda: self._model.draw(prompt, references, seed=seed))
         digests = await asyncio.to_thread(lambda: [_pixels_sha256(reference) for reference in references])
         request: dict[str, JsonValue] = {"prompt": prompt, "references": list(digests), "seed": seed}
@@ -269,7 +261,7 @@ class TapedJudge:
 
     async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         """See `Tape.answer`; a verdict that is replayed costs nothing."""
-        if self._tape.is_live:
+        if not self._tape.keeps("judgement"):
             return await self._tape.outside("judgement", lambda: self._judge.judge(task, trajectory, image))
         paid: list[Judgement] = []
 

@@ -136,10 +136,11 @@ class Crew:
             shadow=self.shadow(),
             picture_seed=task_seed if cfg.grpo.pictures.seeds == "task" else member_seed,
             capability=plug_capability(cfg.generator),
+            samples=cfg.grpo.pictures.samples,
         )
 
-    def attempt(self, searcher: Searcher) -> AttemptRunner:
-        """What makes one scored attempt with this searcher."""
+    def attempt(self, searcher: Searcher, *, samples: int = 1) -> AttemptRunner:
+        """What makes one scored attempt with this searcher, from `samples` pictures."""
         stages = self.stages(searcher)
         score = partial(
             score_trajectory,
@@ -149,6 +150,7 @@ class Crew:
             shadow=stages.shadow,
             picture_seed=stages.picture_seed,
             capability=stages.capability,
+            samples=samples,
         )
         return ThriftyAttempt(stages.searcher, score)
 

@@ -85,7 +85,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
             )
             rules, searcher = _rules(cfg), searcher_of(rollouts)
             parts = GrpoParts(
-                attempt=crew.attempt(searcher),
+                attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
                 learner=learner,
                 scorer=learner,
                 recorder=recorder,

@@ -21,6 +21,9 @@ class PicturesConfig(Config):
     """Wait for the searches of a whole group, ask the judges that need no picture first, then draw only what can move the
     policy: a grounding once per group, nothing for a group that cannot teach. Every saving is recorded in the attempt.
     With `seeds: task` the advantages of trained groups are those of drawing everything."""
+    samples: int = Field(default=1, ge=1)
+    """Pictures per grounding, each with a seed of its own. The image judge's mean over them is the score, and the metric
+    `image/score_variance` says how much of a reward is the luck of one picture. n pictures cost n times as much."""
 
 
 class GrpoConfig(Config):

@@ -16,6 +16,7 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.report import figures
 from gen_searcher.metrics.report.charts import Panel, Stage, outcome_series, stage
 from gen_searcher.metrics.report.choose import choose_arm, choose_last_steps, in_turn
+from gen_searcher.metrics.report.drawings import drawing_lines
 from gen_searcher.metrics.report.figures import HoverLine
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import (
@@ -116,6 +117,7 @@ def write_report(run_dir: Path) -> Path:
         stages=stages,
         svg={panel.id: Markup(panel.svg) for panel in _panels(stages)},
         lost=_lost_stages(sets),
+        drawings=drawing_lines([entry for one in sets if one.is_training for entry in one.all]),
         shown=embedded.shown,
         css=Markup(_asset("page.css") + _asset("attempt.css")),
         js=Markup(_asset("page.js") + _asset("attempt.js")),
