@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import JsonValue, TypeAdapter
 
 from gen_searcher.cassette.tape import Identity, JsonCodec, Question, Tape
+from gen_searcher.drawing import DrawOrder
 from gen_searcher.errors import GeneratorError
 from gen_searcher.protocols import (
     BatchImageModel,
@@ -224,10 +225,35 @@ class PngCodec:
 
 
 def taped_model(model: ImageModel, tape: Tape, who: Identity) -> ImageModel:
-    """The model on tape. One that draws in batches stays as it is while nothing is recorded: a tape asks one by one."""
+    """The model on tape. One that draws in batches goes on so while nothing is recorded: a tape asks one by one."""
     if tape.is_live and isinstance(model, BatchImageModel):
-        return model
+        return CountedBatches(model, tape)
     return TapedImageModel(model, tape, who)
+
+
+class CountedBatches:
+    """A `BatchImageModel` whose drawings are counted and not recorded."""
+
+    def __init__(self, model: BatchImageModel, tape: Tape) -> None:
+        """`tape` is live."""
+        self._model = model
+        self._tape = tape
+
+    def batch_shape(self, order: DrawOrder) -> str:
+        """The model's."""
+        return self._model.batch_shape(order)
+
+    async def draw_batch(self, orders: Sequence[DrawOrder]) -> Mapping[str, Image.Image]:
+        """The model's."""
+        return await self._tape.outside("drawing", lambda: self._model.draw_batch(orders), calls=len(orders))
+
+    async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
+        """The model's."""
+        return await self._tape.outside("drawing", lambda: self._model.draw(prompt, references, seed=seed))
+
+    async def close(self) -> None:
+        """Close the model."""
+        await close(self._model)
 
 
 class TapedImageModel:

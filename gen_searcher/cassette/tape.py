@@ -149,9 +149,9 @@ class Tape:
         await asyncio.to_thread(self._put, self._store, question, codec.encode(value))
         return value
 
-    async def outside(self, kind: Kind, make: Callable[[], Awaitable[T]]) -> T:
+    async def outside(self, kind: Kind, make: Callable[[], Awaitable[T]], *, calls: int = 1) -> T:
         """Ask, and count it; what a seam calls when `is_live` saves it from spelling out its question."""
-        self._meter.add(f"{STAGES.get(kind, 'tool')}/paid_calls")
+        self._meter.add(f"{STAGES.get(kind, 'tool')}/paid_calls", calls)
         go_out()
         return await make()
 

@@ -49,7 +49,7 @@ class Pool:
         self._recoveries: dict[int, asyncio.Task[None]] = {}
 
     async def call(self, method: str, *args: object, sticky: int | None = None, **kwargs: object) -> object:
-        """Call `method` on one actor. `sticky` picks the actor by number when it is healthy (prefix caches)."""
+        """Call `method` on one actor. Calls with equal `sticky` go to one actor (its caches), also while theirs is down."""
         index = await self._pick(sticky)
         self._load[index] += 1
         try:
@@ -104,9 +104,11 @@ class Pool:
                 raise WorldError(f"no {self.role} actor is left", "actor")
             self._recovered.clear()
             await self._recovered.wait()
-        if sticky is not None and sticky % len(self.handles) in self._healthy:
-            return sticky % len(self.handles)
-        return min(self._healthy, key=lambda index: (self._load[index], index))
+        order = self.healthy
+        if sticky is None:
+            return min(order, key=lambda index: self._load[index])
+        home = sticky % len(self.handles)
+        return home if home in self._healthy else order[sticky % len(order)]
 
     def _suspend(self, index: int) -> None:
         self._healthy.discard(index)

@@ -179,7 +179,7 @@ async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -
         shutil.rmtree(folder.checkpoint(old))
 
 
-def _headline(values: Mapping[str, float]) -> dict[str, float]:
+def _headline(values: Mapping[str, float]) -> dict[str, float | str]:
     names = {
         "reward": "reward/mean",
         "image": "reward/image",
@@ -188,4 +188,12 @@ def _headline(values: Mapping[str, float]) -> dict[str, float]:
         "lost": "rollout/lost_count",
         "step_s": "learner/step_s",
     }
-    return {short: values[name] for short, name in names.items() if name in values}
+    return {
+        **{short: values[name] for short, name in names.items() if name in values},
+        "calls": f"{_calls(values, 'paid'):.0f}/{_calls(values, 'asked'):.0f} paid",
+    }
+
+
+def _calls(values: Mapping[str, float], kind: str) -> float:
+    """Calls of all stages: tools, generator, judges. What a cache or the cassette answers is asked and not paid."""
+    return sum(value for name, value in values.items() if name.endswith(f"/{kind}_calls"))

@@ -64,6 +64,15 @@ async def test_calls_go_to_the_other_actor_while_one_is_down() -> None:
     assert {str(await pool.call("work", sticky=0))[0] for _ in range(3)} == {"b"}
 
 
+async def test_calls_that_belong_together_stay_together_while_their_actor_is_down() -> None:
+    pool = Pool("tool", [actor("a", restarts=0), actor("b"), actor("c")], stage="tool", wraps_plugs=True)
+    with pytest.raises(WorldError):
+        await pool.call_on(0, "die")
+    for group, home in ((0, "b"), (3, "c"), (6, "b")):  # all of them at home in the dead one
+        went = await asyncio.gather(*(pool.call("work", sticky=group) for _ in range(6)))
+        assert {str(answer)[0] for answer in went} == {home}
+
+
 async def test_a_pool_without_living_actors_says_so() -> None:
     pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True)
     with pytest.raises(WorldError):
