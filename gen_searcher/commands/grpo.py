@@ -164,7 +164,7 @@ class GrpoRecorder:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
         values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
         self._metrics.log(step, values)
-        self._progress.advance(step, _headline(values))
+        self._progress.advance(step, headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:
             await save_checkpoint(self._learner, self._folder, step)
         every = self._cfg.reward.calibration.every_steps
@@ -179,7 +179,8 @@ async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -
         shutil.rmtree(folder.checkpoint(old))
 
 
-def _headline(values: Mapping[str, float]) -> dict[str, float | str]:
+def headline(values: Mapping[str, float]) -> dict[str, float | str]:
+    """What the progress line shows of a step."""
     names = {
         "reward": "reward/mean",
         "image": "reward/image",
