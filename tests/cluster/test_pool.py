@@ -12,7 +12,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.errors import JudgeError, JudgeGone, WorldError
+from gen_searcher.types import ToolCall
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -30,6 +32,9 @@ class Worker:
     async def work(self) -> str:
         self.calls += 1
         return f"{self.name}:{self.calls}"
+
+    async def call(self, call: ToolCall, trajectory_id: str) -> str:
+        return self.name
 
     async def refuse(self) -> None:
         raise JudgeError("no verdict")
@@ -71,6 +76,17 @@ async def test_calls_that_belong_together_stay_together_while_their_actor_is_dow
     for group, home in ((0, "b"), (3, "c"), (6, "b")):  # all of them at home in the dead one
         went = await asyncio.gather(*(pool.call("work", sticky=group) for _ in range(6)))
         assert {str(answer)[0] for answer in went} == {home}
+
+
+async def test_siblings_ask_one_tool_worker_and_tasks_are_spread_over_all() -> None:
+    tools = ToolPool(Pool("tool", [actor(name) for name in "abc"], stage="tool", wraps_plugs=True))
+    search = ToolCall(name="search", arguments={"queries": ["q"]})
+    homes: list[str] = []
+    for task in range(8):
+        asked = (tools.call(search, trajectory_id=f"task:{task}:{seed}") for seed in range(6))
+        (home,) = set(map(str, await asyncio.gather(*asked)))
+        homes.append(home)
+    assert set(homes) == {"a", "b", "c"}
 
 
 async def test_a_pool_without_living_actors_says_so() -> None:
