@@ -178,7 +178,7 @@ class GrpoRecorder:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
         values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
         self._metrics.log(step, values)
-        self._progress.advance(step, _headline(values))
+        self._progress.advance(step, headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:
             await save_checkpoint(self._learner, self._folder, step)
         every = self._cfg.reward.calibration.every_steps
@@ -193,7 +193,8 @@ async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -
         shutil.rmtree(folder.checkpoint(old))
 
 
-def _headline(values: Mapping[str, float]) -> dict[str, float]:
+def headline(values: Mapping[str, float]) -> dict[str, float | str]:
+    """What the progress line shows of a step."""
     names = {
         "reward": "reward/mean",
         "image": "reward/image",
@@ -202,4 +203,12 @@ def _headline(values: Mapping[str, float]) -> dict[str, float]:
         "lost": "rollout/lost_count",
         "step_s": "learner/step_s",
     }
-    return {short: values[name] for short, name in names.items() if name in values}
+    return {
+        **{short: values[name] for short, name in names.items() if name in values},
+        "calls": f"{_calls(values, 'paid'):.0f}/{_calls(values, 'asked'):.0f} paid",
+    }
+
+
+def _calls(values: Mapping[str, float], kind: str) -> float:
+    """Calls of all stages: tools, generator, judges. What a cache or the cassette answers is asked and not paid."""
+    return sum(value for name, value in values.items() if name.endswith(f"/{kind}_calls"))

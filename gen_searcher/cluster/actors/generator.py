@@ -36,9 +36,10 @@ class GeneratorActor:
         return True
 
     async def reading(self) -> Reading:
-        """What was paid since the last reading."""
+        """What was asked and paid since the last reading."""
         return self._meter.take()
 
     async def generate(self, grounding: Grounding, seed: int) -> ImageRef:
         """One picture."""
+        self._meter.add("generate/asked_calls")
         return await self._generator.generate(grounding, seed=seed)
