@@ -60,8 +60,8 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
 
 
 def _plugs(cfg: RunConfig) -> Iterator[str]:
-    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search, ())]
-    checks.append(("search.images", cfg.search.images, ()))
+    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search_plug, ())]
+    checks.append(("search.images", cfg.search.images_plug, ()))
     for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
