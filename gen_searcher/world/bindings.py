@@ -87,6 +87,8 @@ def _rooted(family: Family, given: str) -> Iterator[Slots]:
 def _titles(slot: str) -> list[str]:
     kind = {"country": "flag"}.get(slot.rstrip("2"), slot.rstrip("2"))
     world = World.load()
+    if kind in _PAGES:
+        return [page.title for page in world.pages.values() if page.id.startswith(_PAGES[kind])]
     return [world.pages[entity.page_id].title for entity in world.entities.values() if entity.kind == kind]
 
 
@@ -125,6 +127,8 @@ def _other_end(look: Lookup, known: str) -> str | None:
     return _stated(target, look.relation) if target else None
 
 
+_PAGES: Mapping[str, str] = {"word": "", "film": "film/"}
+"""Slots that are filled with titles of pages, and where those lie."""
 _SOURCES: Mapping[str, str] = {
     **dict.fromkeys(("film", "film-namesake", "poster", "two-films", "poster-thing"), "film/"),
     **dict.fromkeys(("person", "person-namesake"), "history/"),

@@ -276,5 +276,5 @@ def category_of(draft: Draft) -> str:
     world = World.load()
     if draft.binding.entities:
         return world.entities[draft.binding.entities[0]].category
-    page = world.page_titled(draft.binding.slots["concept"])
+    page = world.page_titled(draft.binding.slots["word"])
     return page.id.partition("/")[0] if page else ""
