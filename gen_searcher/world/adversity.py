@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from gen_searcher.config.adversity import AdversityConfig
-from gen_searcher.world.relations import sentence, value_in
+from gen_searcher.world.relations import sentence
 from gen_searcher.world.world import WebPage, World
 
 HarmKind = Literal["wrong fact", "conflict", "misleading picture", "dead link", "slow page", "injection"]
@@ -86,7 +86,7 @@ def _adverse(settings: str) -> AdverseWorld:
     if not adversity.is_on:
         return AdverseWorld(world=true)
     dice = _Dice(adversity.seed)
-    values = _values(true)
+    values = _values()
     ledger: list[Harm] = []
     pages: dict[str, WebPage] = {}
     rivals: dict[str, WebPage] = {}
@@ -140,15 +140,17 @@ def _facts(page: WebPage) -> Iterator[_Fact]:
     for relation, value in page.infobox:
         if sentence(relation, subject=page.title, value=value) in page.sentences:
             yield _Fact(relation=relation, value=value)
-    capital_of = value_in(page.sentences[0], relation=CAPITAL_CITY, subject=page.title)
-    if capital_of is not None:
-        yield _Fact(relation=CAPITAL_CITY, value=capital_of)
+    before, _, after = sentence(CAPITAL_CITY, subject=page.title, value="\n").partition("\n")
+    first = page.sentences[0]
+    if first.startswith(before) and first.endswith(after):
+        yield _Fact(relation=CAPITAL_CITY, value=first[len(before) : -len(after)])
 
 
-def _values(world: World) -> Mapping[str, Sequence[str]]:
-    """All values of each relation, each once."""
+@cache
+def _values() -> Mapping[str, Sequence[str]]:
+    """All values of each relation in the package's world, each once."""
     found: dict[str, dict[str, None]] = {}
-    for page in world.pages.values():
+    for page in World.load().pages.values():
         for fact in _facts(page):
             found.setdefault(fact.relation, {})[fact.value] = None
     return {relation: tuple(values) for relation, values in found.items()}
@@ -159,8 +161,10 @@ def _with_wrong_facts(
 ) -> WebPage:
     for fact in _facts(page):
         name = f"{page.id}/{fact.relation}"
+        if dice.roll("wrong", name) >= share:
+            continue
         others = [value for value in values[fact.relation] if value != fact.value]
-        if dice.roll("wrong", name) < share and others:
+        if others:
             wrong = dice.pick("wrong value", name, others)
             page = _stating(page, fact, wrong)
             ledger.append(_mark("wrong fact", page, fact, wrong))

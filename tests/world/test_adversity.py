@@ -11,15 +11,28 @@ import aiohttp
 import pytest
 from PIL import Image, ImageChops
 
+from gen_searcher.agent.loop import Agent
+from gen_searcher.agent.render import Renderer
 from gen_searcher.config.adversity import AdversityConfig
+from gen_searcher.config.agent import AgentConfig, FetchConfig, ToolsConfig
 from gen_searcher.config.load import load
+from gen_searcher.data.tasks import load_tasks
 from gen_searcher.errors import ConfigError
+from gen_searcher.image_store import ImageStore
+from gen_searcher.rewards.offline.text_judge import OfflineTextJudge
 from gen_searcher.tools.canaries import canaries_in
+from gen_searcher.tools.guard import Address
+from gen_searcher.tools.http import Fetcher
+from gen_searcher.tools.providers.guarded_reader import GuardedReader
+from gen_searcher.tools.toolbox import Toolbox
+from gen_searcher.types import Outcome
 from gen_searcher.world import World
 from gen_searcher.world.adversity import ORDERS, AdverseWorld, adverse_world
 from gen_searcher.world.providers import EmbeddedWeb
 from gen_searcher.world.relations import value_in
 from gen_searcher.world.server import EmbeddedServer, page_html
+from gen_searcher.world.tasks import write_tasks
+from gen_searcher.world.teacher import FLAWLESS, Teacher
 
 ALL = AdversityConfig(
     wrong_facts=0.3, conflicts=0.4, misleading_pictures=0.2, dead_links=0.1, slow_pages=0.1, slow_s=0.3, injections=0.25
@@ -159,3 +172,44 @@ def test_the_ledger_is_written_where_the_run_is(tmp_path: Path, capsys: pytest.C
     rows = [json.loads(line) for line in (tmp_path / "run" / "adversity.jsonl").read_text().splitlines()]
     assert len(rows) == len(adverse_world(load(["adversity=mild"]).search.adversity).ledger)
     assert f"wrong fact: {sum(row['kind'] == 'wrong fact' for row in rows)}" in capsys.readouterr().out
+
+
+async def full_marks(tmp_path: Path, setting: AdversityConfig) -> float:
+    """Share of full marks of the flawless teacher; every trajectory must end with an answer."""
+    web = adverse_world(setting)
+    server = EmbeddedServer(web.world, service=web.service)
+    at = await server.start()
+    found, renderer = EmbeddedWeb(adversity=setting), Renderer.over_bytes()
+    fetcher = Fetcher(FetchConfig(), allow={host: Address(host=at.host, port=at.port) for host in found.hosts()})
+    store = ImageStore(tmp_path / "store")
+    tools = ToolsConfig(hits_per_search=3, images_per_search=4)
+    box = Toolbox(
+        search=found,
+        images=found,
+        reader=GuardedReader(fetcher=fetcher),
+        fetcher=fetcher,
+        store=store,
+        config=tools,
+    )
+    judge, scores = OfflineTextJudge(store=store), list[float]()
+    try:
+        for task in load_tasks(tmp_path / "train.jsonl", store):
+            teacher = Teacher(task, renderer=renderer, flaws=FLAWLESS, seed=1)
+            config = AgentConfig(prompt="brief", tools=tools)
+            done = await Agent(engine=teacher, tools=box, renderer=renderer, config=config).search(task, seed=1)
+            assert done.outcome is Outcome.GROUNDED, task.prompt
+            scores.append((await judge.judge(task, done, None)).score)
+    finally:
+        await box.close()
+        await server.stop()
+    return sum(score == 1.0 for score in scores) / len(scores)
+
+
+async def test_every_task_ends_at_every_setting_and_a_worse_web_costs_marks(tmp_path: Path) -> None:
+    write_tasks(tmp_path, train=40, heldout=1, seed=2)
+    none, mild, harsh = [
+        await full_marks(tmp_path, load([f"adversity={name}"]).search.adversity.model_copy(update={"slow_s": 0.02}))
+        for name in ("none", "mild", "harsh")
+    ]
+    assert none == 1.0
+    assert none > mild > harsh
