@@ -39,6 +39,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
+    "world ledger": Command(summary="write what search.adversity harms in the world", target="world:ledger"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
     "serve generator": Command(summary="serve the image model with the reference's protocol", target="serve:generator"),

@@ -60,8 +60,8 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
 
 
 def _plugs(cfg: RunConfig) -> Iterator[str]:
-    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search, ())]
-    checks.append(("search.images", cfg.search.images, ()))
+    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search_plug, ())]
+    checks.append(("search.images", cfg.search.images_plug, ()))
     for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
@@ -137,6 +137,8 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
             yield f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}"
     if cfg.reward.shadow_frac > 0.0 and not cfg.reward.shadow_judges:
         yield f"reward.shadow_judges: none is set, and reward.shadow_frac={cfg.reward.shadow_frac:g} asks for some"
+    if cfg.bench.adversity and not cfg.search.world_server:
+        yield "bench.adversity: only the embedded world has such a dial; use search=embedded"
     if cfg.agent.max_context_tokens > cfg.policy.max_context_tokens:
         yield (
             f"agent.max_context_tokens: {cfg.agent.max_context_tokens} is more than "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from gen_searcher.config.adversity import AdversityConfig
 from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
@@ -15,8 +17,10 @@ Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
 class BenchConfig(SamplingConfig):
     """What is compared, and on how much."""
 
+    suite: Literal["heldout", "knowgen-mini"] = "heldout"
+    """Which tasks: the run's held-out ones, or the frozen benchmark that ships with the package."""
     tasks: int | None = Field(default=None, ge=1)
-    """Held-out tasks, the first ones of the file; None = all."""
+    """How many of them, the first ones of the file; None = all."""
     arms: tuple[Arm, ...] = Field(default=("no-search", "untrained", "sft", "sft+grpo"), min_length=1)
     """Columns of the table, in this order."""
     samples: int = Field(default=1, ge=1)
@@ -25,3 +29,6 @@ class BenchConfig(SamplingConfig):
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
     """Sample from the likeliest tokens that together have this share of the probability; 1 = all."""
+    adversity: Mapping[str, AdversityConfig] = {}
+    """Settings of the embedded world's dial by name: each arm is measured at each of them, and compared with the first.
+    Empty: once, as `search.adversity` says."""

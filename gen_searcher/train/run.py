@@ -46,6 +46,12 @@ class RunFolder:
         """The policy after `sft` or `grpo`."""
         return self.root / stage / "policy"
 
+    def bench(self, name: str = "") -> Path:
+        """Results of the benchmark, made when missing: the run's own, or those of a suite or a sweep by its name."""
+        path = self.root / "bench" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
     @property
     def checkpoints(self) -> Path:
         """GRPO checkpoints, `step-<N>` each, and `latest`, a file that names the last complete one."""

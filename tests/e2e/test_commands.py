@@ -102,3 +102,25 @@ def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Pa
     done = run("generate", "Draw the flag of Poland, at night.", "experiment=smoke", f"run_dir={run_dir}")
     assert "Draw the flag of Poland, at night." in done.stdout
     assert done.returncode == (0 if "picture: " in done.stdout.replace("no picture:", "") else 1), done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_sweep_measures_the_last_policy_at_every_setting_and_the_report_shows_it(run_dir: Path) -> None:
+    done = run("bench", "experiment=smoke", "sweep=adversity", f"run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = json.loads((run_dir / "bench" / "adversity" / "table.json").read_text())
+    assert [row["arm"] for row in table["arms"]] == [f"sft+grpo @ {name}" for name in ("none", "mild", "harsh")]
+    assert all(row["attempts"] == 2 and row["lost"] == 0 for row in table["arms"])
+    assert [pair["baseline"] for pair in table["paired"]] == ["sft+grpo @ none"] * 2
+    assert "sft+grpo @ harsh" in (run_dir / "report.html").read_text()
+    assert json.loads((run_dir / "bench" / "table.json").read_text())["arms"][0]["arm"] == "no-search"
+
+
+@pytest.mark.slow
+def test_the_frozen_suite_is_measured_beside_the_held_out_tasks(run_dir: Path) -> None:
+    words = ("experiment=smoke", "bench.suite=knowgen-mini", "bench.arms=[no-search]", f"run_dir={run_dir}")
+    done = run("bench", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("knowgen-mini", "knowgen-mini-difficulty", "knowgen-mini-category", "knowgen-mini-hops"):
+        table = json.loads((run_dir / "bench" / name / "table.json").read_text())
+        assert sum(row["tasks"] for row in table["arms"]) == 2

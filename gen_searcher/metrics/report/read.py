@@ -196,6 +196,7 @@ class Pair:
 class _Table:
     arms: tuple[dict[str, JsonValue], ...] = ()
     paired: tuple[Pair, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,7 @@ class Table:
 
     arms: tuple[Arm, ...] = ()
     paired: tuple[Pair, ...] = ()
+    title: str = "Benchmark"
 
 
 _TABLE = TypeAdapter(_Table)
@@ -218,9 +220,14 @@ def read_table(file: Path, *, notes: list[str]) -> Table:
     except ValidationError as error:
         notes.append(f"{file.parent.name}/{file.name} cannot be read: {error.error_count()} errors; it is left out.")
         return Table()
-    return Table(
-        arms=tuple(Arm(name=str(row.get("arm", "?")), numbers=_numbers(row)) for row in raw.arms), paired=raw.paired
-    )
+    arms = tuple(Arm(name=str(row.get("arm", "?")), numbers=_numbers(row)) for row in raw.arms)
+    return Table(arms=arms, paired=raw.paired, title=raw.title or "Benchmark")
+
+
+def read_more_tables(folder: Path, *, notes: list[str]) -> tuple[Table, ...]:
+    """The tables of suites and sweeps, each in a folder of its own below the benchmark's, by the folders' names."""
+    tables = (read_table(file, notes=notes) for file in sorted(folder.glob("*/table.json")))
+    return tuple(table for table in tables if table.arms)
 
 
 def _numbers(row: dict[str, JsonValue]) -> Numbers:
