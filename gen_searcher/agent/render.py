@@ -97,9 +97,11 @@ class Renderer:
         self.picture_id = self._id("<|image_pad|>")
         self.forbidden_ids = frozenset(self._id(token) for token in _PICTURE_TOKENS)
         """Ids that a completion must not hold: they would announce a picture that is not there."""
-        self._reserved_in_frame = functools.lru_cache(_FRAMES)(
-            lambda frame: self.reserved_ids_in(self._plain_encode(frame))
-        )
+
+        def reserved_in(frame: str) -> tuple[int, ...]:
+            return self.reserved_ids_in(self._plain_encode(frame))
+
+        self._reserved_in_frame = functools.lru_cache(_FRAMES)(reserved_in)
 
     @classmethod
     def load(cls, policy_dir: Path) -> Renderer:

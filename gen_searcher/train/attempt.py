@@ -80,6 +80,7 @@ async def run_attempt(
         shadow=shadow,
         picture_seed=picture_seed,
         capability=capability,
+        samples=samples,
     )
 
 
@@ -94,11 +95,12 @@ async def score_trajectory(
     shadow: Shadow | None = None,
     picture_seed: PictureSeed = member_seed,
     capability: Capability | None = None,
+    samples: int = 1,
 ) -> Attempt:
     """Draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
 
-    A grounding is drawn `samples` times, see `train.sampled`. One that the generator refuses for its content is worth nothing, like no grounding at all. What the `shadow`
-    judges say is kept beside the attempt and never reaches `compose`.
+    A grounding is drawn `samples` times, see `train.sampled`. One that the generator refuses for its content is worth
+    nothing, like no grounding at all. What the `shadow` judges say is kept beside the attempt and never reaches `compose`.
     """
     if trajectory.grounding is None:
         return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=compose(trajectory, ()))

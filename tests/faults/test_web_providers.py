@@ -115,7 +115,8 @@ async def test_a_name_that_cannot_be_resolved_is_an_outage(tmp_path: Path, monke
 
 
 async def test_a_provider_without_a_secure_connection_is_an_outage(tmp_path: Path) -> None:
-    async with Elsewhere(says(organic("http://a/"))) as served:
+    served = Elsewhere(says(organic("http://a/")))
+    async with served:
         served.base = "https://127.0.0.1:{port}"  # which speaks no TLS
         async with tools(tmp_path, served) as toolbox:
             all_lost(await group(tmp_path, toolbox, SEARCH), stage="search")

@@ -4,7 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,7 +52,7 @@ def written(run: FixtureRun) -> str:
     return write_report(run.root).read_text(encoding="utf-8")
 
 
-def embedded(html: str, name: str = "data-attempts") -> list[dict[str, object]]:
+def embedded(html: str, name: str = "data-attempts") -> list[dict[str, Any]]:
     return json.loads(Elements(html).json[name])
 
 
