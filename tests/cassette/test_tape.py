@@ -84,7 +84,7 @@ class Outside:
 
 
 class Bench:
-    def __init__(self, path: Path, mode: str, outside: Outside | None = None, **settings: float) -> None:
+    def __init__(self, path: Path, mode: str, outside: Outside | None = None, **settings: object) -> None:
         self.outside = outside or Outside()
         self.meter = Meter()
         self.tape = Tape(CassetteConfig(mode=mode, **settings), folder=path, meter=self.meter)  # type: ignore[arg-type]
