@@ -20,7 +20,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.root import RunConfig
-from gen_searcher.errors import ConfigError, GeneratorError, GeneratorRefused, UserError, WorldError
+from gen_searcher.errors import ConfigError, GeneratorRefused, UserError, WorldError
 from gen_searcher.metrics.report.lines import TurnText
 from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
@@ -82,13 +82,13 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
         if trajectory.grounding is not None:
             try:
                 image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
-            except GeneratorError as error:
+            except WorldError as error:
                 failed = no_picture(error)
     texts = TurnReader(Renderer.load(policy).text)(trajectory)
     return Drawn(trajectory=trajectory, texts=texts, image=image, error=failed)
 
 
-def no_picture(error: GeneratorError) -> UserError:
+def no_picture(error: WorldError) -> UserError:
     """What the user is told: 2 for a grounding that was declined, 3 for an image model that failed."""
     if isinstance(error, GeneratorRefused):
         return UserError(f"no picture: the image model declined the grounding ({error.message}); word the request anew")

@@ -1,5 +1,8 @@
 """Drawings that wait together are drawn together, and each caller gets its own."""
 
+# pyright: reportPrivateImportUsage=false
+# Reason: diffusers ships partial annotations.
+
 from __future__ import annotations
 
 import asyncio

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from gen_searcher.drawing import Drawing, DrawnHow
 from gen_searcher.metrics.report.drawings import drawing_lines
@@ -64,6 +65,7 @@ def test_the_page_says_how_each_picture_came_about(run: FixtureRun) -> None:
     html = write_report(run.root).read_text()
     assert "Pictures of 2 attempts: drawn 50%, skipped 50%." in Elements(html).text
     assert "nothing <b>to learn</b>" not in html
-    shown = {one["drawing"]["how"]: one["drawing"] for one in embedded(html)}
+    found = [cast("dict[str, object]", one["drawing"]) for one in embedded(html)]
+    shown = {drawing["how"]: drawing for drawing in found}
     assert (shown["drawn"]["seed"], shown["drawn"]["cut_references"]) == (11, 2)
     assert shown["skipped"]["reason"] == "nothing <b>to learn</b>"
