@@ -97,11 +97,7 @@ class Renderer:
         self.picture_id = self._id("<|image_pad|>")
         self.forbidden_ids = frozenset(self._id(token) for token in _PICTURE_TOKENS)
         """Ids that a completion must not hold: they would announce a picture that is not there."""
-
-        def reserved_in(frame: str) -> tuple[int, ...]:
-            return self.reserved_ids_in(self._plain_encode(frame))
-
-        self._reserved_in_frame = functools.lru_cache(_FRAMES)(reserved_in)
+        self._reserved_in_frame = functools.lru_cache(_FRAMES)(self._reserved_in)
 
     @classmethod
     def load(cls, policy_dir: Path) -> Renderer:
@@ -189,6 +185,9 @@ class Renderer:
         # A tokenizer whose normalizer makes reserved strings out of others: keep only harmless characters.
         body = "".join(_HARMFUL.sub(" ", part) if isinstance(part, str) else _own_text(part) for part in parts)
         return self._plain_encode(head + body + tail)
+
+    def _reserved_in(self, text: str) -> tuple[int, ...]:
+        return self.reserved_ids_in(self._plain_encode(text))
 
     def _plain_encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

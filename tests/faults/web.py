@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
@@ -104,7 +104,7 @@ class Served:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Served:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
