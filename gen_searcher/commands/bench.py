@@ -111,7 +111,7 @@ def _measure(place: Workplace, folder: Path, *, suffix: str) -> dict[str, list[G
     files: Mapping[Arm, Path] = {arm: folder / f"attempts-{arm}{suffix}.jsonl" for arm in place.cfg.bench.arms}
     for file in files.values():
         file.unlink(missing_ok=True)
-    with cluster_session(place.cfg.cluster, run_id=place.folder.root.name):
+    with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"):
         return asyncio.run(_bench(place, files))
 
 
