@@ -120,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
     made = list(drafts(30 if quick else 300, seed=0))
     kinds: tuple[Words, ...] = ("teacher", "question")
     found = [one for words in kinds for each in made for one in asked(each, words)]
-    columns = [(what, words) for words in kinds for what in ("page", "picture")]
+    columns: list[tuple[str, Words]] = [(what, words) for words in kinds for what in ("page", "picture")]
     out = sys.stdout.write
     out(
         f"{len(made)} tasks of {len(ALL_FAMILIES)} families, {len(found)} queries, {time.perf_counter() - began:.1f} s\n"
