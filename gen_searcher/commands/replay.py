@@ -27,7 +27,14 @@ from gen_searcher.errors import ConfigError, UserError
 from gen_searcher.rewards.compose import compose
 from gen_searcher.train.bundle import StepParts, fill, pack, unpack
 from gen_searcher.train.recorded import START, Attempts, RecordedStep, Route, route_to, states, step_lines
-from gen_searcher.train.replay import ReplayedStep, Replayer, learner_checks, not_computed, pictures_of
+from gen_searcher.train.replay import (
+    ReplayedStep,
+    Replayer,
+    is_picture,
+    learner_checks,
+    not_computed,
+    pictures_of,
+)
 from gen_searcher.train.replay_table import ReplayTable, StepNumbers
 from gen_searcher.train.run import RunFolder
 from gen_searcher.types import StepReport
@@ -133,6 +140,8 @@ def workplace(folder: RunFolder, digest: str) -> Workplace:
 def _start(place: Workplace) -> Path:
     """The policy that the stage started from. Raises UserError when it is another one by now."""
     start = place.policy("sft")
+    if not place.folder.identity.is_file():
+        raise UserError(f"{place.folder.identity}: missing; it says which policy the steps started from")
     was = str(json.loads(place.folder.identity.read_text(encoding="utf-8"))["policy"])
     if fingerprint(start) != was:
         raise UserError(f"{start}: not the policy that the steps started from, whose fingerprint was {was}")
@@ -154,7 +163,7 @@ def _replayed(recorded: Recorded, settings: ReplayConfig, *, scratch: Path, targ
         made = asyncio.run(replayer.step(recorded.last))
         spoiled = [replayer.spoiled(step) for step in recorded.steps[:-1]]
     log.info("step %d: rewards and advantages are made again; now the learner", recorded.last.line.step)
-    is_whole = made.has_views and not any(spoiled)
+    is_whole = made.has_views and not any(is_picture(check) for checks in spoiled for check in checks)
     reports = _reports(recorded, made, scratch=scratch, target=target) if is_whole else []
     numbers = [
         StepNumbers(

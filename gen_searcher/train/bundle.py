@@ -73,12 +73,13 @@ def pack(folder: Path, file: Path) -> None:
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unzip a bundle into an empty folder.
+    """Unzip a bundle into an empty folder, made when missing.
 
     Raises:
         UserError: It is not a bundle, is damaged, or does not fit on the disk.
     """
     try:
+        folder.mkdir(exist_ok=True)
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             odd = [entry.filename for entry in entries if not _is_expected(entry.filename)]

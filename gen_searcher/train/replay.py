@@ -30,6 +30,7 @@ from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, R
 Redraw = Callable[[Grounding, int], Awaitable[ImageRef]]
 """Grounding and picture seed -> the picture drawn again; nothing is stored."""
 
+PICTURE = "picture"
 UNREADABLE = "unreadable"
 NOT_COMPUTED = "not computed: the pictures are not those that were trained on"
 
@@ -82,7 +83,7 @@ class ReplayedStep:
     def has_views(self) -> bool:
         """Every picture that the learner reads is the one that was trained on."""
         views = {
-            f"picture.{short(view)}" for group in self.groups for each in group.attempts for view in views_of(each)
+            f"{PICTURE}.{short(view)}" for group in self.groups for each in group.attempts for view in views_of(each)
         }
         return not any(
             check.what in views and check.agreement is Agreement.DIFFERS
@@ -122,7 +123,7 @@ class Replayer:
                 where = f"task {group.task.id}, seed {member.attempt.seed}"
                 checks.append(compare_words(f"record of {where}", member.trained_sha256, member.sha256))
                 checks += [
-                    compare_words(f"picture of {where}", view.sha256, self._found(view))
+                    compare_words(f"{PICTURE} of {where}", view.sha256, self._found(view))
                     for view in views_of(member.attempt)
                 ]
         return [check for check in checks if check.agreement is Agreement.DIFFERS]
@@ -148,7 +149,7 @@ class Replayer:
         attempt = member.attempt
         checks = [compare_words("record", member.trained_sha256, member.sha256)]
         found = {picture: self._found(picture) for picture in pictures_of(attempt)}
-        checks += [compare_words(f"picture.{short(picture)}", picture.sha256, found[picture]) for picture in found]
+        checks += [compare_words(f"{PICTURE}.{short(picture)}", picture.sha256, found[picture]) for picture in found]
         try:
             if self.redraw is not None and not any(digest.startswith(UNREADABLE) for digest in found.values()):
                 checks += await self._drawn(attempt, self.redraw)
@@ -204,6 +205,11 @@ class Replayer:
 def short(picture: ImageRef) -> str:
     """Enough of the digest to find it."""
     return picture.sha256[:12]
+
+
+def is_picture(check: Check) -> bool:
+    """Whether the check held a stored picture against its digest."""
+    return check.what.startswith(PICTURE)
 
 
 def how_of(attempt: Attempt) -> DrawnHow | None:
