@@ -23,6 +23,7 @@ from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config import load
 from gen_searcher.config.replay import ReplayConfig
 from gen_searcher.config.root import RunConfig
+from gen_searcher.engines.learner_checkpoint import save_weights_alone
 from gen_searcher.errors import ConfigError, UserError
 from gen_searcher.rewards.compose import compose
 from gen_searcher.train.bundle import StepParts, fill, pack, unpack
@@ -62,7 +63,7 @@ def run(cfg: RunConfig) -> int:
         if not table.agrees:
             return EXIT_DIFFERS
         if target is not None and settings.pack is not None:
-            _pack(recorded, target, settings.pack)
+            _pack(recorded, target, settings.pack, state=_state_before(Path(scratch)))
             sys.stdout.write(f"packed into {settings.pack}\n")
     return 0
 
@@ -164,7 +165,7 @@ def _replayed(recorded: Recorded, settings: ReplayConfig, *, scratch: Path, targ
         spoiled = [replayer.spoiled(step) for step in recorded.steps[:-1]]
     log.info("step %d: rewards and advantages are made again; now the learner", recorded.last.line.step)
     is_whole = made.has_views and not any(is_picture(check) for checks in spoiled for check in checks)
-    reports = _reports(recorded, made, scratch=scratch, target=target) if is_whole else []
+    reports = _reports(recorded, made, scratch=scratch, is_packed=target is not None) if is_whole else []
     numbers = [
         StepNumbers(
             step=step.line.step,
@@ -185,7 +186,7 @@ def _replayed(recorded: Recorded, settings: ReplayConfig, *, scratch: Path, targ
     return ReplayTable(state=came_from, members=made.members, numbers=tuple(numbers))
 
 
-def _reports(recorded: Recorded, made: ReplayedStep, *, scratch: Path, target: RunFolder | None) -> list[StepReport]:
+def _reports(recorded: Recorded, made: ReplayedStep, *, scratch: Path, is_packed: bool) -> list[StepReport]:
     """What the learner says of every step on the way; the last one learns from the rewards that were made again."""
     before = [
         Lesson(config=step.line.config, groups=tuple(group.as_trained() for group in step.groups))
@@ -193,13 +194,12 @@ def _reports(recorded: Recorded, made: ReplayedStep, *, scratch: Path, target: R
     ]
     lessons = [*before, Lesson(config=recorded.last.line.config, groups=made.groups)]
     state = recorded.route.state
-    keep = target is not None and recorded.last.line.step > START + 1
     return learn(
         lessons,
         workplace_of=partial(workplace, recorded.place.folder),
         start=recorded.start,
         state=None if state == START else recorded.place.folder.checkpoint(state),
-        keep=target.checkpoint(recorded.last.line.step - 1) if target is not None and keep else None,
+        keep=_state_before(scratch) if is_packed and recorded.last.line.step > START + 1 else None,
         scratch=scratch,
     )
 
@@ -213,8 +213,15 @@ def _other_arithmetic(step: RecordedStep, report: StepReport, settings: ReplayCo
     )
 
 
-def _pack(recorded: Recorded, target: RunFolder, file: Path) -> None:
+def _state_before(scratch: Path) -> Path:
+    """Where the learner leaves its state before the step that is to be packed, unless that is the fresh policy."""
+    return scratch / "before"
+
+
+def _pack(recorded: Recorded, target: RunFolder, file: Path, *, state: Path) -> None:
     step = recorded.last
+    if state.exists():
+        save_weights_alone(state, target.checkpoint(step.line.step - 1))
     pictures = {picture for group in step.groups for member in group.members for picture in pictures_of(member.attempt)}
     parts = StepParts(
         recorded=step,

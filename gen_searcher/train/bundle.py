@@ -27,7 +27,7 @@ SUFFIXES = frozenset({".json", ".jsonl", ".yaml", ".txt", ".jinja", ".safetensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
-    """What a bundle is made of beside the cassette and the learner's state, which are written into the folder."""
+    """What a bundle is made of beside the cassette and the learner's weights, which are written into the folder."""
 
     recorded: RecordedStep
     config: str

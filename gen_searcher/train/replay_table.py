@@ -56,10 +56,7 @@ class ReplayTable:
         yield from aligned([header, *rows])
 
     def _steps(self) -> Iterator[str]:
-        rows = [
-            [str(each.step), *(f"{check.agreement} {check.recorded}" for check in each.checks[:2])]
-            for each in self.numbers
-        ]
+        rows = [[str(each.step), *(_number(check) for check in each.checks[:2])] for each in self.numbers]
         yield from aligned([["step", "loss", "gradient norm"], *rows])
         yield f"from {self.state}"
         other = {each.arithmetic for each in self.numbers if each.arithmetic is not None}
@@ -77,7 +74,8 @@ class ReplayTable:
             ),
         ]
         yield from found
-        yield "everything agrees" if self.agrees else f"{len(found)} things differ"
+        count = f"{len(found)} things differ" if len(found) > 1 else "one thing differs"
+        yield "everything agrees" if self.agrees else count
 
 
 def _cell(member: MemberChecks, column: str) -> str:
@@ -93,6 +91,11 @@ def _cell(member: MemberChecks, column: str) -> str:
         if column in ("reward", "advantage")
         else f"{Agreement.EQUAL} {len(checks)}"
     )
+
+
+def _number(check: Check) -> str:
+    here = f" (here {check.replayed})" if check.agreement is Agreement.CLOSE else ""
+    return f"{check.agreement} {check.recorded}{here}"
 
 
 def _differences(where: str, checks: Sequence[Check]) -> Iterator[str]:

@@ -107,6 +107,10 @@ def rows(folder: Path) -> list[dict[str, Mapping[str, object]]]:
     return [json.loads(line) for line in (folder / "grpo" / "attempts.jsonl").read_text().splitlines()]
 
 
+def steps_of(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "grpo" / "steps.jsonl").read_text().splitlines()]
+
+
 @pytest.fixture(scope="module")
 def bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Step 2, replayed from the start, drawn again and packed."""
@@ -115,9 +119,8 @@ def bundle(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
     assert "from the policy after sft" in done.stdout
     assert "everything agrees" in done.stdout
-    steps = [json.loads(line) for line in (run_dir / "grpo" / "steps.jsonl").read_text().splitlines()]
-    for step in steps[:2]:
-        assert step["grad_norm"] > 0.0
+    for step in steps_of(run_dir)[:2]:
+        assert step["grad_norm"] != 0.0
         assert re.search(
             rf"^{step['step']} +=\s+{step['loss']!r} +=\s+{step['grad_norm']!r}$", done.stdout, re.MULTILINE
         )
@@ -144,7 +147,7 @@ def test_a_bundle_replays_from_the_file_alone_in_an_empty_directory(
     assert "everything agrees" in done.stdout
     assert "from the checkpoint of step 1" in done.stdout
     assert list(tmp_path.iterdir()) == []
-    (step,) = [line for line in map(json.loads, (run_dir / "grpo" / "steps.jsonl").open()) if line["step"] == 2]
+    step = steps_of(run_dir)[1]
     assert f"= {step['loss']!r}" in done.stdout
     assert f"= {step['grad_norm']!r}" in done.stdout
 

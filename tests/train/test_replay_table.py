@@ -47,7 +47,7 @@ def test_what_differs_is_named_with_step_task_member_and_both_values() -> None:
     assert not found.agrees
     lines = str(found).splitlines()
     assert "differs 1 of 2" in lines[1]
-    assert lines[-2:] == ["step 2, task train-00017, member 1, reward: recorded 0.9, replayed 0.5", "1 things differ"]
+    assert lines[-2:] == ["step 2, task train-00017, member 1, reward: recorded 0.9, replayed 0.5", "one thing differs"]
 
 
 def test_a_step_on_the_way_counts_as_well() -> None:
@@ -65,5 +65,5 @@ def test_close_numbers_of_another_arithmetic_agree_and_are_called_close() -> Non
     )
     found = table(MEMBER, close)
     assert found.agrees
-    assert "2     close 0.25  = 1.5" in str(found)
+    assert "2     close 0.25 (here 0.250001)  = 1.5" in str(found)
     assert "the run computed elsewhere" in str(found)
