@@ -21,6 +21,7 @@ from gen_searcher.commands.replay_learner import Lesson, learn
 from gen_searcher.commands.replay_parts import Outside, judges_of, redraw_of
 from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config import load
+from gen_searcher.config.cluster import RolesConfig
 from gen_searcher.config.replay import ReplayConfig
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.learner_checkpoint import save_weights_alone
@@ -114,7 +115,7 @@ class Recorded:
         step = settings.step or max(lines)
         route = route_to(step, kept=states(folder), recorded=lines)
         attempts = Attempts(folder.attempts)
-        place = workplace(folder, lines[step].config)
+        place = workplace(folder, settings, lines[step].config)
         return cls(
             place=place,
             start=_start(place),
@@ -128,13 +129,14 @@ class Recorded:
         return self.steps[-1]
 
 
-def workplace(folder: RunFolder, digest: str) -> Workplace:
+def workplace(folder: RunFolder, settings: ReplayConfig, digest: str) -> Workplace:
     """The run as one of its recorded configurations describes it, on this machine."""
     path = folder.step_config(digest)
     if not path.is_file():
         raise UserError(f"{path}: missing; it holds the settings of the step")
     cfg = load.read(path.read_text(encoding="utf-8"), source=str(path))
-    cluster = cfg.cluster.model_copy(update={"address": "local", "cpus": None})
+    roles = cfg.cluster.roles if settings.placed == "as_run" else RolesConfig()
+    cluster = cfg.cluster.model_copy(update={"address": "local", "cpus": None, "roles": roles})
     return Workplace(cfg=cfg.model_copy(update={"run_dir": folder.root, "cluster": cluster}), folder=folder)
 
 
@@ -165,7 +167,7 @@ def _replayed(recorded: Recorded, settings: ReplayConfig, *, scratch: Path, targ
         spoiled = [replayer.spoiled(step) for step in recorded.steps[:-1]]
     log.info("step %d: rewards and advantages are made again; now the learner", recorded.last.line.step)
     is_whole = made.has_views and not any(is_picture(check) for checks in spoiled for check in checks)
-    reports = _reports(recorded, made, scratch=scratch, is_packed=target is not None) if is_whole else []
+    reports = _reports(recorded, made, settings, scratch=scratch) if is_whole else []
     numbers = [
         StepNumbers(
             step=step.line.step,
@@ -186,7 +188,7 @@ def _replayed(recorded: Recorded, settings: ReplayConfig, *, scratch: Path, targ
     return ReplayTable(state=came_from, members=made.members, numbers=tuple(numbers))
 
 
-def _reports(recorded: Recorded, made: ReplayedStep, *, scratch: Path, is_packed: bool) -> list[StepReport]:
+def _reports(recorded: Recorded, made: ReplayedStep, settings: ReplayConfig, *, scratch: Path) -> list[StepReport]:
     """What the learner says of every step on the way; the last one learns from the rewards that were made again."""
     before = [
         Lesson(config=step.line.config, groups=tuple(group.as_trained() for group in step.groups))
@@ -194,12 +196,13 @@ def _reports(recorded: Recorded, made: ReplayedStep, *, scratch: Path, is_packed
     ]
     lessons = [*before, Lesson(config=recorded.last.line.config, groups=made.groups)]
     state = recorded.route.state
+    is_packed = settings.pack is not None and recorded.last.line.step > START + 1
     return learn(
         lessons,
-        workplace_of=partial(workplace, recorded.place.folder),
+        workplace_of=partial(workplace, recorded.place.folder, settings),
         start=recorded.start,
         state=None if state == START else recorded.place.folder.checkpoint(state),
-        keep=_state_before(scratch) if is_packed and recorded.last.line.step > START + 1 else None,
+        keep=_state_before(scratch) if is_packed else None,
         scratch=scratch,
     )
 

@@ -65,7 +65,7 @@ def learn(
         is_last = number == len(runs)
         after = None if is_last else scratch / f"after-{number}"
         states = _States(start=start, load=state, before_last=keep if is_last else None, after=after)
-        with cluster_session(place.cfg.cluster, run_id="replay"):
+        with cluster_session(place.cfg.cluster, run_id="replay", command="replay"):
             reports += asyncio.run(_learn(place, run, states))
         state = after
     return reports

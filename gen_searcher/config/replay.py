@@ -26,6 +26,8 @@ class ReplayConfig(Config):
     pictures: Literal["stored", "drawn"] = "stored"
     """`stored`: the pictures of the image store are held against their digests. `drawn`: they are drawn again as well,
     by an image model that asks nobody outside, or from the cassette."""
+    placed: Literal["here", "as_run"] = "here"
+    """`here`: the learner steps on this machine's CPU. `as_run`: it asks for what the run's learner asked for, GPUs too."""
     tolerance: float = Field(default=1e-3, ge=0.0)
     """Most that loss and gradient norm may differ, relative to the larger one, or to 1 where both are smaller, when
     another processor or another release of PyTorch made them. Where these are the same, every bit counts."""

@@ -93,7 +93,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(place.policy("base"), place.folder.policy("sft"))
     start = place.policy("sft")
     check_identity(place.folder.identity, {"policy": fingerprint(start)}, what="policy")
-    with cluster_session(cfg.cluster, run_id="taught"):
+    with cluster_session(cfg.cluster, run_id="taught", command="grpo"):
         asyncio.run(taught_run(place, start, steps=3))
     assert place.folder.checkpoint_steps() == [3]
     return root
