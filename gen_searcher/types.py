@@ -332,6 +332,8 @@ class StepReport:
     grad_norm: float
     """Before clipping."""
     metrics: Mapping[str, float]
+    arithmetic: str = ""
+    """What computed it: where this is equal, equal batches and weights give equal bits. Empty when nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

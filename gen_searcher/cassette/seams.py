@@ -14,6 +14,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from gen_searcher.cassette.tape import Identity, JsonCodec, Question, Tape
 from gen_searcher.errors import GeneratorError
+from gen_searcher.image_store import picture_ref
 from gen_searcher.protocols import (
     ImageModel,
     ImageSearchProvider,
@@ -235,7 +236,7 @@ class TapedImageModel:
         """See `Tape.answer`."""
         if not self._tape.keeps("drawing"):  # hashing large references is work that nobody would look at
             return await self._tape.outside("drawing", lambda: self._model.draw(prompt, references, seed=seed))
-        digests = await asyncio.to_thread(lambda: [_pixels_sha256(reference) for reference in references])
+        digests = await asyncio.to_thread(lambda: [picture_ref(reference).sha256 for reference in references])
         request: dict[str, JsonValue] = {"prompt": prompt, "references": list(digests), "seed": seed}
         question = Question(kind="drawing", who=self._who, request=request)
         return await self._tape.answer(question, lambda: self._model.draw(prompt, references, seed=seed), PngCodec())
@@ -281,9 +282,3 @@ class TapedJudge:
     async def close(self) -> None:
         """Close the judge."""
         await close(self._judge)
-
-
-def _pixels_sha256(image: Image.Image) -> str:
-    """As the image store names it."""
-    rgb = image.convert("RGB")
-    return hashlib.sha256(f"{rgb.size[0]}x{rgb.size[1]}:".encode() + rgb.tobytes()).hexdigest()

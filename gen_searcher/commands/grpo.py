@@ -16,6 +16,7 @@ from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.config.load import dump_yaml
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.advantage import attempt_advantages
@@ -27,6 +28,7 @@ from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader
 from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.step_log import StepLog
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.train.tasks import shuffled_forever
 from gen_searcher.types import Group, StepReport
@@ -35,15 +37,13 @@ log = logging.getLogger(__name__)
 
 DROPPED_PER_GROUP = 6
 """Groups without signal that one group of a step may cost before the step goes on with what it has."""
-KEPT_CHECKPOINTS = 2
-"""The latest and the one before it."""
 
 
 def run(cfg: RunConfig) -> int:
     """Train from the last checkpoint, or from the policy after SFT."""
     place = Workplace.open(cfg)
     start = place.policy("sft")
-    check_identity(place.folder.root / "grpo" / "identity.json", {"policy": fingerprint(start)}, what="policy")
+    check_identity(place.folder.identity, {"policy": fingerprint(start)}, what="policy")
     from_step = place.folder.latest_checkpoint()
     if from_step >= cfg.grpo.steps:
         log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", from_step, cfg.grpo.steps)
@@ -59,16 +59,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
     cfg, folder = place.cfg, place.folder
     async with Crew.raise_actors(place, trains=start) as crew:
         rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
-        spec = LearnerSpec(
-            policy_folder=str(start),
-            optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
-            images=str(folder.images),
-            mode="grpo",
-            objective=cfg.grpo.objective,
-            temperature=cfg.agent.temperature,
-            banned_ids=read_tokens(start).banned_ids,
-        )
-        learner = await crew.fleet.learner(spec, rollouts=rollouts)
+        learner = await crew.fleet.learner(learner_spec(place, start), rollouts=rollouts)
         await crew.wait_ready()
         if cfg.reward.calibration.before_run:
             await crew.check_judges()
@@ -83,7 +74,7 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
                 check_judges=crew.check_judges,
                 reading=crew.reading,
             )
-            rules, searcher = _rules(cfg), searcher_of(rollouts)
+            rules, searcher = rules_of(cfg), searcher_of(rollouts)
             parts = GrpoParts(
                 attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
                 learner=learner,
@@ -98,7 +89,22 @@ async def train_run(place: Workplace, start: Path, from_step: int) -> None:
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
 
 
-def _rules(cfg: RunConfig) -> GrpoRules:
+def learner_spec(place: Workplace, start: Path) -> LearnerSpec:
+    """What the learner of the policy in `start` is built from."""
+    cfg = place.cfg
+    return LearnerSpec(
+        policy_folder=str(start),
+        optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
+        images=str(place.folder.images),
+        mode="grpo",
+        objective=cfg.grpo.objective,
+        temperature=cfg.agent.temperature,
+        banned_ids=read_tokens(start).banned_ids,
+    )
+
+
+def rules_of(cfg: RunConfig) -> GrpoRules:
+    """What the loop decides by."""
     grpo = cfg.grpo
     return GrpoRules(
         steps=grpo.steps,
@@ -146,13 +152,15 @@ class GrpoRecorder:
         self._learner = learner
         self._progress = progress
         read = TurnReader(Renderer.load(policy).text)
-        self._attempts = AttemptLog(place.folder.root / "grpo" / "attempts.jsonl", read=read)
+        self._attempts = AttemptLog(place.folder.attempts, read=read)
+        self._steps = StepLog(place.folder, config=dump_yaml(place.cfg))
         self._metrics = MetricLog(place.folder.root / "grpo" / "metrics.jsonl")
         self._groups = 0
 
     def close(self) -> None:
         """Close the files."""
         self._attempts.close()
+        self._steps.close()
         self._metrics.close()
 
     def on_group(self, group: Group) -> None:
@@ -177,19 +185,20 @@ class GrpoRecorder:
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
         values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
+        self._steps.record(step, taken.groups, report)
         self._metrics.log(step, values)
         self._progress.advance(step, headline(values))
         if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:
-            await save_checkpoint(self._learner, self._folder, step)
+            await save_checkpoint(self._learner, self._folder, step, keep=self._cfg.grpo.keep_checkpoints)
         every = self._cfg.reward.calibration.every_steps
         if every is not None and step % every == 0:
             await self._check_judges()
 
 
-async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -> None:
-    """Write a checkpoint, then delete the ones before the last two."""
+async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int, *, keep: int) -> None:
+    """Write a checkpoint, then delete the ones before the last `keep`."""
     await learner.save(folder.checkpoint(step))
-    for old in folder.checkpoint_steps()[:-KEPT_CHECKPOINTS]:
+    for old in folder.checkpoint_steps()[:-keep]:
         shutil.rmtree(folder.checkpoint(old))
 
 

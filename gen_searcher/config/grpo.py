@@ -47,6 +47,8 @@ class GrpoConfig(Config):
     rounding alone moves single tokens by some tenths."""
     checkpoint_every_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Checkpoints that stay, the latest ones. `replay` steps from the nearest one before the step it is asked for."""
     lost_retries: int = Field(default=2, ge=0)
     """Further tries for an attempt that the world spoiled, with the same seed, before its group does without it."""
     pictures: PicturesConfig = PicturesConfig()

@@ -53,6 +53,30 @@ class RunFolder:
         return path
 
     @property
+    def cassette(self) -> Path:
+        """Where answers from outside are kept, unless the settings name another folder."""
+        return self.root / "cassette"
+
+    @property
+    def attempts(self) -> Path:
+        """One line per member of a finished GRPO group."""
+        return self.root / "grpo" / "attempts.jsonl"
+
+    @property
+    def steps(self) -> Path:
+        """One line per GRPO step: what it took and what came of it."""
+        return self.root / "grpo" / "steps.jsonl"
+
+    @property
+    def identity(self) -> Path:
+        """What GRPO started from."""
+        return self.root / "grpo" / "identity.json"
+
+    def step_config(self, digest: str) -> Path:
+        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both."""
+        return self.root / "grpo" / "configs" / f"{digest}.yaml"
+
+    @property
     def checkpoints(self) -> Path:
         """GRPO checkpoints, `step-<N>` each, and `latest`, a file that names the last complete one."""
         return self.root / "grpo" / "checkpoints"

@@ -69,6 +69,17 @@ def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> 
     assert "no-search" in html
 
 
+def test_a_step_replays_bit_for_bit_in_a_fresh_process(run_dir: Path) -> None:
+    (recorded,) = [step for step in lines(run_dir / "grpo" / "metrics.jsonl") if step["step"] == 2]
+    done = run("replay", str(run_dir), "--step", "2")
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert "everything agrees" in done.stdout
+    assert "from the checkpoint of step 1" in done.stdout
+    assert recorded["learner/grad_norm"] != 0.0
+    (row,) = [text.split() for text in done.stdout.splitlines() if re.match(r"2 +=", text)]
+    assert row == ["2", "=", repr(recorded["learner/loss"]), "=", repr(recorded["learner/grad_norm"])]
+
+
 def test_checkpoints_hold_no_pickle(run_dir: Path) -> None:
     kinds = {path.suffix for path in (run_dir / "grpo").rglob("*") if path.is_file()}
     assert ".safetensors" in kinds

@@ -81,6 +81,7 @@ class OfflineImageJudge:
     """Scores pictures of the embedded world; deterministic, one thread, no model to ask."""
 
     name = IMAGE
+    is_local = True
 
     def __init__(
         self, *, store: ImageStore, world: PictureWorld | None = None, reader: captions.LineReader | None = None

@@ -62,6 +62,7 @@ class OfflineTextJudge:
     """Scores groundings of the embedded world by four questions with a yes or no."""
 
     name = TEXT
+    is_local = True
 
     def __init__(self, *, store: ImageStore, world: NamedWorld | None = None) -> None:
         """`store` is not read: this judge looks at no pixel. `world` is the package's own unless given."""
