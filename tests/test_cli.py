@@ -57,7 +57,7 @@ def test_a_request_may_hold_any_character() -> None:
     [
         ([], "which command?"),
         (["fly"], "there is no command 'fly'; there is: sft, grpo,"),
-        (["world"], "there is: world build, world tasks, world train-painter, world serve"),
+        (["world"], "there is: world build, world tasks, world ledger, world train-painter, world serve"),
         (["world", "fly"], "there is no command 'world fly'; there is: world build"),
         (["grpo", "fast"], "'fast' is neither key=value nor part of the command 'grpo'"),
     ],

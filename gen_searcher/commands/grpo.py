@@ -180,7 +180,7 @@ class GrpoRecorder:
     async def before_stop(self, step: int) -> None:
         """Checkpoint the step unless that was done."""
         if step and step not in self._folder.checkpoint_steps():
-            await save_checkpoint(self._learner, self._folder, step)
+            await save_checkpoint(self._learner, self._folder, step, keep=self._cfg.grpo.keep_checkpoints)
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
