@@ -13,8 +13,9 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.identity import check_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
-from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.metrics.progress import Progress

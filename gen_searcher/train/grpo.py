@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
+from gen_searcher.errors import UserError, WorldError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
+from gen_searcher.ledger.book import Ledger
+from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
-from gen_searcher.types import Batch, Group, StepReport, Task
+from gen_searcher.train.tasks import Visit
+from gen_searcher.types import Attempt, Batch, Group, StepReport, Task
+
+log = logging.getLogger(__name__)
 
 
 class Recorder(Protocol):
     """What the loop tells the run, which writes it down."""
 
-    def on_group(self, group: Group) -> None:
-        """A group has finished, trained on or not."""
+    async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
+        """A step is published: book it, and checkpoint when due."""
         ...
 
-    async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
-        """A step is published: log it, and checkpoint when due."""
+    async def at_end(self, step: int) -> None:
+        """Nothing more will be trained in this process, `step` was published last: make sure that it can be continued."""
         ...
 
 
@@ -58,31 +66,36 @@ class GrpoParts:
     scorer: Scorer
     """The learner's weights, asked before the first step whether they find likely what was sampled."""
     recorder: Recorder
+    ledger: Ledger
+    """Where every group stands; what it holds is not run again."""
+    stop: Stop = field(default_factory=Stop)
+    """Asked for by a signal."""
     group: GroupRunner | None = None
     """Runs a whole group; None runs every member by itself with `attempt`."""
 
 
-async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, from_step: int = 0) -> None:
+async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, from_step: int = 0) -> None:
     """Run steps `from_step + 1` to `rules.steps`.
 
     Raises:
         TooManyLost: The world is down.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
+        Interrupted: `parts.stop` was asked for.
     """
-    run: GroupRunner = parts.group or partial(run_group, rules=rules.group, attempt=parts.attempt)
-
-    async def start_group(task: Task, visit: int, version: int) -> Group:
-        seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
-        return await run(task, seed=seed, version=version)
-
+    orphans = parts.ledger.orphans()
     await parts.learner.publish(from_step)
     async with GroupStream(
-        tasks, start_group, rules=rules.stream, keep=rules.keep, on_group=parts.recorder.on_group, version=from_step
+        order, partial(_one_group, rules, parts), rules=rules.stream, keep=rules.keep, version=from_step
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            taken = await stream.take()
+            try:
+                taken = await parts.stop.unless(stream.take())
+            except (WorldError, UserError):
+                await parts.recorder.at_end(step - 1)
+                raise
             if step == from_step + 1:
-                await _probe(taken.groups, rules, parts.scorer, version=from_step)
+                sampled_here = [group for group in taken.groups if group.visit not in orphans]
+                await _probe(sampled_here, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
             report = await parts.learner.step(batch)
             if rules.stream.max_staleness == 0:
@@ -90,6 +103,53 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
             await parts.learner.publish(step)
             stream.published()
             await parts.recorder.after_step(step, taken, report)
+    await parts.recorder.at_end(rules.steps)
+
+
+async def _one_group(rules: GrpoRules, parts: GrpoParts, visit: Visit, version: int) -> Group:
+    """The group of a visit: the one that an earlier start of the run finished, or a new one, booked as it comes.
+
+    Its seeds depend on the visit alone, so that a run which was interrupted asks for the same as one which was not.
+    """
+    ledger, task = parts.ledger, visit.task
+    try:
+        finished = ledger.restored(visit.number, task)
+    except Unreadable as error:
+        log.warning("the finished group of visit %d is damaged and is run again: %s", visit.number, error)
+        ledger.forget(visit.number)
+        finished = None
+    if finished is not None:
+        return finished
+    version = ledger.issue(visit.number, task.id, version=version)
+    seed = derive_seed(rules.seed, "grpo", 0, task.id, visit.number)
+    booked = BookedAttempts(ledger, visit=visit.number, attempt=parts.attempt)
+    run = parts.group or partial(run_group, rules=rules.group, attempt=booked)
+    group = replace(await run(task, seed=seed, version=version), visit=visit.number)
+    ledger.score(group)
+    return group
+
+
+class BookedAttempts:
+    """An `AttemptRunner` whose attempts are on disk the moment they end, and which makes none twice."""
+
+    def __init__(self, ledger: Ledger, *, visit: int, attempt: AttemptRunner) -> None:
+        """What earlier starts of the run kept of this visit is read now."""
+        self._ledger = ledger
+        self._visit = visit
+        self._attempt = attempt
+        self._kept = ledger.kept(visit)
+
+    async def __call__(self, task: Task, *, seed: int) -> Attempt:
+        """The kept attempt, or a new one."""
+        if seed in self._kept:
+            return self._kept[seed]
+        try:
+            made = await self._attempt(task, seed=seed)
+        except WorldError as error:
+            self._ledger.note("lost", f"seed {seed}: {error}", visit=self._visit)
+            raise
+        self._ledger.keep(self._visit, made)
+        return made
 
 
 async def _probe(groups: Sequence[Group], rules: GrpoRules, scorer: Scorer, *, version: int) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from gen_searcher.errors import TooManyLost
-from gen_searcher.types import Group, Task
+from gen_searcher.train.tasks import Visit
+from gen_searcher.types import Group
 
-GroupRunner = Callable[[Task, int, int], Awaitable[Group]]
-"""(task, visit, version) -> group; `visit` counts every group ever started, so it seeds and orders them."""
+GroupRunner = Callable[[Visit, int], Awaitable[Group]]
+"""(visit, version) -> group; it may come at once, when an earlier start of the run has finished it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +49,19 @@ class GroupStream:
 
     def __init__(
         self,
-        tasks: Iterator[Task],
+        visits: Iterator[Visit],
         run: GroupRunner,
         *,
         rules: StreamRules,
         keep: Callable[[Group], bool],
-        on_group: Callable[[Group], None],
         version: int = 0,
     ) -> None:
-        """`on_group` sees every finished group at once, dropped ones too."""
-        self._tasks = tasks
+        """`keep` says which groups a step may learn from."""
+        self._visits = visits
         self._run = run
         self._rules = rules
         self._keep = keep
-        self._on_group = on_group
         self._version = version
-        self._visit = 0
         self._slots = rules.groups_per_step * (rules.max_staleness + 1)
         self._running: dict[asyncio.Task[Group], tuple[int, int]] = {}
         self._ready: list[tuple[int, int, Group]] = []
@@ -89,19 +87,17 @@ class GroupStream:
         dropped: list[Group] = []
         members = given_up = 0
         while True:
-            if len(dropped) < self._rules.max_dropped:
-                self._fill()
+            self._fill(dropped=len(dropped))
             if self._is_complete() or not self._running:
                 break
             done, _ = await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             for finished in sorted(done, key=lambda task: self._running[task]):
                 version, visit = self._running.pop(finished)
                 group = finished.result()
-                self._on_group(group)
                 members += len(group.attempts) + len(group.given_up)
                 given_up += len(group.given_up)
                 if self._keep(group):
-                    self._ready.append((version, visit, group))
+                    self._ready.append((min(version, group.version), visit, group))
                 else:
                     dropped.append(group)
             self._check_lost(members, given_up)
@@ -122,12 +118,17 @@ class GroupStream:
         if self._rules.max_staleness:
             self._fill()
 
-    def _fill(self) -> None:
-        while len(self._running) + len(self._ready) + self._in_training < self._slots:
-            task = next(self._tasks)
-            running = asyncio.ensure_future(self._run(task, self._visit, self._version))
-            self._running[running] = (self._version, self._visit)
-            self._visit += 1
+    def _fill(self, *, dropped: int = 0) -> None:
+        """Start groups until all slots are taken, or so many that `max_dropped` of them may be in vain.
+
+        The second bound counts what was started, not what has ended, so that it is the same whatever ends first.
+        """
+        most = min(self._slots, self._slots + self._rules.max_dropped - 1 - dropped)
+        while len(self._running) + len(self._ready) + self._in_training < most:
+            visit = next(self._visits)
+            running = asyncio.ensure_future(self._run(visit, self._version))
+            version = self._version if visit.version is None else min(visit.version, self._version)
+            self._running[running] = (version, visit.number)
 
     def _is_complete(self) -> bool:
         oldest_allowed = self._version - self._rules.max_staleness
