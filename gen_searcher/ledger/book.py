@@ -200,7 +200,8 @@ class Ledger:
                 [(group.visit, lost.seed, at, time.time(), pack_lost(lost)) for at, lost in enumerate(group.lost)],
             )
             changed = db.execute(
-                "UPDATE instances SET state = 'scored', version = ? WHERE visit = ?", (group.version, group.visit)
+                "UPDATE instances SET state = 'scored', version = ? WHERE visit = ? AND state = 'running'",
+                (group.version, group.visit),
             ).rowcount
             _expect(changed, 1, f"visit {group.visit} to be scored")
 
