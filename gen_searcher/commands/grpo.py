@@ -17,6 +17,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.identity import check_identity, grpo_identity
 from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.select import has_attempts, has_signal
@@ -49,6 +50,7 @@ def run(cfg: RunConfig) -> int:
     start = place.policy("sft")
     with place.lease() as lease:
         check_identity(place.folder.root / "grpo" / "identity.json", grpo_identity(place, start), what="run")
+        load.write(cfg, command="grpo")
         with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
             found = resume(place.folder, ledger)
             if found.step >= cfg.grpo.steps and ledger.exported == found.step:
@@ -125,11 +127,10 @@ def stops_on_signals(stop: Stop) -> Generator[None]:
     Needs to be entered after Ray has started, which brings a handler of its own.
     """
     loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
 
     def asked(name: str) -> None:
-        if stop.is_asked and main is not None:
-            main.cancel()
+        if stop.is_asked:
+            raise KeyboardInterrupt
         log.warning("%s: ending after what is under way; once more ends it at once", name)
         stop.ask()
 

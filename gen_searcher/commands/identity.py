@@ -33,7 +33,9 @@ SAFE = (
     "policy.weights",
     "policy.compiled",
     "policy.retries",
-    "tasks",  # by content
+    "tasks.train",  # by content
+    "tasks.heldout",
+    "tasks.heldout_count",
     "reward.calibration",
     "reward.shadow_frac",
     "reward.shadow_judges",
@@ -61,7 +63,6 @@ SAFE = (
 
 def grpo_identity(place: Workplace, start: Path) -> dict[str, str]:
     """Of a GRPO run: the policy it starts from and its tasks by content, every setting that is not `SAFE` by value."""
-    place.tasks("train")  # those of the embedded world are written now
     settings = {key: json.dumps(value) for key, value in flat(place.cfg).items() if not _is_safe(key)}
     return {
         "policy": fingerprint(start),

@@ -16,6 +16,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.identity import check_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
 from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.metrics.progress import Progress
@@ -37,12 +38,14 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     done = place.folder.policy("sft")
     base = place.policy("base")
-    check_identity(done.parent / "identity.json", {"policy": fingerprint(base)}, what="policy")
-    if (done / "config.json").exists():
-        log.info("sft is done: %s (delete %s to train again)", done, done.parent)
-        return 0
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
-        asyncio.run(_sft(place, base))
+    with place.lease():
+        check_identity(done.parent / "identity.json", {"policy": fingerprint(base)}, what="policy")
+        load.write(cfg, command="sft")
+        if (done / "config.json").exists():
+            log.info("sft is done: %s (delete %s to train again)", done, done.parent)
+            return 0
+        with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+            asyncio.run(_sft(place, base))
     return 0
 
 

@@ -50,9 +50,14 @@ class Workplace:
         return ImageStore(self.folder.images)
 
     def tasks(self, split: Split) -> list[Task]:
-        """The tasks of a split; those of the embedded world are written into the run directory first."""
-        path = self.task_file(split)
-        if self._named(split) is None and not path.exists():
+        """The tasks of a split."""
+        return load_tasks(self.task_file(split), self.store)
+
+    def task_file(self, split: Split) -> Path:
+        """Where the tasks of a split lie; those of the embedded world are written into the run directory first."""
+        named = self.cfg.tasks.train if split == "train" else self.cfg.tasks.heldout
+        path = named or self.folder.tasks / f"{split}.jsonl"
+        if named is None and not path.exists():
             from gen_searcher.world.tasks import write_tasks
 
             log.info("writing the embedded world's tasks to %s", self.folder.tasks)
@@ -62,14 +67,7 @@ class Workplace:
                 heldout=self.cfg.tasks.heldout_count,
                 seed=self.cfg.tasks.seed,
             )
-        return load_tasks(path, self.store)
-
-    def task_file(self, split: Split) -> Path:
-        """Where the tasks of a split lie, or will."""
-        return self._named(split) or self.folder.tasks / f"{split}.jsonl"
-
-    def _named(self, split: Split) -> Path | None:
-        return self.cfg.tasks.train if split == "train" else self.cfg.tasks.heldout
+        return path
 
     def policy(self, stage: Stage) -> Path:
         """Folder of the policy after a stage.

@@ -38,7 +38,7 @@ class Stop:
         try:
             await asyncio.wait((working, asking), return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
-                raise Interrupted("asked to end")
+                raise Interrupted("interrupted, with everything saved; run the same command again to continue")
             return working.result()
         finally:
             for waiting in (working, asking):
