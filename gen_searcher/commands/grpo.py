@@ -60,7 +60,7 @@ def run(cfg: RunConfig) -> int:
             log.info("grpo %s at step %d of %d", how, found.step + 1, cfg.grpo.steps)
             if not found.is_new:
                 log.info("found: %s; %s", found, outside(place))
-            with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+            with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="grpo"):
                 asyncio.run(train_run(place, start, Books(ledger=ledger, lease=lease), from_step=found.step))
     return 0
 

@@ -1,10 +1,10 @@
 """A process among its peers: Place -> environment and process group. No word of what is computed in it."""
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportPrivateImportUsage=false
 # (torch.distributed is only partly typed)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import torch
@@ -12,6 +12,8 @@ import torch.distributed as dist
 
 from gen_searcher.engines.environment import set_values
 
+MeetingStore = dist.TCPStore
+"""What rank 0 holds open and the others go to."""
 COLLECTIVE_TIMEOUT = timedelta(minutes=10)
 """A rank that waits longer for its peers has lost them."""
 
@@ -22,8 +24,10 @@ class Place:
 
     rank: int = 0
     world: int = 1
-    master_addr: str = "127.0.0.1"
-    master_port: int = 29500
+    store: dist.Store = field(default_factory=dist.HashStore)
+    """Where the ranks find each other: `meet` or `find`; this process alone by default."""
+    is_on_one_host: bool = True
+    """No rank is on another host: gloo keeps to the loopback interface."""
     device: str = "cpu"
     """`cpu` (gloo) or `cuda` (NCCL, the one device that the process sees)."""
 
@@ -31,6 +35,18 @@ class Place:
     def backend(self) -> str:
         """PyTorch's name of the library that moves tensors between the ranks."""
         return "gloo" if self.device == "cpu" else "nccl"
+
+
+def meet(address: str, *, world: int) -> MeetingStore:
+    """Open the place where `world` ranks find each other, on a free port of `address` that is held from now on."""
+    return MeetingStore(address, 0, world, is_master=True, timeout=COLLECTIVE_TIMEOUT, wait_for_workers=False)
+
+
+def find(address: str, port: int, *, world: int, opened: MeetingStore | None = None) -> MeetingStore:
+    """Go to the place that another process has opened; `opened` when it was this one."""
+    if opened is not None:
+        return opened
+    return MeetingStore(address, port, world, is_master=False, timeout=COLLECTIVE_TIMEOUT)
 
 
 def join_group(place: Place, *, threads: int) -> None:
@@ -41,14 +57,14 @@ def join_group(place: Place, *, threads: int) -> None:
         threads: Compute threads of this process.
     """
     values = {"OMP_NUM_THREADS": str(threads)}
-    if place.device == "cpu" and place.master_addr == "127.0.0.1":
+    if place.device == "cpu" and place.is_on_one_host:
         values["GLOO_SOCKET_IFNAME"] = "lo"  # the host's name need not resolve
     set_values(values)
     torch.set_num_threads(threads)
     if not dist.is_initialized():
         dist.init_process_group(
             place.backend,
-            init_method=f"tcp://{place.master_addr}:{place.master_port}",
+            store=place.store,
             rank=place.rank,
             world_size=place.world,
             timeout=COLLECTIVE_TIMEOUT,

@@ -2,7 +2,7 @@
 
 Loss and every parameter's gradient of each objective, in float64 on ragged samples of two turns, against trl where it has the
 objective (pip install 'gen_searcher[bench]'; without it that part is left out and said so) and against loops written by
-hand; packed rows with pictures against one sample a row, in float32; and vLLM's log-probabilities against the learner's on
+hand; packed rows with pictures against one sample a row; and vLLM's log-probabilities against the learner's on
 rollouts of four turns with pictures. Prints a table and, as the last line, the largest differences as JSON.
 """
 
@@ -256,9 +256,16 @@ def against_trl(folder: Path, store: ImageStore, *, seeds: int) -> list[Differen
     return found
 
 
-def packed_against_unpacked(folder: Path, store: ImageStore, *, seeds: int) -> list[Difference]:
-    """The learner's own float32: several samples with pictures in a row, and each in a row of its own."""
-    model = load_qwen(folder, dtype=torch.float32)
+def packed_against_unpacked(
+    folder: Path, store: ImageStore, *, seeds: int, dtype: torch.dtype = torch.float32
+) -> list[Difference]:
+    """Several samples with pictures in a row, and each in a row of its own.
+
+    In float32, the learner's own, the difference of two losses is relative to the loss that the same tokens make when
+    all advantages are positive: the loss itself may be a sum of large terms that cancel (RLOO's is). In float64 it is
+    relative to the loss; the tower's rotary embedding stays float32 in transformers, hence gradients 1e-10 apart.
+    """
+    model = exact(load_qwen(folder, dtype=dtype)) if dtype is torch.float64 else load_qwen(folder, dtype=dtype)
     policy = PackedPolicy(model, banned_ids=(), chunk_tokens=512)
     samples = mixed_samples(store)
     found: list[Difference] = []
@@ -274,12 +281,16 @@ def packed_against_unpacked(folder: Path, store: ImageStore, *, seeds: int) -> l
                 objective=case.config,
                 row_tokens=max(len(s.token_ids) for s in samples) + 16,
             )
+            size = single
+            if dtype is torch.float32:
+                positive = [replace(hand, advantage=abs(hand.advantage)) for hand in hands]
+                size = ours(policy, samples, positive, store, objective=case.config)
             whole = [torch.cat([g.flatten() for g in result.gradients.values()]) for result in (packed, single)]
             found.append(
                 Difference(
                     case=case.label,
-                    against="one sample a row",
-                    loss_rel=abs(packed.loss - single.loss) / abs(single.loss),
+                    against=f"one sample a row, {8 * dtype.itemsize} bit",
+                    loss_rel=abs(packed.loss - single.loss) / abs(size.loss),
                     grad_rel=float((whole[0] - whole[1]).norm() / whole[1].norm()),
                     parameters=len(packed.gradients),
                 )
@@ -318,9 +329,9 @@ def table(rows: Sequence[Difference]) -> str:
         key = (row.against, row.case)
         if key not in worst or row.grad_rel > worst[key].grad_rel:
             worst[key] = row
-    lines = [f"{'case':28}{'against':20}{'loss_rel':>12}{'grad_rel':>12}{'parameters':>12}"]
+    lines = [f"{'case':28}{'against':28}{'loss_rel':>12}{'grad_rel':>12}{'parameters':>12}"]
     lines += [
-        f"{row.case:28}{row.against:20}{row.loss_rel:12.1e}{row.grad_rel:12.1e}{row.parameters:12d}"
+        f"{row.case:28}{row.against:28}{row.loss_rel:12.1e}{row.grad_rel:12.1e}{row.parameters:12d}"
         for row in worst.values()
     ]
     return "\n".join(lines)
@@ -340,6 +351,7 @@ def main() -> None:
         peers = against_hand(tiny, store, seeds=seeds)
         trl = against_trl(tiny, store, seeds=seeds) if has_trl else []
         packing = packed_against_unpacked(tiny, store, seeds=seeds)
+        packing += packed_against_unpacked(tiny, store, seeds=seeds, dtype=torch.float64)
         widest = rollout_gap(folder / "rollouts", rollouts=rollouts)
     sys.stdout.write(table([*peers, *trl, *packing]) + "\n")
     if not has_trl:

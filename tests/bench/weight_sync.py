@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import socket
 import statistics
 import subprocess
 import sys
@@ -115,15 +114,11 @@ class LearnerProcess:
 def learner_main(policy: Path, images: Path) -> None:
     """The other process: commands on stdin, times on stdout."""
     from gen_searcher.engines.learner_rank import LearnerRank
-    from gen_searcher.engines.rank_group import Place
     from gen_searcher.grpo.pack import pack
     from gen_searcher.types import Sample
 
     optim = OptimConfig(row_tokens=4096, dtype="float32")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        place = Place(master_port=int(probe.getsockname()[1]))
-    rank = LearnerRank(policy, optim=optim, store=ImageStore(images), place=place)
+    rank = LearnerRank(policy, optim=optim, store=ImageStore(images))
     tokens = PROMPT_TOKENS + NEW_TOKENS
     mask = (False,) * PROMPT_TOKENS + (True,) * NEW_TOKENS
     samples = [

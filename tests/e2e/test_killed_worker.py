@@ -46,7 +46,7 @@ def test_killing_the_rollout_worker_during_a_step_does_not_stop_the_run(tmp_path
     with (
         place.lease() as lease,
         closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger,
-        cluster_session(cfg.cluster, run_id="killed"),
+        cluster_session(cfg.cluster, run_id="killed", command="grpo"),
     ):
         killed = asyncio.run(train_and_kill())
     assert killed.startswith("rollout-")

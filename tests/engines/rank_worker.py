@@ -18,7 +18,7 @@ warnings.simplefilter("ignore")
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig  # noqa: E402
 from gen_searcher.config.optim import OptimConfig  # noqa: E402
 from gen_searcher.engines.learner_rank import LearnerRank, Mode  # noqa: E402
-from gen_searcher.engines.rank_group import Place  # noqa: E402
+from gen_searcher.engines.rank_group import Place, find  # noqa: E402
 from gen_searcher.grpo.pack import pack, split_rows  # noqa: E402
 from gen_searcher.image_store import ImageStore  # noqa: E402
 from gen_searcher.types import Sample, StepReport  # noqa: E402
@@ -42,7 +42,7 @@ class Bench:
     """What a scenario works with."""
 
     def __init__(self, rank: int, world: int, port: int, folder: Path, optim: OptimConfig) -> None:
-        self.place = Place(rank=rank, world=world, master_port=port)
+        self.place = Place(rank=rank, world=world, store=find("127.0.0.1", port, world=world))
         self.folder = folder
         self.optim = optim
         self.store = ImageStore(folder / "images")

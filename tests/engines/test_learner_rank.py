@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from safetensors.torch import load_file
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.engines.rank_group import meet
 from gen_searcher.grpo.loss import row_loss
 from gen_searcher.grpo.objectives.tokens import PolicyTokens
 from gen_searcher.grpo.tensors import image_patches, row_tensors
@@ -61,9 +61,7 @@ def flat(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
 def run_ranks(scenarios: str, folder: Path, *, world: int, **settings: object) -> Said:
     if not (folder / "policy").is_dir():
         save_tiny(folder / "policy")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    meeting = meet("127.0.0.1", world=world)
     ranks = [
         subprocess.Popen(
             [
@@ -72,7 +70,7 @@ def run_ranks(scenarios: str, folder: Path, *, world: int, **settings: object) -
                 scenarios,
                 str(rank),
                 str(world),
-                str(port),
+                str(meeting.port),
                 str(folder),
                 json.dumps(settings),
             ],

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import ray
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.learner_rank import LearnerRank, Mode
-from gen_searcher.engines.rank_group import Place
+from gen_searcher.engines.rank_group import MeetingStore, Place, find, meet
 from gen_searcher.grpo.pack import Row
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import StepReport
@@ -51,17 +50,19 @@ class LearnerActor:
     def __init__(self, spec: LearnerSpec) -> None:
         """Nothing heavy yet: the ranks first agree on where to meet."""
         self._spec = spec
+        self._opened: MeetingStore | None = None
 
-    async def meeting(self) -> Meeting:
-        """An address of this process that the other ranks can reach, asked of rank 0."""
+    async def meeting(self, world: int) -> Meeting:
+        """Open an address that the other ranks can reach, asked of rank 0."""
         address = ray.util.get_node_ip_address()
-        with socket.socket() as probe:
-            probe.bind((address, 0))
-            return Meeting(address=address, port=int(probe.getsockname()[1]))
+        self._opened = meet(address, world=world)
+        return Meeting(address=address, port=self._opened.port)
 
-    async def setup(self, rank: int, world: int, meeting: Meeting) -> bool:
-        """Load the policy and meet the other ranks."""
-        place = Place(rank=rank, world=world, master_addr=meeting.address, master_port=meeting.port)
+    async def setup(self, rank: int, world: int, meeting: Meeting, device: str) -> bool:
+        """Load the policy onto `cpu` or `cuda`, the one device that Ray gave this process, and meet the other ranks."""
+        store = find(meeting.address, meeting.port, world=world, opened=self._opened)
+        is_on_one_host = meeting.address == "127.0.0.1"
+        place = Place(rank=rank, world=world, store=store, is_on_one_host=is_on_one_host, device=device)
         self._rank = LearnerRank(
             Path(self._spec.policy_folder),
             optim=self._spec.optim,
