@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gen_searcher import __version__
-from gen_searcher.errors import UserError
+from gen_searcher.errors import EXIT_INTERRUPTED, UserError
 
 if TYPE_CHECKING:
     from gen_searcher.config.root import RunConfig
-
-EXIT_INTERRUPTED = 75
-"""The run can be continued by the same command (what schedulers read as: try again)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

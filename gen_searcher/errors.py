@@ -4,7 +4,7 @@
 - The **world** (a provider, a page server, a generator, a judge, a dead actor): `WorldError`, raised at the
   adapter, recorded once as `Lost` in `train/attempt.py`. It never becomes a number.
 - The **user** (config, task file, missing key): `UserError`, shown on one screen, before anything is spent. Its child
-  `StopRun` ends a run that is under way: a judge that is retired or has drifted cannot be mended by trying again.
+  `StopRun` ends a run that is under way, with everything saved: a judge that is retired cannot be mended by trying again.
 - **Us**: any other exception. A bug crashes.
 
 All of them take one message argument beside keywords with defaults, so that they survive pickling between actors.
@@ -13,10 +13,17 @@ All of them take one message argument beside keywords with defaults, so that the
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
+
+EXIT_INTERRUPTED = 75
+"""The run can be continued by the same command (what schedulers read as: try again)."""
 
 
 class WorldError(Exception):
     """Something outside the policy failed; the attempt is lost, not wrong."""
+
+    passes: ClassVar[bool] = True
+    """Whether the same request may succeed once the world is well again. False where only another request would."""
 
     def __init__(self, message: str, stage: str = "world") -> None:
         """`stage` names where it happened: search, image_search, browse, generate, judge, actor."""
@@ -27,6 +34,14 @@ class WorldError(Exception):
     def __str__(self) -> str:
         """The stage, then what happened."""
         return f"{self.stage}: {self.message}"
+
+
+class ActorGone(WorldError):
+    """A worker died, or hung and was killed, with a call in flight; Ray restarts it."""
+
+    def __init__(self, message: str, stage: str = "actor") -> None:
+        """The stage is `actor`."""
+        super().__init__(message, stage)
 
 
 class ProviderError(WorldError):
@@ -96,6 +111,8 @@ class GeneratorRefused(GeneratorError):
 class GeneratorInvalid(GeneratorError):
     """The image model cannot take this request (length, size, number of references); repeating it is of no use."""
 
+    passes: ClassVar[bool] = False
+
 
 class JudgeError(WorldError):
     """A judge gave no usable verdict."""
@@ -126,9 +143,7 @@ class JudgeInvalid(JudgeError):
 class JudgeRefused(JudgeError):
     """The judge's model or its content filter declines this picture or text; asking again does not help."""
 
-
-class TooManyLost(WorldError):
-    """More attempts of one step were lost than is a little: this is an outage, stop."""
+    passes: ClassVar[bool] = False
 
 
 class UserError(Exception):
@@ -151,6 +166,22 @@ class StopRun(UserError):
     def __init__(self, message: str, exit_code: int = 3) -> None:
         """The exit code is 3 (cannot start or go on) unless a caller knows better."""
         super().__init__(message, exit_code)
+
+
+class Outage(StopRun):
+    """The world was down for longer than the run may wait. Everything is saved; the same command goes on."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        """`message` says what is down, since when, and how to go on."""
+        super().__init__(message, exit_code)
+
+
+class TooManyLost(StopRun):
+    """A step found nothing to learn from, and waiting would not change that."""
+
+
+class WorkersGone(StopRun):
+    """Every worker of one kind is dead and out of restarts."""
 
 
 class JudgeGone(StopRun):

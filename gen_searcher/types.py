@@ -246,6 +246,8 @@ class Lost:
     seed: int
     stage: str
     error: str
+    passes: bool = True
+    """Whether waiting may mend it; False where the request itself can never be served."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,6 +272,12 @@ class Group:
         """Seeds of the members that stayed lost: no later try made up for them."""
         scored = {attempt.seed for attempt in self.attempts}
         return tuple(dict.fromkeys(lost.seed for lost in self.lost if lost.seed not in scored))
+
+    @property
+    def hopeless(self) -> tuple[int, ...]:
+        """Those of `given_up` that no waiting mends."""
+        last = {lost.seed: lost for lost in self.lost}
+        return tuple(seed for seed in self.given_up if not last[seed].passes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
 from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
 from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.placement import ANY_NODE, actor_options, packed, spread
-from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.pool import Care, Pool
 from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.cassette import CassetteConfig
@@ -113,7 +113,7 @@ class Fleet:
             self._actor(f"generator-{number}", GeneratorActor, plug, *self._store_and_tape, options=options)
             for number in range(self.cluster.generator_workers)
         ]
-        return Pool("generator", handles, stage="generate", wraps_plugs=True)
+        return Pool("generator", handles, stage="generate", wraps_plugs=True, care=self._care)
 
     def rewards(self, judges: Mapping[str, Plug]) -> Pool:
         """Reward workers."""
@@ -122,7 +122,7 @@ class Fleet:
             self._actor(f"reward-{number}", RewardActor, dict(judges), *self._store_and_tape, options=options)
             for number in range(self.cluster.reward_workers)
         ]
-        return Pool("reward", handles, stage="judge", wraps_plugs=True)
+        return Pool("reward", handles, stage="judge", wraps_plugs=True, care=self._care)
 
     async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
         """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
@@ -136,6 +136,10 @@ class Fleet:
         meeting = cast("Meeting", await pool.call_on(0, "meeting", world))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting, device) for rank in range(world)))
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
+
+    @property
+    def _care(self) -> Care:
+        return Care(hang_s=self.cluster.hang_s)
 
     @property
     def _tape_folder(self) -> str:

@@ -1,7 +1,8 @@
 """The edge for code we did not write: calls to actors, and what becomes of their failures.
 
-A dead or hung actor becomes a `WorldError` at stage `actor`; the pool stops using it until it answers `ready` again
-(Ray restarts it). What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and
+A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again (Ray restarts it). An actor
+that has work and finishes none of it for `Care.hang_s` hangs: it is killed, which makes it a dead one. With `Care` a call
+that lost its actor is made once more, on another one or the restarted one. What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and
 what only the user can mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -13,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol, cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
-from gen_searcher.errors import UserError, WorldError
+from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError
 
 log = logging.getLogger(__name__)
 
@@ -32,39 +34,84 @@ class _Method(Protocol):
     def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef[object]: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """For actors whose calls may be repeated: the same request gives the same answer and is not paid for twice."""
+
+    hang_s: float
+    """Longest time without any finished call while there are calls."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Watch:
+    """Of one actor: how many calls it has, and when one last came back or the first one came."""
+
+    calls: int = 0
+    since_s: float = 0.0
+
+    def begin(self) -> None:
+        if self.calls == 0:
+            self.since_s = asyncio.get_running_loop().time()
+        self.calls += 1
+
+    def end(self, *, finished: bool) -> None:
+        self.calls -= 1
+        if finished:
+            self.since_s = asyncio.get_running_loop().time()
+
+    def left_s(self, hang_s: float) -> float:
+        return max(0.0, self.since_s + hang_s - asyncio.get_running_loop().time())
+
+
 class Pool:
     """Actors of one role. Each call goes to the healthy actor with the fewest calls in flight."""
 
-    def __init__(self, role: str, handles: Sequence[ActorHandle], *, stage: str, wraps_plugs: bool) -> None:
-        """`wraps_plugs`: the actors run somebody else's code, so anything they raise is the world's failure."""
+    def __init__(
+        self, role: str, handles: Sequence[ActorHandle], *, stage: str, wraps_plugs: bool, care: Care | None = None
+    ) -> None:
+        """Pool the actors.
+
+        Args:
+            role: What they are called in messages.
+            handles: The actors.
+            stage: Where their failures happened.
+            wraps_plugs: They run somebody else's code, so anything they raise is the world's failure.
+            care: For calls that may be repeated; None leaves a call lost when its actor dies, and waits for a hung one.
+        """
         if not handles:
             raise ValueError(f"the {role} pool needs at least one actor")
         self.role = role
         self.handles = list(handles)
         self._stage = stage
         self._wraps_plugs = wraps_plugs
-        self._load = dict.fromkeys(range(len(handles)), 0)
-        self._healthy = set(self._load)
+        self._care = care
+        self._watches = {index: _Watch() for index in range(len(handles))}
+        self._healthy = set(self._watches)
         self._recovered = asyncio.Event()
         self._recoveries: dict[int, asyncio.Task[None]] = {}
 
     async def call(self, method: str, *args: object, sticky: int | None = None, **kwargs: object) -> object:
         """Call `method` on one actor. `sticky` picks the actor by number when it is healthy (prefix caches)."""
         index = await self._pick(sticky)
-        self._load[index] += 1
         try:
             return await self.call_on(index, method, *args, **kwargs)
-        finally:
-            self._load[index] -= 1
+        except ActorGone as error:
+            if self._care is None:
+                raise
+            log.warning("%s; asking once more", error)
+        return await self.call_on(await self._pick(sticky), method, *args, **kwargs)
 
     async def call_on(self, index: int, method: str, *args: object, **kwargs: object) -> object:
-        """Call `method` on the actor `index`. Raises WorldError when it is gone."""
+        """Call `method` on the actor `index`. Raises ActorGone when it is dead or hangs."""
+        return await self._call(index, self._care, method, *args, **kwargs)
+
+    async def _call(self, index: int, care: Care | None, method: str, *args: object, **kwargs: object) -> object:
         remote = cast("_Method", getattr(self.handles[index], method))
         try:
-            return await remote.remote(*args, **kwargs)
+            return await self._answer(index, remote.remote(*args, **kwargs), care)
         except RayActorError as error:
             self._suspend(index)
-            raise WorldError(f"{self.role} actor {index} is gone: {_first_line(error)}", "actor") from error
+            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
             if isinstance(cause, WorldError | UserError):
@@ -72,6 +119,27 @@ class Pool:
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error
             raise
+
+    async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
+        watch = self._watches[index]
+        watch.begin()
+        answer = asyncio.ensure_future(_await(ref))
+        try:
+            while not answer.done():
+                if care is not None and watch.left_s(care.hang_s) == 0.0:
+                    raise self._kill_hung(index, hang_s=care.hang_s)
+                await asyncio.wait({answer}, timeout=None if care is None else watch.left_s(care.hang_s))
+            return answer.result()
+        finally:
+            watch.end(finished=answer.done())
+            answer.cancel()
+
+    def _kill_hung(self, index: int, *, hang_s: float) -> ActorGone:
+        """Its other calls end with it, and `_recover` waits for its restart."""
+        if index in self._healthy:
+            ray.kill(self.handles[index], no_restart=False)
+        self._suspend(index)
+        return ActorGone(f"{self.role} actor {index} finished nothing for {hang_s:g} s and was killed")
 
     async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
         """Call `method` on every healthy actor; the failure of one is the failure of the call."""
@@ -85,7 +153,7 @@ class Pool:
     async def wait_ready(self) -> None:
         """Return once every actor has been built; an actor whose constructor raises fails here."""
         for index in range(len(self.handles)):
-            await self.call_on(index, "ready")
+            await self._call(index, None, "ready")  # loading a model takes as long as it takes
 
     async def close(self) -> None:
         """Let the actors close what they hold open, as far as they still can, then kill them."""
@@ -101,12 +169,15 @@ class Pool:
     async def _pick(self, sticky: int | None) -> int:
         while not self._healthy:
             if not self._recoveries:
-                raise WorldError(f"no {self.role} actor is left", "actor")
+                raise WorkersGone(
+                    f"no {self.role} actor is left: each is dead and out of restarts, or did not come back; the log says "
+                    "why. Mend the cause and run the same command again"
+                )
             self._recovered.clear()
             await self._recovered.wait()
         if sticky is not None and sticky % len(self.handles) in self._healthy:
             return sticky % len(self.handles)
-        return min(self._healthy, key=lambda index: (self._load[index], index))
+        return min(self._healthy, key=lambda index: (self._watches[index].calls, index))
 
     def _suspend(self, index: int) -> None:
         self._healthy.discard(index)
@@ -119,6 +190,7 @@ class Pool:
         remote = cast("_Method", self.handles[index].ready)
         try:
             async with asyncio.timeout(READY_DEADLINE_S):
+                await asyncio.sleep(READY_POLL_S)  # a killed actor may answer once more before it ends
                 while index not in self._healthy:
                     try:
                         await remote.remote()
@@ -134,6 +206,10 @@ class Pool:
         finally:
             del self._recoveries[index]
             self._recovered.set()
+
+
+async def _await(ref: ray.ObjectRef[object]) -> object:
+    return await ref
 
 
 def _first_line(error: BaseException) -> str:

@@ -32,10 +32,11 @@ from gen_searcher.train.attempt import (
     GroupRules,
     GroupRunner,
     member_seed,
-    run_attempt,
+    score_trajectory,
     task_seed,
 )
 from gen_searcher.train.shadow import Shadow
+from gen_searcher.train.thrifty import ThriftyAttempt
 from gen_searcher.train.useful import Stages, UsefulGroups
 
 log = logging.getLogger(__name__)
@@ -140,9 +141,8 @@ class Crew:
     def attempt(self, searcher: Searcher) -> AttemptRunner:
         """What makes one scored attempt with this searcher."""
         stages = self.stages(searcher)
-        return partial(
-            run_attempt,
-            searcher=stages.searcher,
+        score = partial(
+            score_trajectory,
             generator=stages.generator,
             judges=stages.judges,
             compose=stages.compose,
@@ -150,6 +150,7 @@ class Crew:
             picture_seed=stages.picture_seed,
             capability=stages.capability,
         )
+        return ThriftyAttempt(stages.searcher, score)
 
     def useful_groups(self, searcher: Searcher, rules: GroupRules) -> GroupRunner | None:
         """What draws only pictures that can move the policy; None unless the configuration asks for it."""

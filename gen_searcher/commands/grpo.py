@@ -29,12 +29,13 @@ from gen_searcher.tools.spend import SpendFile
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.train.tasks import visits
-from gen_searcher.types import StepReport
+from gen_searcher.types import Group, StepReport
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                 ledger = books.ledger
                 order = visits(tasks, seed=cfg.seed, begun=ledger.tally().begun, pending=ledger.pending())
                 await train(rules, parts, order, from_step=from_step)
+                keeper.log_unused(cfg.grpo.steps)
             await learner.save_policy(folder.policy("grpo"), base=start)
             books.ledger.mark_exported(cfg.grpo.steps)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
@@ -187,7 +189,11 @@ def _rules(cfg: RunConfig) -> GrpoRules:
             groups_per_step=grpo.groups_per_step,
             max_staleness=grpo.max_staleness,
             max_dropped=DROPPED_PER_GROUP * grpo.groups_per_step,
-            max_lost_frac=cfg.cluster.max_lost_frac,
+            outage=OutageRules(
+                max_lost_frac=cfg.cluster.max_lost_frac,
+                wait_s=cfg.cluster.outage_wait_s,
+                retry_s=cfg.cluster.outage_retry_s,
+            ),
         ),
     )
 
@@ -202,6 +208,13 @@ class GrpoRecorder:
         self._crew = crew
         self._progress = progress
 
+    def on_group(self, group: Group) -> None:
+        """Nothing to do: the ledger has it, and the step that uses it writes its lines."""
+
+    def on_wait(self, says: str) -> None:
+        """Show it."""
+        self._progress.note(says)
+
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Book and show the step."""
         values = {**step_metrics(taken.groups, taken.dropped, report), **await self._crew.reading()}
@@ -211,8 +224,8 @@ class GrpoRecorder:
         if every is not None and step % every == 0:
             await self._crew.check_judges()
 
-    async def at_end(self, step: int) -> None:
-        """Write the last lines, and a checkpoint unless the step has one."""
+    async def before_stop(self, step: int) -> None:
+        """Write the lines of what no step has used, and a checkpoint unless the step has one."""
         self._keeper.log_unused(step)
         if step:
             await self._keeper.save(step)

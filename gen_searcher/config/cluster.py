@@ -64,6 +64,15 @@ class ClusterConfig(Config):
     nodes_timeout_s: float = Field(default=0.0, ge=0.0)
     """Longest wait for the nodes that the roles need [s]: an autoscaler takes minutes. 0 refuses at once."""
     max_lost_frac: float = Field(default=0.3, ge=0.0, le=1.0)
-    """Share of one step's attempts that the world may spoil before the run stops: more is an outage, not noise."""
+    """Share of one step's attempts that may stay lost after all their tries; their groups train on the rest. More is an
+    outage: the step waits (`outage_wait_s`). Losing every attempt is an outage whatever this says."""
+    outage_wait_s: float = Field(default=1800.0, ge=0.0)
+    """Longest wait for the world in one outage [s]. Meanwhile nothing new is started and nothing is trained, only lost
+    attempts are tried again. After it the run saves everything and exits with code 75."""
+    outage_retry_s: float = Field(default=5.0, gt=0.0)
+    """Pause before lost attempts are tried again in an outage [s]; doubles each time, up to two minutes."""
     call_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Longest wait for one call to an actor; a call that takes longer counts as lost."""
+    """Longest time for one try of an attempt [s]; a try that takes longer is lost."""
+    hang_s: float = Field(default=300.0, gt=0.0)
+    """An image or reward worker that has work and finishes none of it for so long [s] is taken for hung: it is killed
+    and restarted, and what it was asked is asked once more. Shorter than `call_timeout_s`, or attempts give up first."""

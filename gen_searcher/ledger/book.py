@@ -71,6 +71,8 @@ class Ledger:
         self._path = path
         self._db = db
         self._fence = fence
+        self._written: dict[tuple[int, int], Attempt] = {}
+        """What `keep` wrote of instances that still run, by visit and seed."""
 
     @classmethod
     def open(cls, path: Path, *, fence: Fence) -> Self:
@@ -148,11 +150,19 @@ class Ledger:
                 version = min(version, self._one("SELECT version FROM instances WHERE visit = ?", visit))
             changed = db.execute(
                 "UPDATE instances SET state = 'running', version = ?, issues = issues + 1, is_orphan = is_orphan AND ? "
-                "WHERE visit = ? AND task_id = ?",
+                "WHERE visit = ? AND task_id = ? AND state = 'queued'",
                 (version, kept, visit, task_id),
             ).rowcount
             _expect(changed, 1, f"visit {visit} of {task_id} to be issued")
         return version
+
+    def reopen(self, visit: int) -> None:
+        """The lost members of a scored instance are tried again."""
+        with self.writing() as db:
+            changed = db.execute(
+                "UPDATE instances SET state = 'running' WHERE visit = ? AND state = 'scored'", (visit,)
+            )
+            _expect(changed.rowcount, 1, f"visit {visit} to run again")
 
     def kept(self, visit: int) -> dict[int, Attempt]:
         """Attempts of an instance that ended before, by seed. One that cannot be read is left out: it is made again."""
@@ -171,6 +181,7 @@ class Ledger:
         """An attempt has ended: it will not be made again."""
         with self.writing() as db:
             _write_attempt(db, visit, attempt)
+        self._written[visit, attempt.seed] = attempt
 
     def note(self, kind: str, text: str, *, visit: int | None = None) -> None:
         """Something happened that is neither an attempt nor a transition."""
@@ -178,32 +189,29 @@ class Ledger:
             write_event(db, kind, text, visit=visit)
 
     def score(self, group: Group) -> None:
-        """All members of a running instance have ended; those not kept yet are written now."""
+        """All members of a running instance have ended; those not kept yet, or made anew since, are written now."""
+        visit = group.visit
         with self.writing() as db:
-            has_row = {
-                cast("int", row[0])
-                for row in db.execute(
-                    "SELECT seed FROM members WHERE visit = ? AND kind = 'attempt' AND payload IS NOT NULL",
-                    (group.visit,),
-                )
-            }
+            db.execute("DELETE FROM members WHERE visit = ? AND kind = 'lost' AND place IS NOT NULL", (visit,))
             for place, attempt in enumerate(group.attempts):
-                if attempt.seed not in has_row:
-                    _write_attempt(db, group.visit, attempt)
+                if self._written.get((visit, attempt.seed)) is not attempt:
+                    _write_attempt(db, visit, attempt)
                 db.execute(
                     "UPDATE members SET place = ? WHERE visit = ? AND seed = ? AND kind = 'attempt'",
-                    (place, group.visit, attempt.seed),
+                    (place, visit, attempt.seed),
                 )
             db.executemany(
                 "INSERT INTO members (visit, kind, seed, place, cost_usd, ended_s, payload) "
                 "VALUES (?, 'lost', ?, ?, 0, ?, ?)",
-                [(group.visit, lost.seed, at, time.time(), pack_lost(lost)) for at, lost in enumerate(group.lost)],
+                [(visit, lost.seed, at, time.time(), pack_lost(lost)) for at, lost in enumerate(group.lost)],
             )
             changed = db.execute(
                 "UPDATE instances SET state = 'scored', version = ? WHERE visit = ? AND state = 'running'",
-                (group.version, group.visit),
+                (group.version, visit),
             ).rowcount
-            _expect(changed, 1, f"visit {group.visit} to be scored")
+            _expect(changed, 1, f"visit {visit} to be scored")
+        for attempt in group.attempts:
+            self._written.pop((visit, attempt.seed), None)
 
     def restored(self, visit: int, task: Task) -> Group | None:
         """The finished group of an instance, None unless it is scored.

@@ -24,6 +24,8 @@ from gen_searcher.errors import UserError
 from gen_searcher.ledger.book import BookedStep, Ledger, write_event
 from gen_searcher.ledger.states import State
 
+_RUNNING = "SELECT visit FROM instances WHERE state = 'running'"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -92,7 +94,7 @@ def roll_back(ledger: Ledger, step: int, *, cut_metrics: Sequence[str]) -> Found
         lost = [row[0] for row in cast("list[tuple[int]]", _all(db, "SELECT step FROM steps WHERE step > ?", step))]
         _requeue_given_up(db)
         _unuse(db, step)
-        db.execute("UPDATE instances SET state = 'queued' WHERE state = 'running'")
+        _queue(db, [row[0] for row in cast("list[tuple[int]]", _all(db, _RUNNING))])
         db.execute("UPDATE instances SET is_orphan = 1 WHERE state IN ('queued', 'scored') AND version > ?", (step,))
         db.execute("DELETE FROM steps WHERE step > ?", (step,))
         for line in cut_metrics:

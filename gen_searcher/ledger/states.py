@@ -10,7 +10,8 @@ An instance is one visit of the data order to a task; visits are numbered from 0
                |          |        | rejected  |
                +----------+--------+-----------+  nothing is kept of it, or what is kept is not a whole group
 
-Arrows to the left are taken only when a run is resumed. Every arrow is one transaction (a step's groups take theirs
+Arrows to the left are taken only when a run is resumed, but for one: in an outage a scored instance runs again, for the
+members that it lost. Every arrow is one transaction (a step's groups take theirs
 together), and after each one: visits begun = queued + running + scored + trained + rejected.
 """
 
@@ -39,7 +40,7 @@ class State(StrEnum):
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING}),
     State.RUNNING: frozenset({State.SCORED, State.QUEUED}),
-    State.SCORED: frozenset({State.TRAINED, State.REJECTED, State.QUEUED}),
+    State.SCORED: frozenset({State.TRAINED, State.REJECTED, State.RUNNING, State.QUEUED}),
     State.TRAINED: frozenset({State.SCORED, State.QUEUED}),
     State.REJECTED: frozenset({State.SCORED, State.QUEUED}),
 }

@@ -23,6 +23,7 @@ class Progress:
         self._first = done
         self._done = done
         self._values: Mapping[str, float] = {}
+        self._note = ""
         self._out = out
         self._is_terminal = out.isatty()
         self._started = time.monotonic()
@@ -49,6 +50,11 @@ class Progress:
         if self._is_terminal or time.monotonic() - self._written >= LOG_EVERY_S:
             self._show()
 
+    def note(self, text: str) -> None:
+        """Something that the watcher should know, shown at once and until the next note; an empty text takes it away."""
+        self._note = text
+        self._show()
+
     def line(self, now_s: float) -> str:
         """The display as text, `now_s` seconds after the start."""
         share = self._done / self._total if self._total else 1.0
@@ -57,7 +63,7 @@ class Progress:
         numbers = "  ".join(f"{name} {_short(value)}" for name, value in self._values.items())
         filled = round(BAR_CELLS * share)
         bar = "#" * filled + "." * (BAR_CELLS - filled)
-        parts = [f"{self._stage} [{bar}] {self._done}/{self._total}", _clock(now_s), left, numbers]
+        parts = [f"{self._stage} [{bar}] {self._done}/{self._total}", _clock(now_s), left, numbers, self._note]
         return "  ".join(part for part in parts if part)
 
     def _show(self) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection
 
 from gen_searcher.errors import GeneratorError, JudgeError, ProviderError, WorldError
 from gen_searcher.protocols import Generator, Judge, Tools
 from gen_searcher.types import Grounding, ImageRef, Judgement, Task, ToolCall, ToolResult, Trajectory
+
+
+def share_of_calls(frac: float, *, calls: int, seed: int) -> frozenset[int]:
+    """`round(frac * calls)` call numbers of 1 to `calls`: an outage of exactly that share, the same for the same seed."""
+    return frozenset(random.Random(seed).sample(range(1, calls + 1), round(frac * calls)))
 
 
 class Schedule:

@@ -35,8 +35,11 @@ class AttemptRunner(Protocol):
 class GroupRunner(Protocol):
     """Makes one group; what the world spoils is recorded in it."""
 
-    async def __call__(self, task: Task, *, seed: int, version: int) -> Group:
-        """All attempts at the task, sampled from `seed`, started when the policy was at `version`."""
+    async def __call__(self, task: Task, *, seed: int, version: int, earlier: Group | None = None) -> Group:
+        """All attempts at the task, sampled from `seed`, started when the policy was at `version`.
+
+        `earlier` is what came of the same group before: its attempts are kept, its lost members are tried again.
+        """
         ...
 
 
@@ -64,12 +67,37 @@ async def run_attempt(
     picture_seed: PictureSeed = member_seed,
     capability: Capability | None = None,
 ) -> Attempt:
-    """Search, draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
+    """Search, then `score_trajectory`."""
+    return await score_trajectory(
+        task,
+        await searcher.search(task, seed=seed),
+        seed=seed,
+        generator=generator,
+        judges=judges,
+        compose=compose,
+        shadow=shadow,
+        picture_seed=picture_seed,
+        capability=capability,
+    )
+
+
+async def score_trajectory(
+    task: Task,
+    trajectory: Trajectory,
+    *,
+    seed: int,
+    generator: Generator,
+    judges: Sequence[Judge],
+    compose: Compose,
+    shadow: Shadow | None = None,
+    picture_seed: PictureSeed = member_seed,
+    capability: Capability | None = None,
+) -> Attempt:
+    """Draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
 
     A grounding that the generator refuses for its content is worth nothing, like no grounding at all. What the `shadow`
     judges say is kept beside the attempt and never reaches `compose`.
     """
-    trajectory = await searcher.search(task, seed=seed)
     if trajectory.grounding is None:
         return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=compose(trajectory, ()))
     drawing = asked(trajectory.grounding, seed=picture_seed(task, seed), capability=capability)
@@ -144,14 +172,16 @@ class Tried(Generic[T]):
 
 
 async def tried(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
-    """Try until made or out of tries. The seed stays: a lost try says nothing about the policy."""
+    """Try until made, out of tries or hopeless. The seed stays: a lost try says nothing about the policy."""
     lost: list[Lost] = []
     for _ in range(rules.tries):
         try:
             async with asyncio.timeout(rules.deadline_s):
                 return Tried(made=await make(), lost=tuple(lost))
         except WorldError as error:
-            lost.append(Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message))
+            lost.append(Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message, passes=error.passes))
+            if not error.passes:
+                break
         except TimeoutError:
             lost.append(
                 Lost(task_id=task.id, seed=seed, stage="deadline", error=f"no score after {rules.deadline_s:g} s")
@@ -164,17 +194,29 @@ def member_seeds(seed: int, *, rules: GroupRules) -> tuple[int, ...]:
     return tuple(derive_seed(seed, member) for member in range(rules.size))
 
 
-async def run_group(task: Task, *, seed: int, version: int, rules: GroupRules, attempt: AttemptRunner) -> Group:
+def still_to_make(seeds: Sequence[int], earlier: Group | None) -> tuple[int, ...]:
+    """Those members that `earlier` neither holds nor lost without hope."""
+    if earlier is None:
+        return tuple(seeds)
+    settled = {attempt.seed for attempt in earlier.attempts} | set(earlier.hopeless)
+    return tuple(seed for seed in seeds if seed not in settled)
+
+
+async def run_group(
+    task: Task, *, seed: int, version: int, rules: GroupRules, attempt: AttemptRunner, earlier: Group | None = None
+) -> Group:
     """Run all members beside each other; those that stay lost are recorded and the group is the rest."""
+    seeds = member_seeds(seed, rules=rules)
+    to_make = still_to_make(seeds, earlier)
     members = await asyncio.gather(
-        *(
-            tried(task, seed=own, rules=rules, make=partial(attempt, task, seed=own))
-            for own in member_seeds(seed, rules=rules)
-        )
+        *(tried(task, seed=own, rules=rules, make=partial(attempt, task, seed=own)) for own in to_make)
     )
+    made = {own: member.made for own, member in zip(to_make, members, strict=True) if member.made is not None}
+    if earlier is not None:
+        made |= {kept.seed: kept for kept in earlier.attempts}
     return Group(
         task=task,
-        attempts=tuple(member.made for member in members if member.made is not None),
-        lost=tuple(lost for member in members for lost in member.lost),
+        attempts=tuple(made[own] for own in seeds if own in made),
+        lost=(*(() if earlier is None else earlier.lost), *(lost for member in members for lost in member.lost)),
         version=version,
     )

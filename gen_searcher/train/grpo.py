@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
-from gen_searcher.errors import UserError, WorldError
+from gen_searcher.errors import UserError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.ledger.book import Ledger
-from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
+from gen_searcher.train.booked import BookedGroups
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
-from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
 from gen_searcher.train.tasks import Visit
-from gen_searcher.types import Attempt, Batch, Group, StepReport, Task
+from gen_searcher.types import Batch, Group, StepReport
 
 log = logging.getLogger(__name__)
+
+WARN_EVERY_IDLE = 10
+"""Steps without any advantage between two warnings: one is chance, ten are a policy that always or never succeeds."""
 
 
 class Recorder(Protocol):
     """What the loop tells the run, which writes it down."""
 
+    def on_group(self, group: Group) -> None:
+        """A group is final, trained on or not; the ledger has it already."""
+        ...
+
+    def on_wait(self, says: str) -> None:
+        """The world is down, in a line; an empty one when it is back."""
+        ...
+
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """A step is published: book it, and checkpoint when due."""
         ...
 
-    async def at_end(self, step: int) -> None:
-        """Nothing more will be trained in this process, `step` was published last: make sure that it can be continued."""
+    async def before_stop(self, step: int) -> None:
+        """The run ends early, on purpose, and `step` is the last one that was published: checkpoint it."""
         ...
 
 
@@ -78,78 +89,62 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
     """Run steps `from_step + 1` to `rules.steps`.
 
     Raises:
-        TooManyLost: The world is down.
+        StopRun: The world stayed down, or cannot serve this run; the last step is checkpointed.
+        Interrupted: `parts.stop` was asked for; the last step is checkpointed.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
-        Interrupted: `parts.stop` was asked for.
     """
+    groups = BookedGroups(
+        parts.ledger,
+        members=lambda attempt: partial(run_group, rules=rules.group, attempt=attempt),
+        attempt=parts.attempt,
+        whole=parts.group,
+        seed=rules.seed,
+    )
     orphans = parts.ledger.orphans()
     await parts.learner.publish(from_step)
+    idle = 0
     async with GroupStream(
-        order, partial(_one_group, rules, parts), rules=rules.stream, keep=rules.keep, version=from_step
+        order,
+        groups,
+        rules=rules.stream,
+        keep=rules.keep,
+        on_group=parts.recorder.on_group,
+        on_wait=parts.recorder.on_wait,
+        version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            try:
+            async with _saved(parts.recorder, step - 1):
                 taken = await parts.stop.unless(stream.take())
-            except (WorldError, UserError):
-                await parts.recorder.at_end(step - 1)
-                raise
             if step == from_step + 1:
                 sampled_here = [group for group in taken.groups if group.visit not in orphans]
                 await _probe(sampled_here, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
+            idle = 0 if _teaches(batch) else idle + 1
+            if idle and idle % WARN_EVERY_IDLE == 0:
+                log.warning(
+                    "%d steps in a row had no advantage to learn from: all rewards of each group were equal", idle
+                )
             report = await parts.learner.step(batch)
             if rules.stream.max_staleness == 0:
                 check_step(report, step=step, bound_nats=rules.max_gap_nats)
             await parts.learner.publish(step)
             stream.published()
-            await parts.recorder.after_step(step, taken, report)
-    await parts.recorder.at_end(rules.steps)
+            async with _saved(parts.recorder, step):
+                await parts.recorder.after_step(step, taken, report)
 
 
-async def _one_group(rules: GrpoRules, parts: GrpoParts, visit: Visit, version: int) -> Group:
-    """The group of a visit: the one that an earlier start of the run finished, or a new one, booked as it comes.
-
-    Its seeds depend on the visit alone, so that a run which was interrupted asks for the same as one which was not.
-    """
-    ledger, task = parts.ledger, visit.task
+@asynccontextmanager
+async def _saved(recorder: Recorder, step: int) -> AsyncIterator[None]:
+    """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
     try:
-        finished = ledger.restored(visit.number, task)
-    except Unreadable as error:
-        log.warning("the finished group of visit %d is damaged and is run again: %s", visit.number, error)
-        ledger.forget(visit.number)
-        finished = None
-    if finished is not None:
-        return finished
-    version = ledger.issue(visit.number, task.id, version=version)
-    seed = derive_seed(rules.seed, "grpo", 0, task.id, visit.number)
-    booked = BookedAttempts(ledger, visit=visit.number, attempt=parts.attempt)
-    run = parts.group or partial(run_group, rules=rules.group, attempt=booked)
-    group = replace(await run(task, seed=seed, version=version), visit=visit.number)
-    ledger.score(group)
-    return group
+        yield
+    except UserError:
+        await recorder.before_stop(step)
+        raise
 
 
-class BookedAttempts:
-    """An `AttemptRunner` whose attempts are on disk the moment they end, and which makes none twice."""
-
-    def __init__(self, ledger: Ledger, *, visit: int, attempt: AttemptRunner) -> None:
-        """What earlier starts of the run kept of this visit is read now."""
-        self._ledger = ledger
-        self._visit = visit
-        self._attempt = attempt
-        self._kept = ledger.kept(visit)
-
-    async def __call__(self, task: Task, *, seed: int) -> Attempt:
-        """The kept attempt, or a new one."""
-        if seed in self._kept:
-            return self._kept[seed]
-        try:
-            made = await self._attempt(task, seed=seed)
-        except WorldError as error:
-            self._ledger.note("lost", f"seed {seed}: {error}", visit=self._visit)
-            raise
-        self._ledger.keep(self._visit, made)
-        return made
+def _teaches(batch: Batch) -> bool:
+    return any(sample.advantage != 0.0 for row in batch.rows for sample in row)
 
 
 async def _probe(groups: Sequence[Group], rules: GrpoRules, scorer: Scorer, *, version: int) -> None:

@@ -126,6 +126,7 @@ class Keeper:
 
     def log_unused(self, step: int) -> None:
         """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""
+        self._fence.check()
         for pending in self._ledger.pending():
             group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
             if group is not None:

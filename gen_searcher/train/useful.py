@@ -26,6 +26,7 @@ from gen_searcher.train.attempt import (
     member_seed,
     member_seeds,
     refused,
+    still_to_make,
     tried,
     verdicts,
     without_evidence,
@@ -62,12 +63,17 @@ class UsefulGroups:
     rules: GroupRules
     pictures: PictureRules
 
-    async def __call__(self, task: Task, *, seed: int, version: int) -> Group:
-        """Waits for all searches, then for all verdicts without pictures, then for the pictures that are left."""
+    async def __call__(self, task: Task, *, seed: int, version: int, earlier: Group | None = None) -> Group:
+        """Waits for all searches, then for all verdicts without pictures, then for the pictures that are left.
+
+        What is made of an `earlier` group is planned anew with its siblings; pictures that still serve are kept.
+        """
+        seeds = member_seeds(seed, rules=self.rules)
+        kept = {} if earlier is None else {attempt.seed: attempt for attempt in earlier.attempts}
         searched = await asyncio.gather(
             *(
                 tried(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
-                for own in member_seeds(seed, rules=self.rules)
+                for own in still_to_make(seeds, earlier)
             )
         )
         read = await asyncio.gather(
@@ -78,17 +84,27 @@ class UsefulGroups:
             )
         )
         candidates = [one.made for one in read if one.made is not None]
+        candidates += [self._again(task, attempt) for attempt in kept.values()]
+        candidates.sort(key=lambda candidate: seeds.index(candidate.seed))
         plans = plan_pictures(candidates, rules=self.pictures)
         finished = await asyncio.gather(
             *(
-                tried(task, seed=candidate.seed, rules=self.rules, make=partial(self._finish, task, candidate, plan))
+                tried(
+                    task,
+                    seed=candidate.seed,
+                    rules=self.rules,
+                    make=partial(self._finish, task, candidate, plan, kept.get(candidate.seed)),
+                )
                 for candidate, plan in zip(candidates, plans, strict=True)
             )
         )
         return Group(
             task=task,
             attempts=tuple(one.made for one in finished if one.made is not None),
-            lost=tuple(lost for one in (*searched, *read, *finished) for lost in one.lost),
+            lost=(
+                *(() if earlier is None else earlier.lost),
+                *(lost for one in (*searched, *read, *finished) for lost in one.lost),
+            ),
             version=version,
         )
 
@@ -108,8 +124,20 @@ class UsefulGroups:
             judgements=tuple(judgements),
         )
 
-    async def _finish(self, task: Task, candidate: Candidate, plan: PicturePlan | None) -> Attempt:
-        """Draw and judge what the plan wants."""
+    def _again(self, task: Task, attempt: Attempt) -> Candidate:
+        return Candidate(
+            trajectory=attempt.trajectory,
+            seed=attempt.seed,
+            picture_seed=self.stages.picture_seed(task, attempt.seed),
+            judgements=tuple(judgement for judgement in attempt.judgements if judgement.judge != IMAGE),
+        )
+
+    async def _finish(
+        self, task: Task, candidate: Candidate, plan: PicturePlan | None, before: Attempt | None
+    ) -> Attempt:
+        """Draw and judge what the plan wants, unless that was done `before`."""
+        if before is not None and _serves(before, plan):
+            return before
         trajectory = candidate.trajectory
         grounding = trajectory.grounding
         if plan is None or grounding is None:
@@ -145,6 +173,17 @@ def without_picture(judgements: Sequence[Judgement], rules: PictureRules) -> Rew
     """What the other judges give an attempt of a group that trains nobody; its pictures would have added the same to all."""
     parts = {judgement.judge: judgement.score for judgement in judgements}
     return Reward(total=(1.0 - rules.share) * sum(parts.values()), parts=parts)
+
+
+def _serves(attempt: Attempt, plan: PicturePlan | None) -> bool:
+    """Whether the attempt was made as the plan wants it."""
+    drawing = attempt.drawing
+    if plan is None or drawing is None:
+        return plan is None
+    if plan.how in (DrawnHow.UNWANTED, DrawnHow.SKIPPED):
+        return drawing.how is plan.how
+    asked_for = drawing.how in (DrawnHow.DRAWN, DrawnHow.REUSED, DrawnHow.REFUSED)
+    return asked_for and drawing.seed == plan.seed
 
 
 def _undrawn(candidate: Candidate, reward: Reward, drawing: Drawing | None) -> Attempt:

@@ -209,6 +209,7 @@ async def test_13_a_last_turn_that_still_searches_is_out_of_turns() -> None:
     assert len(trajectory.turns) == 2
 
 
+@pytest.mark.fault(40)
 async def test_14_a_last_turn_without_a_valid_answer_is_malformed() -> None:
     config = CONFIG.model_copy(update={"max_turns": 2})
     for last in ("hello", answer("IMG_001"), call("visit"), "<answer>{}</answer>"):
@@ -217,6 +218,7 @@ async def test_14_a_last_turn_without_a_valid_answer_is_malformed() -> None:
         assert trajectory.grounding is None
 
 
+@pytest.mark.fault(40)
 async def test_15_the_same_completion_twice_in_a_row_ends_it() -> None:
     run = Run(SEARCH, SEARCH)
     trajectory = await run.go()
@@ -237,6 +239,7 @@ async def test_16_a_cut_turn_is_closed_by_us_and_told() -> None:
     assert trajectory.outcome is Outcome.GROUNDED
 
 
+@pytest.mark.fault(40)
 async def test_17_a_last_turn_that_is_cut_is_out_of_tokens() -> None:
     config = CONFIG.model_copy(update={"max_turn_tokens": 100, "max_turns": 1})
     assert (await Run("x" * 500, config=config).go()).outcome is Outcome.OUT_OF_TOKENS

@@ -44,6 +44,7 @@ def test_a_call_inside_a_thought_is_only_a_thought() -> None:
     assert parse(f"<think>maybe {CALL}</think>{ANSWER}") == READ_ANSWER
 
 
+@pytest.mark.fault(40)
 def test_two_calls_in_a_turn_are_a_mistake() -> None:
     assert mistake(CALL + CALL) == Mistake(message="2 tool calls in one turn; only one is allowed.", form=CALL_FORM)
 
@@ -52,6 +53,7 @@ def test_neither_is_a_mistake_that_shows_both_forms() -> None:
     assert mistake("I do not know").form == f"{CALL_FORM} or {ANSWER_FORM}"
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -109,6 +111,7 @@ FRAGMENTS = st.lists(
 ).map("".join)
 
 
+@pytest.mark.fault(40)
 @given(FRAGMENTS)
 @settings(max_examples=400, deadline=None)
 def test_no_text_raises(text: str) -> None:

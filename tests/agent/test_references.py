@@ -34,6 +34,7 @@ def test_pictures_that_a_tool_returned_are_taken_in_the_order_of_the_answer() ->
     assert [reference.image.sha256[0] for reference in decision.grounding.references] == ["b", "a"]
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize("invented", ["IMG_003", "IMG_000", "a", "http://a", "../../x", ""])
 def test_a_picture_that_no_tool_returned_is_refused_with_the_ids_that_there_are(invented: str) -> None:
     decision = decide(answer("IMG_001", invented), situation(SHOWN))
@@ -41,6 +42,7 @@ def test_a_picture_that_no_tool_returned_is_refused_with_the_ids_that_there_are(
     assert "IMG_001, IMG_002" in decision.mistake.message
 
 
+@pytest.mark.fault(40)
 def test_in_the_last_turn_an_invented_reference_makes_no_grounding() -> None:
     decision = decide(answer("IMG_001", "IMG_009"), situation(SHOWN, spent=Outcome.OUT_OF_TURNS))
     assert decision == Finish(outcome=Outcome.MALFORMED)

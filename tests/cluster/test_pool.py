@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,10 +13,23 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
-from gen_searcher.cluster.pool import Pool
-from gen_searcher.errors import JudgeError, JudgeGone, WorldError
+from gen_searcher.cluster.pool import Care, Pool
+from gen_searcher.errors import ActorGone, JudgeError, JudgeGone, WorkersGone, WorldError
 
 pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+def is_first_time(mark: str) -> bool:
+    """Over all processes; `mark` is a file that is not there yet."""
+    path = Path(mark)
+    before = path.exists()
+    path.touch()
+    return not before
+
+
+def stand_still() -> None:
+    """With the event loop: not even `ready` is answered."""
+    threading.Event().wait()
 
 
 class Worker:
@@ -43,6 +58,20 @@ class Worker:
     async def die(self) -> None:
         os._exit(1)
 
+    async def die_unless(self, mark: str) -> str:
+        if is_first_time(mark):
+            os._exit(1)
+        return await self.work()
+
+    async def slow(self, turn: int) -> str:
+        await asyncio.sleep(0.75 * (turn + 1))
+        return await self.work()
+
+    async def hang_unless(self, mark: str) -> str:
+        if is_first_time(mark):
+            stand_still()
+        return await self.work()
+
 
 def actor(name: str, *, restarts: int = 1) -> ActorHandle:
     remote = ray.remote(num_cpus=0.01, max_restarts=restarts)(Worker)
@@ -68,8 +97,9 @@ async def test_a_pool_without_living_actors_says_so() -> None:
     pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True)
     with pytest.raises(WorldError):
         await pool.call("die")
-    with pytest.raises(WorldError, match="no judge actor is left"):
+    with pytest.raises(WorkersGone, match="no judge actor is left") as caught:
         await pool.call("work")
+    assert caught.value.exit_code == 3
 
 
 async def test_what_a_plug_raises_is_the_worlds_failure_with_its_stage_and_traceback() -> None:
@@ -98,3 +128,22 @@ async def test_calls_are_spread_over_idle_actors() -> None:
     pool = Pool("judge", [actor("a"), actor("b")], stage="judge", wraps_plugs=True)
     answers = await asyncio.gather(*(pool.call("work") for _ in range(6)))
     assert sorted(str(answer) for answer in answers) == ["a:1", "a:2", "a:3", "b:1", "b:2", "b:3"]
+
+
+async def test_with_care_a_call_that_lost_its_actor_is_made_once_more(tmp_path: Path) -> None:
+    pool = Pool("judge", [actor("a", restarts=2)], stage="judge", wraps_plugs=True, care=Care(hang_s=60))
+    assert await pool.call("die_unless", str(tmp_path / "died")) == "a:1"
+    with pytest.raises(ActorGone):
+        await pool.call("die")
+
+
+async def test_an_actor_that_finishes_nothing_is_killed_and_its_calls_are_made_once_more(tmp_path: Path) -> None:
+    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    answers = await asyncio.gather(pool.call("hang_unless", str(tmp_path / "hung")), pool.call("work"))
+    assert sorted(str(answer) for answer in answers) == ["a:1", "a:2"]
+
+
+async def test_an_actor_with_more_work_than_time_is_not_taken_for_hung_while_it_finishes_some() -> None:
+    pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    answers = await asyncio.gather(*(pool.call("slow", turn) for turn in range(4)))
+    assert answers == ["a:1", "a:2", "a:3", "a:4"], "the last one waited for 3 s"

@@ -32,6 +32,7 @@ async def kill_the_rollout_worker_once_it_works(metrics: Path) -> str:
     return name
 
 
+@pytest.mark.fault(1)
 def test_killing_the_rollout_worker_during_a_step_does_not_stop_the_run(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     cfg = load.load(["experiment=smoke", f"run_dir={run_dir}", "grpo.steps=3"])

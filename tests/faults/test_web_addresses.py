@@ -128,6 +128,7 @@ async def refused(url: str, *, fetcher: Fetcher | None = None) -> str:
     return error.value.reason
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize("url", ALL)
 async def test_no_spelling_leads_inside(url: str) -> None:
     watch = Watch()
@@ -137,6 +138,7 @@ async def test_no_spelling_leads_inside(url: str) -> None:
     watch.nothing_left_loopback()
 
 
+@pytest.mark.fault(26, 27)
 @pytest.mark.parametrize("url", ALL)
 async def test_no_redirect_leads_inside(url: str) -> None:
     if any(letter in url for letter in "\r\n") or not url.isascii():
@@ -151,6 +153,7 @@ async def test_no_redirect_leads_inside(url: str) -> None:
     watch.nothing_left_loopback()
 
 
+@pytest.mark.fault(26)
 async def test_redirects_without_end_have_one() -> None:
     watch = Watch()
     async with Served(says(b"", status=302, headers={"Location": "/again"})) as served:
@@ -160,6 +163,7 @@ async def test_redirects_without_end_have_one() -> None:
     watch.nothing_left_loopback()
 
 
+@pytest.mark.fault(27)
 async def test_a_name_that_changes_its_mind_after_a_redirect_is_refused() -> None:
     answers = [["169.254.169.254"]]
 
@@ -174,6 +178,7 @@ async def test_a_name_that_changes_its_mind_after_a_redirect_is_refused() -> Non
     watch.nothing_left_loopback()
 
 
+@pytest.mark.fault(27)
 async def test_an_address_of_version_6_alone_is_used_as_such() -> None:
     async def lookup(host: str, port: int) -> list[str]:
         return ["2606:4700:4700::1111"]

@@ -44,6 +44,7 @@ BROKEN: dict[str, Talk] = {
 }
 
 
+@pytest.mark.fault(20, 21)
 @pytest.mark.parametrize("harm", BROKEN)
 async def test_a_broken_provider_loses_the_attempt_and_scores_nothing(tmp_path: Path, harm: str) -> None:
     watch = Watch()
@@ -54,6 +55,7 @@ async def test_a_broken_provider_loses_the_attempt_and_scores_nothing(tmp_path: 
     watch.memory_grew_less_than(60)
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     "body",
     [b'{"organic": null}', b'{"organic": []}', b'{"organic": null, "organic": []}'],
@@ -65,6 +67,7 @@ async def test_nothing_found_is_an_answer_and_no_outage(tmp_path: Path, body: by
     assert len(served.heads) == 1  # two siblings, one payment
 
 
+@pytest.mark.fault(21)
 async def test_bad_letters_spoil_a_letter(tmp_path: Path) -> None:
     body = organic("http://a/").replace(b'"T"', b'"T\xff"')
     async with Served(says(body)) as served, tools(tmp_path, served) as toolbox:
@@ -72,6 +75,7 @@ async def test_bad_letters_spoil_a_letter(tmp_path: Path) -> None:
     assert "1. T\ufffd | http://a/" in result.text
 
 
+@pytest.mark.fault(20)
 async def test_a_name_that_cannot_be_resolved_is_an_outage(tmp_path: Path) -> None:
     async with Served(says(b"")) as served:
         pass
@@ -79,6 +83,7 @@ async def test_a_name_that_cannot_be_resolved_is_an_outage(tmp_path: Path) -> No
         all_lost(await group(tmp_path, toolbox, SEARCH), stage="search")
 
 
+@pytest.mark.fault(19)
 async def test_an_hour_s_wait_is_told_to_all_and_costs_one_request(tmp_path: Path) -> None:
     slow = says(b"{}", status=429, headers={"Retry-After": "3600"})
     async with Served(slow) as served, tools(tmp_path, served, limit=limits(requests_per_s=100)) as toolbox:
@@ -91,6 +96,7 @@ async def test_an_hour_s_wait_is_told_to_all_and_costs_one_request(tmp_path: Pat
     assert reading["tool/serper_breaker_open"] == 0
 
 
+@pytest.mark.fault(22)
 @pytest.mark.parametrize(
     ("status", "body", "code"),
     [
@@ -109,6 +115,7 @@ async def test_a_closed_account_stops_the_run_by_name(tmp_path: Path, status: in
     assert len(served.heads) == 1
 
 
+@pytest.mark.fault(23)
 async def test_the_budget_stops_in_the_middle_and_a_larger_one_goes_on(tmp_path: Path) -> None:
     spend = SpendFile(tmp_path / "spend.json")
 
@@ -136,6 +143,7 @@ async def test_the_budget_stops_in_the_middle_and_a_larger_one_goes_on(tmp_path:
         assert len(served.heads) == 8
 
 
+@pytest.mark.fault(32)
 async def test_the_evaluation_s_own_pages_are_left_out_and_counted(tmp_path: Path) -> None:
     found = organic("http://answers.test/1", "http://www.ANSWERS.test./2", "http://notanswers.test/3")
     config = ToolsConfig(blocked_hosts=("answers.test",))

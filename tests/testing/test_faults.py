@@ -11,7 +11,7 @@ from gen_searcher.errors import GeneratorError, JudgeError, ProviderError
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_judge import FakeJudge
 from gen_searcher.testing.fake_tools import FakeTools
-from gen_searcher.testing.faults import FlakyGenerator, FlakyJudge, FlakyTools
+from gen_searcher.testing.faults import FlakyGenerator, FlakyJudge, FlakyTools, share_of_calls
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.types import Grounding, ImageRef, Outcome, Task, ToolCall, ToolResult, Trajectory
 
@@ -29,6 +29,13 @@ class OneTrajectory:
 class OnePicture:
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
         return PICTURE
+
+
+def test_an_outage_has_exactly_its_share_of_the_calls_and_the_seed_picks_them() -> None:
+    assert [len(share_of_calls(frac, calls=20, seed=1)) for frac in (0.0, 0.1, 0.5, 1.0)] == [0, 2, 10, 20]
+    assert share_of_calls(0.5, calls=20, seed=1) == share_of_calls(0.5, calls=20, seed=1)
+    assert share_of_calls(0.5, calls=20, seed=1) != share_of_calls(0.5, calls=20, seed=2)
+    assert share_of_calls(1.0, calls=3, seed=1) == {1, 2, 3}
 
 
 async def test_a_flaky_judge_raises_at_the_chosen_calls_only() -> None:

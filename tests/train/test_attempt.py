@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
-from gen_searcher.errors import GeneratorError, JudgeError, JudgeGone, WorldError
-from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
+from gen_searcher.errors import GeneratorError, JudgeError, JudgeGone, JudgeRefused, WorldError
+from gen_searcher.testing.faults import FlakyJudge
+from gen_searcher.train.attempt import GroupRules, run_attempt, run_group, score_trajectory
+from gen_searcher.train.thrifty import ThriftyAttempt
 from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Outcome, Reward, Task, Trajectory
 
 TASK = Task(id="t1", prompt="draw", target=None, meta={})
@@ -121,3 +124,58 @@ async def test_a_bug_is_not_a_lost_attempt() -> None:
 
     with pytest.raises(KeyError):
         await run_group(TASK, seed=1, version=0, rules=GroupRules(size=2), attempt=bug)
+
+
+async def test_a_request_that_can_never_be_served_is_tried_once() -> None:
+    attempt = FailingFor(JudgeRefused("not this picture"), times=99)
+    group = await run_group(TASK, seed=9, version=0, rules=GroupRules(size=2, tries=3), attempt=attempt)
+    assert [(lost.stage, lost.passes) for lost in group.lost] == [("judge", False)] * 2
+    assert len(group.hopeless) == len(group.given_up) == 2
+
+
+async def test_a_later_run_of_a_group_makes_only_what_was_lost_and_keeps_the_order() -> None:
+    rules = GroupRules(size=4, tries=1)
+    whole = await run_group(TASK, seed=9, version=3, rules=rules, attempt=FailingFor(JudgeError("503"), times=0))
+    seeds = [attempt.seed for attempt in whole.attempts]
+    attempt = FailingFor(JudgeError("503"), times=0)
+    attempt.tries = {seeds[0]: 1, seeds[2]: 1}  # these two are past their failure
+    attempt.times = 1
+    short = await run_group(TASK, seed=9, version=3, rules=rules, attempt=attempt)
+    assert [member.seed for member in short.attempts] == [seeds[0], seeds[2]]
+    assert short.given_up == (seeds[1], seeds[3])
+    attempt.tries.clear()
+    attempt.times = 0
+    mended = await run_group(TASK, seed=9, version=3, rules=rules, attempt=attempt, earlier=short)
+    assert mended.attempts == whole.attempts
+    assert mended.lost == short.lost
+    assert mended.given_up == ()
+    assert set(attempt.tries) == {seeds[1], seeds[3]}
+
+
+async def test_what_was_lost_without_hope_is_not_tried_again() -> None:
+    rules = GroupRules(size=2, tries=1)
+    refused = await run_group(TASK, seed=9, version=0, rules=rules, attempt=FailingFor(JudgeRefused("no"), times=9))
+    attempt = FailingFor(JudgeError("503"), times=0)
+    again = await run_group(TASK, seed=9, version=0, rules=rules, attempt=attempt, earlier=refused)
+    assert (again.attempts, attempt.tries) == ((), {})
+
+
+async def test_a_try_that_lost_its_verdict_leaves_its_search_to_the_next_one() -> None:
+    class Counts(Searcher):
+        searches = 0
+
+        async def search(self, task: Task, *, seed: int) -> Trajectory:
+            self.searches += 1
+            return await super().search(task, seed=seed)
+
+    searcher = Counts()
+    judge = FlakyJudge(OneJudge(), fail_on=[1, 2])
+    attempt = ThriftyAttempt(
+        searcher, partial(score_trajectory, generator=Generator(), judges=[judge], compose=compose)
+    )
+    group = await run_group(TASK, seed=9, version=0, rules=GroupRules(size=1, tries=3), attempt=attempt)
+    assert group.rewards == (0.75,)
+    assert len(group.lost) == 2
+    assert searcher.searches == 1
+    await attempt(TASK, seed=group.attempts[0].seed)
+    assert searcher.searches == 2, "nothing is kept of an attempt that was scored"

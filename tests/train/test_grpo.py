@@ -6,6 +6,7 @@ from gen_searcher.config.objective import ObjectiveConfig
 from gen_searcher.grpo.select import has_signal
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoRules, step_batch
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import StreamRules
 from tests.grpo.groups import group
 
@@ -16,7 +17,7 @@ def rules(**masks: object) -> GrpoRules:
         row_tokens=100,
         objective=ObjectiveConfig.model_validate({"masks": masks}),
         group=GroupRules(size=3, tries=1, deadline_s=1.0),
-        stream=StreamRules(groups_per_step=1, max_staleness=0, max_dropped=1, max_lost_frac=1.0),
+        stream=StreamRules(groups_per_step=1, max_staleness=0, max_dropped=1, outage=OutageRules(max_lost_frac=1.0)),
         max_gap_nats=None,
         keep=has_signal,
         seed=0,

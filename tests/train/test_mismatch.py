@@ -20,6 +20,7 @@ from gen_searcher.testing.toy_training import NoRival
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.mismatch import GAP_METRIC, MismatchError, check_step, widest
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Batch, Group, Outcome, Reward, Sample, StepReport, Task, Trajectory, Turn
@@ -110,10 +111,16 @@ class FakeLearner:
 
 
 class Silent:
-    async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
+    def on_group(self, group: Group) -> None:
         """Nothing to write."""
 
-    async def at_end(self, step: int) -> None:
+    def on_wait(self, says: str) -> None:
+        raise AssertionError(says)
+
+    async def before_stop(self, step: int) -> None:
+        raise AssertionError(step)
+
+    async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Nothing to write."""
 
 
@@ -123,7 +130,9 @@ async def run(learner: FakeLearner, *, bound_nats: float | None, max_staleness: 
         row_tokens=64,
         objective=DEFAULT_OBJECTIVE,
         group=GroupRules(size=2),
-        stream=StreamRules(groups_per_step=2, max_staleness=max_staleness, max_dropped=4, max_lost_frac=0.5),
+        stream=StreamRules(
+            groups_per_step=2, max_staleness=max_staleness, max_dropped=4, outage=OutageRules(max_lost_frac=0.5)
+        ),
         max_gap_nats=bound_nats,
         keep=lambda _: True,
         seed=0,

@@ -20,7 +20,7 @@ from gen_searcher.grpo.select import has_signal
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_image_model import FakeImageModel
-from gen_searcher.testing.faults import FlakyGenerator
+from gen_searcher.testing.faults import FlakyGenerator, FlakyJudge
 from gen_searcher.train.attempt import GroupRules, member_seeds, run_attempt, run_group, task_seed
 from gen_searcher.train.useful import Stages, UsefulGroups
 from gen_searcher.types import Grounding, Group, ImageRef, Judgement, Outcome, Task, Trajectory
@@ -194,3 +194,39 @@ async def test_a_refused_grounding_is_worth_nothing_in_both(stages: Stages) -> N
         drawing = group.attempts[1].drawing
         assert drawing is not None
         assert (drawing.how, drawing.reason) == (DrawnHow.REFUSED, "no violence, please")
+
+
+@pytest.mark.parametrize("prompts", [["a", "b", "a", "", "b", "a"], ["a", "bb", "c", "d", "e", "f"]])
+@pytest.mark.parametrize("part", ["generator", "text"])
+async def test_a_group_whose_lost_members_were_made_later_is_the_group_without_an_outage(
+    stages: Stages, model: FakeImageModel, prompts: list[str], part: str
+) -> None:
+    stages = replace(stages, searcher=Writes(prompts))
+    whole = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
+    if part == "generator":
+        broken = replace(stages, generator=FlakyGenerator(stages.generator, fail_on=[1, 2]))
+    else:
+        looks, reads = stages.judges
+        broken = replace(stages, judges=[looks, FlakyJudge(reads, fail_on=[1, 2])])
+    once = GroupRules(size=6, tries=1)
+    short = await UsefulGroups(stages=broken, rules=once, pictures=PICTURES)(TASK, seed=9, version=1)
+    assert len(short.given_up) == 2
+    drawn = len(model.calls)
+    mended = await UsefulGroups(stages=stages, rules=once, pictures=PICTURES)(TASK, seed=9, version=1, earlier=short)
+    assert mended.rewards == whole.rewards
+    assert [attempt.seed for attempt in mended.attempts] == [attempt.seed for attempt in whole.attempts]
+    assert mended.lost == short.lost
+    assert len(model.calls) == drawn, "every picture was drawn before the outage"
+
+
+async def test_a_group_that_looked_flat_because_of_an_outage_is_drawn_when_it_is_mended(stages: Stages) -> None:
+    stages = replace(stages, searcher=Writes(["a", "a", "a", "a", "a", "bb"]))
+    looks, reads = stages.judges
+    broken = replace(stages, judges=[looks, FlakyJudge(reads, fail_on=[6])])
+    once = GroupRules(size=6, tries=1)
+    short = await UsefulGroups(stages=broken, rules=once, pictures=PICTURES)(TASK, seed=9, version=1)
+    assert {attempt.drawing.how for attempt in short.attempts if attempt.drawing} == {DrawnHow.SKIPPED}
+    mended = await UsefulGroups(stages=stages, rules=once, pictures=PICTURES)(TASK, seed=9, version=1, earlier=short)
+    whole = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
+    assert mended.rewards == whole.rewards
+    assert [attempt.drawing for attempt in mended.attempts] == [attempt.drawing for attempt in whole.attempts]

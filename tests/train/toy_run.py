@@ -17,11 +17,12 @@ from gen_searcher.testing.toy_training import ToyAttempts, ToyLearner
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
+from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.run import RunFolder, TurnReader
 from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.train.tasks import visits
-from gen_searcher.types import StepReport, Task
+from gen_searcher.types import Group, StepReport, Task
 
 GROUPS_PER_STEP = 3
 GROUP_SIZE = 3
@@ -41,7 +42,13 @@ class ToyRecorder:
         if step == self._stop_after:
             self._stop.ask()
 
-    async def at_end(self, step: int) -> None:
+    def on_group(self, group: Group) -> None:
+        """The ledger has it."""
+
+    def on_wait(self, says: str) -> None:
+        raise AssertionError(says)
+
+    async def before_stop(self, step: int) -> None:
         self._keeper.log_unused(step)
         if step:
             await self._keeper.save(step)
@@ -54,7 +61,10 @@ def toy_rules(*, steps: int, max_staleness: int) -> GrpoRules:
         objective=DEFAULT_OBJECTIVE,
         group=GroupRules(size=GROUP_SIZE, tries=2, deadline_s=30.0),
         stream=StreamRules(
-            groups_per_step=GROUPS_PER_STEP, max_staleness=max_staleness, max_dropped=18, max_lost_frac=0.5
+            groups_per_step=GROUPS_PER_STEP,
+            max_staleness=max_staleness,
+            max_dropped=18,
+            outage=OutageRules(max_lost_frac=0.5),
         ),
         max_gap_nats=None,
         keep=partial(has_signal, objective=DEFAULT_OBJECTIVE),
@@ -101,6 +111,7 @@ def toy_run(
             )
             order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending())
             asyncio.run(train(rules, parts, order, from_step=found.step))
+            keeper.log_unused(steps)
         (root / "weights.json").write_text(json.dumps([weight.hex() for weight in learner.weights]))
         ledger.mark_exported(steps)
     return attempts

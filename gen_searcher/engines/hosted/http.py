@@ -1,7 +1,8 @@
 """One POST to an image model: request -> bounded reply -> JSON, every failure typed.
 
 408, 425, 500, 502, 503, 504, no connection, timeout -> GeneratorUnavailable      429, 529 -> GeneratorOverloaded
-400, 403, 422 that name a content policy             -> GeneratorRefused          404, 410 -> GeneratorGone
+400, 403, 422 that name a content policy             -> GeneratorRefused
+404, 410; 401, 402, 403 that name none               -> GeneratorGone: the model, the key or the credit, the run stops
 any other status                                     -> GeneratorInvalid
 """
 
@@ -42,6 +43,7 @@ REFUSALS = ("content_policy", "moderation", "safety", "sensitive", "policy viola
 _PASSING = frozenset({408, 425, 500, 502, 503, 504})
 _BUSY = frozenset({429, 529})
 _GONE = frozenset({404, 410})
+_KEY = frozenset({401, 402, 403})
 
 Form = Callable[[], aiohttp.FormData]
 """Makes a multipart body; a form can be sent once."""
@@ -112,6 +114,8 @@ def check_status(status: int, reply: bytes, *, retry_after: str | None) -> None:
         raise GeneratorGone(f"the image model is not there: {message}")
     if is_refusal(reply.decode(errors="replace")):
         raise GeneratorRefused(message)
+    if status in _KEY:  # the body is not repeated: services quote the key in it
+        raise GeneratorGone(f"the image model refuses the key or the account (HTTP {status})")
     raise GeneratorInvalid(message)
 
 

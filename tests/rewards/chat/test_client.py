@@ -106,6 +106,7 @@ BAD = [
 ]
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize("text", BAD)
 async def test_what_is_no_verdict_is_asked_again_with_another_seed_and_paid_for_twice(text: str) -> None:
     run = Run(completion(text, completion_tokens=100), completion(GOOD, completion_tokens=100), usd_per_m_output=10.0)
@@ -115,6 +116,7 @@ async def test_what_is_no_verdict_is_asked_again_with_another_seed_and_paid_for_
     assert [request.body["seed"] for request in run.requests] == [0, 1]
 
 
+@pytest.mark.fault(36)
 @pytest.mark.parametrize(
     "reply",
     [
@@ -189,6 +191,7 @@ async def test_nobody_listening_is_unavailable() -> None:
     await client.close()
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("reply", "said"),
     [

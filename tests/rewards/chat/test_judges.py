@@ -120,6 +120,7 @@ async def test_the_text_judge_sees_the_truth_and_as_many_references_as_it_is_tol
     assert [reference["note"] for reference in answer["references"]] == ["note red", "note lime", "note black"]
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(
     "attack",
     [

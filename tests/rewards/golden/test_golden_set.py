@@ -106,6 +106,7 @@ class Said:
 PART = golden_set().spread(30)
 
 
+@pytest.mark.fault(37)
 async def test_a_judge_that_drifts_stops_the_run_with_code_3(tmp_path: Path) -> None:
     judge, store = Said(), ImageStore(tmp_path)
     await check_judges([judge], PART, store, min_kappa=0.85)
@@ -123,6 +124,7 @@ async def test_a_judge_that_is_gone_stops_the_run_and_one_that_is_lost_is_no_gra
         await calibrate(Said(JudgeError), PART, store)
 
 
+@pytest.mark.fault(31)
 async def test_a_judge_that_is_talked_round_is_named_and_stopped(tmp_path: Path) -> None:
     judge, store = Said(), ImageStore(tmp_path)
     for case in PART.cases:
