@@ -28,11 +28,15 @@ class Command:
     """`module:function` below `gen_searcher.commands`; the function takes the configuration and returns an exit code."""
     spends: bool = False
     """Does work that a preflight check should precede."""
+    takes_lease: bool = False
+    """Writes the run directory's configuration itself, once it may."""
 
 
 COMMANDS: dict[str, Command] = {
-    "sft": Command(summary="fine-tune the policy on demonstrations", target="sft:run", spends=True),
-    "grpo": Command(summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True),
+    "sft": Command(summary="fine-tune the policy on demonstrations", target="sft:run", spends=True, takes_lease=True),
+    "grpo": Command(
+        summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True, takes_lease=True
+    ),
     "bench": Command(summary="compare policies on the held-out tasks", target="bench:run", spends=True),
     "generate": Command(
         summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True
@@ -113,7 +117,8 @@ def _dispatch(argv: Sequence[str]) -> int:
         from gen_searcher.commands import preflight
 
         preflight.check(cfg, command=name)
-        load.write(cfg, command=name)
+        if not command.takes_lease:
+            load.write(cfg, command=name)
     return body(command)(cfg)
 
 

@@ -263,6 +263,8 @@ class Group:
     lost: tuple[Lost, ...] = ()
     version: int = 0
     """Policy version that was current when the group was started: what staleness is counted from."""
+    visit: int = 0
+    """Place of the group in the run's data order, from 0; outside training always 0."""
 
     @property
     def rewards(self) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from gen_searcher.train.run import LineFile, RunFolder
+from gen_searcher.train.run import LineFile, RunFolder, cut_lines
 from gen_searcher.types import Attempt, Group, StepReport
 
 _ATTEMPT = TypeAdapter(Attempt)
@@ -69,6 +69,10 @@ class StepLog:
         kept.write_text(config, encoding="utf-8")
         self._lines = LineFile(folder.steps)
 
+    def sync(self) -> None:
+        """See `LineFile.sync`."""
+        self._lines.sync()
+
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
@@ -84,6 +88,16 @@ class StepLog:
             config=self._config,
         )
         self._lines.write_raw(STEP_LINE.dump_json(line))
+
+
+def cut_steps(folder: RunFolder, step: int) -> None:
+    """Take away the lines of steps after `step`, of which no checkpoint is left, and a half line at the end."""
+    keep_bytes = 0
+    for line in folder.steps.read_bytes().splitlines(keepends=True) if folder.steps.exists() else ():
+        if not line.endswith(b"\n") or STEP_LINE.validate_json(line).step > step:
+            break
+        keep_bytes += len(line)
+    cut_lines(folder.steps, keep_bytes=keep_bytes)
 
 
 def taken(group: Group) -> TakenGroup:

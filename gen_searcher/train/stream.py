@@ -19,7 +19,8 @@ from typing import Protocol
 
 from gen_searcher.errors import TooManyLost
 from gen_searcher.train.outage import Losses, OutageRules, begin
-from gen_searcher.types import Group, Task
+from gen_searcher.train.tasks import Visit
+from gen_searcher.types import Group
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ log = logging.getLogger(__name__)
 class StreamRunner(Protocol):
     """Makes one group."""
 
-    async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        """`visit` counts every group ever started, so it seeds and orders them; `earlier` has members to try again."""
+    async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        """The visit's group, at once when an earlier start of the run has finished it; `earlier` has members to try again."""
         ...
 
 
@@ -62,13 +63,12 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Started:
     version: int
-    visit: int
-    task: Task
+    visit: Visit
     earlier: Group | None = None
 
     @property
     def order(self) -> tuple[int, int]:
-        return (self.version, self.visit)
+        return (self.version, self.visit.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +99,7 @@ class GroupStream:
 
     def __init__(
         self,
-        tasks: Iterator[Task],
+        visits: Iterator[Visit],
         run: StreamRunner,
         *,
         rules: StreamRules,
@@ -109,14 +109,13 @@ class GroupStream:
         version: int = 0,
     ) -> None:
         """`on_group` sees every finished group once: at once, or when its lost members are not tried again."""
-        self._tasks = tasks
+        self._visits = visits
         self._run = run
         self._rules = rules
         self._keep = keep
         self._on_group = on_group
         self._on_wait = on_wait
         self._version = version
-        self._visit = 0
         self._slots = rules.groups_per_step * (rules.max_staleness + 1)
         self._running: dict[asyncio.Task[Group], _Started] = {}
         self._ready: list[_Finished] = []
@@ -133,7 +132,7 @@ class GroupStream:
         """Cancel what still runs; record what is finished and was not recorded yet."""
         for running, started in self._running.items():
             if running.done() and not running.cancelled() and running.exception() is None:
-                self._held[started.visit] = running.result()
+                self._held[started.visit.number] = running.result()
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         for visit in sorted(self._held):
@@ -154,8 +153,7 @@ class GroupStream:
         while True:
             if self._is_outage(gathering):
                 await self._wait_for_the_world(gathering)
-            if len(gathering.dropped) < self._rules.max_dropped:
-                self._fill()
+            self._fill(dropped=len(gathering.dropped))
             if self._is_complete() or not self._running:
                 break
             await self._collect(gathering, return_when=asyncio.FIRST_COMPLETED)
@@ -185,13 +183,19 @@ class GroupStream:
     def _free_slots(self) -> int:
         return self._slots - len(self._running) - len(self._ready) - self._in_training
 
-    def _fill(self) -> None:
-        while self._free_slots > 0:
-            self._start(_Started(version=self._version, visit=self._visit, task=next(self._tasks)))
-            self._visit += 1
+    def _fill(self, *, dropped: int = 0) -> None:
+        """Start groups until all slots are taken, or so many that `max_dropped` of them may be in vain.
+
+        The second bound counts what was started, not what has ended, so that it is the same whatever ends first.
+        """
+        left_empty = max(0, dropped + 1 - self._rules.max_dropped)
+        while self._free_slots > left_empty:
+            visit = next(self._visits)
+            version = self._version if visit.version is None else min(visit.version, self._version)
+            self._start(_Started(version=version, visit=visit))
 
     def _start(self, started: _Started) -> None:
-        work = self._run(started.task, started.visit, started.version, started.earlier)
+        work = self._run(started.visit, started.version, started.earlier)
         self._running[asyncio.ensure_future(work)] = started
 
     async def _collect(self, gathering: _Gathering, *, return_when: str, timeout_s: float | None = None) -> None:
@@ -200,11 +204,11 @@ class GroupStream:
         for running in sorted(done, key=lambda task: self._running[task].order):
             group = running.result()
             started = self._running.pop(running)
-            gathering.latest[started.visit] = group
+            gathering.latest[started.visit.number] = group
             if len(group.given_up) > len(group.hopeless):
-                self._held[started.visit] = group
+                self._held[started.visit.number] = group
             else:
-                self._held.pop(started.visit, None)
+                self._held.pop(started.visit.number, None)
                 self._on_group(group)
             finished = _Finished(started=started, group=group)
             (self._ready if self._keep(group) else gathering.dropped).append(finished)
@@ -235,20 +239,20 @@ class GroupStream:
 
     def _reissue(self, gathering: _Gathering) -> None:
         """Start the groups again whose lost members may be mended; one whose place was taken meanwhile stays dropped."""
-        again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit in self._held]
-        self._ready = [each for each in self._ready if each.started.visit not in self._held]
-        gathering.dropped = [each for each in gathering.dropped if each.started.visit not in self._held]
+        again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit.number in self._held]
+        self._ready = [each for each in self._ready if each.started.visit.number not in self._held]
+        gathering.dropped = [each for each in gathering.dropped if each.started.visit.number not in self._held]
         for each in again:
             if self._free_slots > 0:
                 self._start(replace(each.started, earlier=each.group))
                 continue
-            self._on_group(self._held.pop(each.started.visit))
-            del gathering.latest[each.started.visit]
+            self._on_group(self._held.pop(each.started.visit.number))
+            del gathering.latest[each.started.visit.number]
             gathering.dropped.append(each)
 
     def _settle(self) -> None:
         """The step is whole: what its groups lost stays lost."""
-        running = {started.visit for started in self._running.values()}
+        running = {started.visit.number for started in self._running.values()}
         for visit in sorted(self._held.keys() - running):
             self._on_group(self._held.pop(visit))
 

@@ -92,7 +92,7 @@ def test_a_finished_run_is_not_trained_again_and_a_longer_one_resumes(run_dir: P
     assert "grpo is done: 2 of 2 steps" in again.stderr
     longer = run("grpo", "experiment=smoke", f"run_dir={run_dir}", "grpo.steps=3")
     assert longer.returncode == 0, longer.stderr[-3000:]
-    assert "grpo starts at step 3 of 3" in longer.stderr
+    assert "grpo continues at step 3 of 3" in longer.stderr
     assert [step["step"] for step in lines(run_dir / "grpo" / "metrics.jsonl")] == [1, 2, 3]
 
 
@@ -105,7 +105,7 @@ def test_resuming_from_another_policy_is_refused_with_what_differs(run_dir: Path
     finally:
         config.write_text(before)
     assert done.returncode == 2
-    assert "belongs to another policy" in done.stderr
+    assert "belongs to another run" in done.stderr
     assert "policy: was " in done.stderr
 
 

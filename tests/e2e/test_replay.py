@@ -20,8 +20,9 @@ from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew
-from gen_searcher.commands.grpo import learner_spec, rules_of, save_checkpoint
-from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.commands.grpo import learner_spec, rules_of
+from gen_searcher.commands.identity import check_identity
+from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config import load
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.image_store import ImageStore
@@ -79,7 +80,9 @@ async def taught_run(place: Workplace, start: Path, *, steps: int) -> None:
                 advantages = attempt_advantages(group, rules.objective)
                 attempts.record(group, step=step, group_id=group.task.id, advantages=advantages)
             log.record(step, groups, await learner.step(step_batch(groups, rules)))
-            await save_checkpoint(learner, folder, step, keep=place.cfg.grpo.keep_checkpoints)
+            await learner.save(folder.checkpoint(step))
+            if step > 1:
+                shutil.rmtree(folder.checkpoint(step - 1))
         attempts.close()
         log.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
@@ -12,14 +12,13 @@ from gen_searcher.errors import Outage, TooManyLost
 from gen_searcher.testing.virtual_time import run_virtually
 from gen_searcher.train.outage import LONGEST_RETRY_S, OutageRules
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Group, Lost, Outcome, Reward, Task, Trajectory
 
 
-def endless_tasks() -> Iterator[Task]:
-    number = 0
-    while True:
-        yield Task(id=f"t{number}", prompt="draw", target=None, meta={})
-        number += 1
+def endless_visits() -> Iterator[Visit]:
+    for number in count():
+        yield Visit(number=number, task=Task(id=f"t{number}", prompt="draw", target=None, meta={}))
 
 
 HALF = OutageRules(max_lost_frac=0.5)
@@ -37,10 +36,10 @@ class Runner:
         self.gates: dict[int, asyncio.Event] = {}
         self.started: list[tuple[int, int]] = []
 
-    async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        self.started.append((visit, version))
-        await self.gates.setdefault(visit, asyncio.Event()).wait()
-        return Group(task=task, attempts=(), version=version)
+    async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        self.started.append((visit.number, version))
+        await self.gates.setdefault(visit.number, asyncio.Event()).wait()
+        return Group(task=visit.task, attempts=(), version=version)
 
     def finish(self, *visits: int) -> None:
         for visit in visits:
@@ -55,7 +54,7 @@ async def test_synchronous_steps_start_nothing_while_the_learner_works() -> None
     runner = Runner()
     runner.finish(0, 1, 2, 3)
     async with GroupStream(
-        endless_tasks(), runner, rules=rules(), keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=rules(), keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         first = await stream.take()
         assert names(first.groups) == ["t0", "t1"]
@@ -71,7 +70,7 @@ async def test_one_step_of_staleness_starts_the_next_groups_early_and_waits_for_
     runner.finish(1, 2)
     stream_rules = rules(max_staleness=1)
     async with GroupStream(
-        endless_tasks(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         first = await stream.take()
         assert names(first.groups) == ["t1", "t2"], "groups are taken as they complete"
@@ -90,7 +89,7 @@ async def test_no_group_is_ever_older_than_the_staleness_bound() -> None:
     ages: list[int] = []
     stream_rules = rules(max_staleness=2, groups_per_step=3)
     async with GroupStream(
-        endless_tasks(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         for version in range(12):
             runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
@@ -110,7 +109,7 @@ async def test_a_group_without_signal_returns_its_slot_at_once() -> None:
     runner.finish(*range(10))
     seen: list[str] = []
     async with GroupStream(
-        endless_tasks(),
+        endless_visits(),
         runner,
         rules=rules(),
         keep=lambda g: g.task.id not in {"t0", "t2"},
@@ -126,7 +125,7 @@ async def test_a_stream_that_only_sees_groups_without_signal_says_so_and_stops()
     runner = Runner()
     runner.finish(*range(30))
     async with GroupStream(
-        endless_tasks(), runner, rules=rules(), keep=lambda _: False, on_group=lambda _: None
+        endless_visits(), runner, rules=rules(), keep=lambda _: False, on_group=lambda _: None
     ) as stream:
         with pytest.raises(TooManyLost, match="nothing to teach"):
             await stream.take()
@@ -146,7 +145,8 @@ class Weather:
         self.asked: list[tuple[float, str, int]] = []
         """Time, task, members to make."""
 
-    async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+    async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        task = visit.task
         kept = () if earlier is None else earlier.attempts
         seeds = [seed for seed in range(SIZE) if seed not in {attempt.seed for attempt in kept}]
         now_s = asyncio.get_running_loop().time()
@@ -181,7 +181,7 @@ class Taken:
     async def _take(self, weather: Weather, outage: OutageRules) -> float:
         try:
             async with GroupStream(
-                endless_tasks(),
+                endless_visits(),
                 weather,
                 rules=rules(outage),
                 keep=lambda group: len(group.attempts) > 0,
@@ -247,10 +247,10 @@ def test_what_no_waiting_mends_stops_the_run_at_once_with_code_3() -> None:
 
 def test_a_probe_that_hangs_does_not_outlast_the_wait() -> None:
     class Hangs(Weather):
-        async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+        async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
             if earlier is not None:
                 await asyncio.Event().wait()
-            return await super().__call__(task, visit, version, earlier)
+            return await super().__call__(visit, version, earlier)
 
     taken = Taken(Hangs(down_until_s=1e9, lost_members=2), OutageRules(max_lost_frac=0.3, wait_s=50))
     assert isinstance(taken.error, Outage)
@@ -261,7 +261,8 @@ def test_a_probe_that_hangs_does_not_outlast_the_wait() -> None:
 def test_a_group_whose_place_was_taken_before_the_outage_showed_is_not_tried_again() -> None:
     ends_s = {"t1": 1, "t0": 2, "t2": 3, "t3": 4}
 
-    async def run(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+    async def run(visit: Visit, version: int, earlier: Group | None) -> Group:
+        task = visit.task
         now_s = asyncio.get_running_loop().time()
         await asyncio.sleep(ends_s[task.id] - now_s if earlier is None else 1)
         lost = () if earlier is None else earlier.lost
@@ -272,7 +273,7 @@ def test_a_group_whose_place_was_taken_before_the_outage_showed_is_not_tried_aga
 
     async def take() -> Step:
         async with GroupStream(
-            endless_tasks(),
+            endless_visits(),
             run,
             rules=rules(groups_per_step=3),
             keep=lambda group: len(group.attempts) > 0,
