@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
+from itertools import zip_longest
 from pathlib import Path
 from typing import cast
 
@@ -48,7 +49,7 @@ VERSION = 1
 SIZE = 300
 SEED = 630
 DATA_FILE = f"knowgen_mini-{VERSION}.jsonl.gz"
-SHA256 = "9dd36d819acae2c1eb43daf70cbf7e6e7c2361f49f8bc150742dccdf574e7047"
+SHA256 = "d89ad67dbeceef747cf20d7e243082ea8330bbb2188146503bd471b7033cd1ad"
 """Of the uncompressed data file."""
 
 SCIENCE = (
@@ -101,7 +102,11 @@ def draw_suite() -> tuple[Chosen, ...]:
                     del cells[name]
         if left:
             raise ValueError(f"the embedded world has too few tasks of the category {category}: {left} are missing")
-    return tuple(taken.values())
+    by_category: dict[str, list[Chosen]] = {}
+    for chosen in taken.values():
+        by_category.setdefault(category_of(chosen.draft), []).append(chosen)
+    rounds = zip_longest(*by_category.values())  # so that the first tasks of the file are balanced too
+    return tuple(chosen for each in rounds for chosen in each if chosen is not None)
 
 
 def suite_bytes() -> bytes:

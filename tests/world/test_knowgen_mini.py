@@ -68,6 +68,7 @@ def test_three_hundred_different_requests_are_spread_evenly_over_seventeen_categ
     assert set(counts) == set(CATEGORIES)
     assert (len(SCIENCE), set(POP)) == (15, {"film", "posters"})
     assert set(counts.values()) == {17, 18}
+    assert {task.meta["category"] for task in suite[: len(CATEGORIES)]} == set(CATEGORIES)
 
 
 def test_difficulties_are_spread_evenly_and_every_number_of_hops_up_to_four_occurs(suite: list[Task]) -> None:
