@@ -6,7 +6,7 @@ gradient. Once undisturbed, once killed by SIGKILL at random instants and starte
 lost            task instances of the undisturbed run that the other did not train or reject in the same step
 twice           instances trained by more than one step, as metrics.jsonl and the ledger tell it
 bit_equal       1 when the final weights of both runs are the same, byte for byte
-orphans         processes of killed drivers that still ran half a minute later
+orphans         processes of killed drivers that still ran two minutes later
 repeat_equal    1 when a second undisturbed run gives the same weights (only with --repeat): what the others rest on
 """
 
@@ -40,7 +40,8 @@ SETTINGS = (
 )
 RUN_S = 1200.0
 """Longest time of one start."""
-ORPHANS_S = 30.0
+ORPHANS_S = 120.0
+"""Ray's agents look after their raylet every so often; what still runs after this would stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

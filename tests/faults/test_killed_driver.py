@@ -63,9 +63,12 @@ def run_and_kill(root: Path, *, kills: int, longest_s: float, seed: int, max_sta
     instants = random.Random(seed)
     killed = 0
     for number in range(kills + 1):
-        keywords = {"steps": STEPS, "max_staleness": max_staleness, "latency_s": LATENCY_S}
+        began = context.Event()
+        keywords = {"steps": STEPS, "max_staleness": max_staleness, "latency_s": LATENCY_S, "began": began}
         process = context.Process(target=toy_run, args=(root,), kwargs=keywords)
         process.start()
+        if number % 4:  # the others are killed while they start
+            assert began.wait(60)
         process.join(timeout=instants.uniform(0.0, longest_s) if number < kills else 100.0)
         if process.exitcode is None and number < kills:
             process.kill()
@@ -95,13 +98,14 @@ def assert_nothing_lost(root: Path, *, rolled_back: bool) -> Books:
     return found
 
 
+@pytest.mark.fault(5)
 @pytest.mark.timeout(120)
 def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weights(tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     started = time.monotonic()
     toy_run(whole, steps=STEPS, latency_s=LATENCY_S)
     undisturbed_s = time.monotonic() - started
-    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 8, seed=1, max_staleness=0)
+    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=1, max_staleness=0)
     assert killed == KILLS
     expected = assert_nothing_lost(whole, rolled_back=False)
     found = assert_nothing_lost(broken, rolled_back=True)
@@ -110,9 +114,10 @@ def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weig
     assert (broken / "weights.json").read_text() == (whole / "weights.json").read_text()
 
 
+@pytest.mark.fault(5)
 @pytest.mark.timeout(120)
 def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twice(tmp_path: Path) -> None:
-    killed = run_and_kill(tmp_path, kills=KILLS, longest_s=0.2, seed=2, max_staleness=1)
+    killed = run_and_kill(tmp_path, kills=KILLS, longest_s=0.06, seed=2, max_staleness=1)
     assert killed == KILLS
     found = assert_nothing_lost(tmp_path, rolled_back=True)
     assert len(found.trained) == STEPS * GROUPS_PER_STEP

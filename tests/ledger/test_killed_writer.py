@@ -7,6 +7,7 @@ import random
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ class Token:
         """Only the database guards."""
 
 
-def write_on(path: Path, token: int) -> None:
-    """Begin two instances, end them, book a step that uses both, for ever."""
+def write_on(path: Path, token: int, began: Event) -> None:
+    """Begin two instances, end them, book a step that uses both, for ever; `began` is set with the first step."""
     with closing(Ledger.open(path, fence=Token(token))) as ledger:
         for step in count(1 + ledger.tally().counts[State.TRAINED]):
             found = roll_back(ledger, step - 1, cut_metrics=())
@@ -44,19 +45,23 @@ def write_on(path: Path, token: int) -> None:
                 trained=[2 * step - 2],
                 rejected={2 * step - 1: "flat"},
             )
+            began.set()
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(120)
 def test_a_killed_writer_leaves_a_ledger_that_is_readable_and_conserved(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload(["tests.ledger.test_killed_writer"])
     instants = random.Random(3)
     steps = [0]
     for token in range(1, 2 * KILLS, 2):
-        process = context.Process(target=write_on, args=(path, token))
+        began = context.Event()
+        process = context.Process(target=write_on, args=(path, token, began))
         process.start()
-        process.join(timeout=instants.uniform(0.02, 0.25))
+        if token % 4 == 1:  # the others are killed while they start
+            assert began.wait(60)
+        process.join(timeout=instants.uniform(0.0, 0.1))
         assert process.exitcode is None, "it never ends by itself"
         process.kill()
         process.join()
@@ -70,4 +75,4 @@ def test_a_killed_writer_leaves_a_ledger_that_is_readable_and_conserved(tmp_path
                 version = pending.visit // 2 + 1
                 assert restored in (None, group(pending.visit, version=version))
     assert steps == sorted(steps), "what was booked stays booked"
-    assert steps[-1] > KILLS
+    assert steps[-1] >= KILLS // 2

@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import closing
 from functools import partial
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE
@@ -80,8 +81,9 @@ def toy_run(
     checkpoint_every_steps: int = 3,
     latency_s: float = 0.001,
     stop_after: int | None = None,
+    began: Event | None = None,
 ) -> ToyAttempts:
-    """Start the run or continue it; `weights.json` holds the weights once it is done."""
+    """Start the run or continue it; `weights.json` holds the weights once it is done. Sets `began` when it trains."""
     folder = RunFolder(root=root)
     rules = toy_rules(steps=steps, max_staleness=max_staleness)
     with RunLease.acquire(folder.leases) as lease, closing(Ledger.open(folder.ledger, fence=lease)) as ledger:
@@ -115,6 +117,8 @@ def toy_run(
                 ledger=ledger,
                 stop=stop,
             )
+            if began is not None:
+                began.set()
             order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending())
             asyncio.run(train(rules, parts, order, from_step=found.step))
             keeper.log_unused(steps)
