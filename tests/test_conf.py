@@ -19,7 +19,7 @@ CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in name
 
 
 def test_the_shipped_groups_are_the_documented_ones() -> None:
-    assert set(GROUPS) == {"cluster", "experiment", "generator", "judge", "search"}
+    assert set(GROUPS) == {"benchmark", "cluster", "experiment", "generator", "judge", "search"}
     assert set(GROUPS["experiment"]) >= {"laptop", "laptop_no_text_reward", "laptop_no_image_reward", "smoke"}
 
 
