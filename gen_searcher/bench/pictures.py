@@ -11,8 +11,8 @@ from gen_searcher.image_store import MAX_SIDE_PX, ImageStore
 from gen_searcher.tools.decode_worker import NotAPicture, decode
 from gen_searcher.types import ImageRef
 
-MAX_PIXELS = 100_000_000
-"""Larger than any benchmark's pictures; what a small file could blow up to."""
+MAX_PIXELS = 80_000_000
+"""Larger than any benchmark's pictures, and below what Pillow warns of."""
 MAX_BYTES = 200 << 20
 _REF = TypeAdapter(ImageRef)
 

@@ -56,8 +56,9 @@ class Desk:
         return found.tasks[: self.cfg.bench.tasks]
 
     def note(self, problems: Sequence[Problem]) -> None:
-        """Keep problems; one that two arms stumble over is one problem."""
-        self.problems.extend(problem for problem in problems if problem not in self.problems)
+        """Keep problems; a row that a second reading stumbles over is named already."""
+        named = {(problem.file, problem.line) for problem in self.problems if problem.line}
+        self.problems.extend(problem for problem in problems if (problem.file, problem.line) not in named)
 
     def searcher(self, searcher: Searcher, *, policy: Path) -> Searcher:
         """The policy's searcher, asked once per task and seed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from gen_searcher.testing.chat_server import ChatReply, ChatRequest, LocalChatServer, completion, problem
 
 PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
 STEPS = 2
@@ -102,3 +105,55 @@ def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Pa
     done = run("generate", "Draw the flag of Poland, at night.", "experiment=smoke", f"run_dir={run_dir}")
     assert "Draw the flag of Poland, at night." in done.stdout
     assert done.returncode == (0 if "picture: " in done.stdout.replace("no picture:", "") else 1), done.stderr[-2000:]
+
+
+class ChatJudge:
+    """Scores what it is shown; the row named in `broken` gets an error."""
+
+    def __init__(self, broken: str) -> None:
+        self.broken = broken
+        self.judged: list[str] = []
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        asked = json.loads(request.text.split("<request>")[1].split("</request>")[0])
+        if asked == self.broken:
+            return problem(400, code=None, message="cannot")
+        self.judged.append(asked)
+        verdict = {"faithfulness": 1, "visual_correctness": 0.5, "text_accuracy": 0, "aesthetics": 1}
+        return completion(json.dumps({"rationale": f"{len(request.pictures)} pictures", **verdict}))
+
+
+async def test_a_published_benchmark_is_searched_drawn_and_judged_and_resumes_with_what_failed(run_dir: Path) -> None:
+    rows = [json.loads(line) for line in (run_dir / "tasks" / "heldout.jsonl").read_text().splitlines()[:4]]
+    for row, category in zip(rows, ("Biology", "anime", "physics", "film"), strict=True):
+        row["meta"] = {"category": category, "difficulty": "easy"}
+        row["id"] = f"kg-{row['id']}"
+    (run_dir / "tasks" / "knowgen.json").write_text(json.dumps(rows))
+    judge = ChatJudge(broken=rows[0]["prompt"])
+    async with LocalChatServer(judge) as server:
+        words = (
+            *("bench", "experiment=smoke", f"run_dir={run_dir}", "bench.tasks=null", "bench.arms=[no-search,sft+grpo]"),
+            *("benchmark=knowgen", f"bench.benchmark.rows=[{run_dir}/tasks/knowgen.json]", "bench.benchmark.tries=1"),
+            *("judge=openai", f"judges.image.server.base_url={server.base_url}", "judges.image.server.key=null"),
+        )
+        done = await asyncio.to_thread(run, *words)
+        assert done.returncode == 0, done.stderr[-3000:]
+        first = len(judge.judged)
+        table = json.loads((run_dir / "bench" / "knowgen" / "table.json").read_text())
+        assert [(arm["arm"], arm["rows"], arm["judged"], arm["failed"]) for arm in table["arms"]] == [
+            ("no-search", 4, 3, {"judge": 1}),
+            ("sft+grpo", 4, 3, {"judge": 1}),
+        ]
+        for arm in table["arms"]:
+            assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * (0.1 + 0.2 + 0.1))
+            assert arm["zero"]["strata"]["science & knowledge"]["value"] == pytest.approx(50 * (0.1 + 0.2 + 0.1))
+        journals = {name: (run_dir / "bench" / "knowgen" / f"{name}.jsonl") for name in ("searches", "pictures")}
+        before = {name: path.read_bytes() for name, path in journals.items()}
+        assert len(before["searches"].splitlines()) == 4, "the arm that does not search is not remembered"
+        judge.broken = ""
+        done = await asyncio.to_thread(run, *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert set(judge.judged[first:]) == {rows[0]["prompt"]}, "only the row that failed is judged again"
+    assert {name: path.read_bytes() for name, path in journals.items()} == before, "nothing is searched or drawn again"
+    table = json.loads((run_dir / "bench" / "knowgen" / "table.json").read_text())
+    assert [arm["judged"] for arm in table["arms"]] == [4, 4]
