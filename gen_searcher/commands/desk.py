@@ -7,6 +7,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import JsonValue
+
+from gen_searcher import __version__
 from gen_searcher.bench.journal import Journal, RememberedGenerator, RememberedJudge, RememberedSearcher, digest
 from gen_searcher.bench.knowgen import KnowgenFiles
 from gen_searcher.bench.pictures import PictureFiles
@@ -22,6 +25,10 @@ from gen_searcher.protocols import Generator as ImageGenerator
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.types import Task
+
+HOW = frozenset({"key", "tries", "timeout_s", "concurrency"})
+"""Settings that may change between two runs of one benchmark, and what was paid for still counts."""
+HOW_STARTS = ("retry_", "usd_per_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,17 +70,29 @@ class Desk:
     def searcher(self, searcher: Searcher, *, policy: Path) -> Searcher:
         """The policy's searcher, asked once per task and seed."""
         agent = self.cfg.agent.sampling_like(self.cfg.bench)
-        who = digest(fingerprint(policy), agent.model_dump_json(), self.cfg.search.model_dump_json())
+        who = digest(fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json")))
         return RememberedSearcher(searcher, self.searches, who=who)
 
     def generator(self, generator: ImageGenerator) -> ImageGenerator:
         """The run's generator, asked once per grounding and seed."""
-        who = self.cfg.generator.model_dump_json()
+        who = digest(shaping(self.cfg.generator.model_dump(mode="json")))
         return RememberedGenerator(generator, self.pictures, who=who, store=self.place.store)
 
     def judged_by(self, judge: Judge) -> Judge:
-        """The benchmark's judge, asked once per question."""
-        return RememberedJudge(judge, self.verdicts, who=self.judge.model_dump_json())
+        """The benchmark's judge, asked once per question; its prompts come with this version of the program."""
+        who = digest(__version__, shaping(self.judge.model_dump(mode="json")))
+        return RememberedJudge(judge, self.verdicts, who=who)
+
+
+def shaping(settings: JsonValue) -> JsonValue:
+    """Settings without those that say how often, how long, for how much and with which key: none changes an answer."""
+    if isinstance(settings, list):
+        return [shaping(item) for item in settings]
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        name: shaping(value) for name, value in settings.items() if name not in HOW and not name.startswith(HOW_STARTS)
+    }
 
 
 @contextlib.contextmanager

@@ -156,6 +156,13 @@ def test_a_bench_that_was_stopped_pays_for_no_row_twice_and_tries_failed_ones_ag
     assert table(tmp_path)["arms"][0]["failed"] == {}  # pyright: ignore[reportIndexIssue]
 
 
+def test_a_judge_that_is_only_asked_more_slowly_is_not_asked_again(tmp_path: Path, url: str, judge: Judge) -> None:
+    drawn = f"bench.benchmark.drawn.mine={results(tmp_path, 2)}"
+    for word in ("concurrency=8", "concurrency=1", "timeout_s=9", "retry_max_s=1", "usd_per_m_input=3"):
+        bench.run(knowgen(tmp_path, url, drawn, f"judges.image.server.{word}"))
+    assert len(judge.verdicts) == 2
+
+
 def test_another_judge_is_asked_anew(tmp_path: Path, url: str, judge: Judge) -> None:
     drawn = f"bench.benchmark.drawn.mine={results(tmp_path, 2)}"
     for model in ("a", "b", "a"):

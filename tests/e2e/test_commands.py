@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,37 +124,48 @@ class ChatJudge:
         return completion(json.dumps({"rationale": f"{len(request.pictures)} pictures", **verdict}))
 
 
-async def test_a_published_benchmark_is_searched_drawn_and_judged_and_resumes_with_what_failed(run_dir: Path) -> None:
+def knowgen_rows(run_dir: Path) -> list[str]:
+    """Write four held-out tasks as a KnowGen file; returns their requests."""
     rows = [json.loads(line) for line in (run_dir / "tasks" / "heldout.jsonl").read_text().splitlines()[:4]]
     for row, category in zip(rows, ("Biology", "anime", "physics", "film"), strict=True):
-        row["meta"] = {"category": category, "difficulty": "easy"}
-        row["id"] = f"kg-{row['id']}"
+        row |= {"meta": {"category": category, "difficulty": "easy"}, "id": f"kg-{row['id']}"}
     (run_dir / "tasks" / "knowgen.json").write_text(json.dumps(rows))
-    judge = ChatJudge(broken=rows[0]["prompt"])
+    return [row["prompt"] for row in rows]
+
+
+async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -> list[dict[str, Any]]:
     async with LocalChatServer(judge) as server:
-        words = (
-            *("bench", "experiment=smoke", f"run_dir={run_dir}", "bench.tasks=null", "bench.arms=[no-search,sft+grpo]"),
+        done = await asyncio.to_thread(
+            run,
+            *("bench", "experiment=smoke", f"run_dir={run_dir}", "bench.tasks=null", f"bench.arms=[{arms}]"),
             *("benchmark=knowgen", f"bench.benchmark.rows=[{run_dir}/tasks/knowgen.json]", "bench.benchmark.tries=1"),
             *("judge=openai", f"judges.image.server.base_url={server.base_url}", "judges.image.server.key=null"),
+            *words,
         )
-        done = await asyncio.to_thread(run, *words)
-        assert done.returncode == 0, done.stderr[-3000:]
-        first = len(judge.judged)
-        table = json.loads((run_dir / "bench" / "knowgen" / "table.json").read_text())
-        assert [(arm["arm"], arm["rows"], arm["judged"], arm["failed"]) for arm in table["arms"]] == [
-            ("no-search", 4, 3, {"judge": 1}),
-            ("sft+grpo", 4, 3, {"judge": 1}),
-        ]
-        for arm in table["arms"]:
-            assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * (0.1 + 0.2 + 0.1))
-            assert arm["zero"]["strata"]["science & knowledge"]["value"] == pytest.approx(50 * (0.1 + 0.2 + 0.1))
-        journals = {name: (run_dir / "bench" / "knowgen" / f"{name}.jsonl") for name in ("searches", "pictures")}
-        before = {name: path.read_bytes() for name, path in journals.items()}
-        assert len(before["searches"].splitlines()) == 4, "the arm that does not search is not remembered"
-        judge.broken = ""
-        done = await asyncio.to_thread(run, *words)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert set(judge.judged[first:]) == {rows[0]["prompt"]}, "only the row that failed is judged again"
-    assert {name: path.read_bytes() for name, path in journals.items()} == before, "nothing is searched or drawn again"
     table = json.loads((run_dir / "bench" / "knowgen" / "table.json").read_text())
-    assert [arm["judged"] for arm in table["arms"]] == [4, 4]
+    return table["arms"]
+
+
+async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command(run_dir: Path) -> None:
+    requests = knowgen_rows(run_dir)
+    judge = ChatJudge(broken=requests[0])
+    (arm,) = await run_knowgen(run_dir, judge, "sft+grpo")
+    assert (arm["arm"], arm["rows"], arm["judged"], arm["failed"]) == ("sft+grpo", 4, 3, {"judge": 1})
+    assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * (0.1 + 0.2 + 0.1))
+    assert arm["zero"]["strata"]["science & knowledge"]["value"] == pytest.approx(50 * (0.1 + 0.2 + 0.1))
+    assert sorted(judge.judged) == sorted(requests[1:]), "what the judge reads is the request, once per row"
+
+
+@pytest.mark.slow
+async def test_a_published_benchmark_that_is_run_again_does_only_what_failed(run_dir: Path) -> None:
+    requests, folder = knowgen_rows(run_dir), run_dir / "bench" / "knowgen"
+    await run_knowgen(run_dir, ChatJudge(broken=requests[0]), "no-search,sft+grpo")
+    journals = {name: folder / f"{name}.jsonl" for name in ("searches", "pictures")}
+    before = {name: path.read_bytes() for name, path in journals.items()}
+    assert len(before["searches"].splitlines()) == 4, "the arm that does not search has nothing to remember"
+    verdicts = len((folder / "verdicts.jsonl").read_bytes().splitlines())
+    arms = await run_knowgen(run_dir, ChatJudge(broken=""), "no-search,sft+grpo")
+    assert [arm["judged"] for arm in arms] == [4, 4]
+    assert {name: path.read_bytes() for name, path in journals.items()} == before, "nothing is searched or drawn again"
+    assert len((folder / "verdicts.jsonl").read_bytes().splitlines()) > verdicts
