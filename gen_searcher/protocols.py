@@ -162,3 +162,15 @@ class Learner(Protocol):
     async def save(self, path: Path) -> None:
         """Write a checkpoint that `load` and Hugging Face both read."""
         ...
+
+
+class Tracker(Protocol):
+    """Somebody else's home for the numbers of a run. Built with the keyword `run` (`metrics/trackers/run_info.py`)."""
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """The numbers of one step. What it raises is logged and stops nothing."""
+        ...
+
+    def close(self) -> None:
+        """No more numbers."""
+        ...

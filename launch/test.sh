@@ -18,4 +18,4 @@ ruff format --check .
 echo "test: pyright" >&2
 pyright
 echo "test: pytest, two files at a time" >&2
-exec pytest -n 2 --dist loadfile "$@"
+exec pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

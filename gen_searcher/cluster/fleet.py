@@ -23,6 +23,7 @@ from gen_searcher.cluster.actors.reward import RewardActor
 from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
 from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
 from gen_searcher.cluster.learners import LearnerRanks
+from gen_searcher.cluster.placement import ANY_NODE, actor_options, packed, spread
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
@@ -35,8 +36,6 @@ from gen_searcher.train.run import RunFolder
 
 log = logging.getLogger(__name__)
 
-CPU_SHARE = 0.01
-"""What an actor asks of Ray: roles share the CPUs of a laptop; placement by role is for larger clusters."""
 CALLS_AT_ONCE = 1000
 """Async actors queue nothing themselves; the engines behind them do."""
 RESTARTS = 3
@@ -59,7 +58,7 @@ class Fleet:
         spend = str(self.folder.root / "spend.json")
         return Pool(
             LIMITS_ACTOR,
-            [self._actor(LIMITS_ACTOR, LimitsActor, self.limits, spend)],
+            [self._actor(LIMITS_ACTOR, LimitsActor, self.limits, spend, options=actor_options(ANY_NODE))],
             stage="limits",
             wraps_plugs=False,
         )
@@ -74,8 +73,9 @@ class Fleet:
             images=str(self.folder.images),
             tape_folder=self._tape_folder,
         )
+        options = spread(self.cluster.roles.tool)
         handles = [
-            self._actor(f"tool-{number}", ToolActor, spec, f"tool-{number}")
+            self._actor(f"tool-{number}", ToolActor, spec, f"tool-{number}", options=options)
             for number in range(self.cluster.tool_workers)
         ]
         return Pool("tool", handles, stage="tool", wraps_plugs=True)
@@ -99,35 +99,42 @@ class Fleet:
             weights=str(self.board.folder) if follows_learner else None,
             tool_names=tuple(f"tool-{number}" for number in range(len(tools.handles))),
         )
+        options = spread(self.cluster.roles.rollout)
         handles = [
-            self._actor(f"rollout-{number}-{uuid.uuid4().hex[:8]}", RolloutActor, spec)
+            self._actor(f"rollout-{number}-{uuid.uuid4().hex[:8]}", RolloutActor, spec, options=options)
             for number in range(self.cluster.rollout_workers)
         ]
         return Pool("rollout", handles, stage="search", wraps_plugs=False)
 
     def generators(self, plug: Plug) -> Pool:
         """Image workers."""
+        options = spread(self.cluster.roles.generator)
         handles = [
-            self._actor(f"generator-{number}", GeneratorActor, plug, *self._store_and_tape)
+            self._actor(f"generator-{number}", GeneratorActor, plug, *self._store_and_tape, options=options)
             for number in range(self.cluster.generator_workers)
         ]
         return Pool("generator", handles, stage="generate", wraps_plugs=True)
 
     def rewards(self, judges: Mapping[str, Plug]) -> Pool:
         """Reward workers."""
+        options = spread(self.cluster.roles.reward)
         handles = [
-            self._actor(f"reward-{number}", RewardActor, dict(judges), *self._store_and_tape)
+            self._actor(f"reward-{number}", RewardActor, dict(judges), *self._store_and_tape, options=options)
             for number in range(self.cluster.reward_workers)
         ]
         return Pool("reward", handles, stage="judge", wraps_plugs=True)
 
     async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
         """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
-        world = self.cluster.learner_ranks
-        handles = [self._actor(f"learner-{rank}", LearnerActor, spec, restarts=0) for rank in range(world)]
+        world, role = self.cluster.learner_ranks, self.cluster.roles.learner
+        device = "cuda" if role.gpus else "cpu"
+        handles = [
+            self._actor(f"learner-{rank}", LearnerActor, spec, options=options, restarts=0)
+            for rank, options in enumerate(packed(role, ranks=world))
+        ]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
         meeting = cast("Meeting", await pool.call_on(0, "meeting", world))
-        await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting) for rank in range(world)))
+        await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting, device) for rank in range(world)))
         return LearnerRanks(pool, board=self.board, rollouts=rollouts)
 
     @property
@@ -138,9 +145,11 @@ class Fleet:
     def _store_and_tape(self) -> tuple[str, CassetteConfig, str]:
         return str(self.folder.images), self.cassette, self._tape_folder
 
-    def _actor(self, name: str, cls: type[object], *args: object, restarts: int = RESTARTS) -> ActorHandle:
-        remote = ray.remote(num_cpus=CPU_SHARE, max_restarts=restarts)(cls)
-        actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0)
+    def _actor(
+        self, name: str, cls: type[object], *args: object, options: Mapping[str, object], restarts: int = RESTARTS
+    ) -> ActorHandle:
+        remote = ray.remote(max_restarts=restarts)(cls)
+        actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0, **options)
         return cast("ActorHandle", actor.remote(*args))
 
 

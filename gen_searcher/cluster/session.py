@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ray
 
+from gen_searcher.cluster.placement import check_room
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.errors import UserError
 
@@ -31,11 +32,14 @@ AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 
 
 @contextmanager
-def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Generator[None]:
+def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generator[None]:
     """Ray for the length of the block.
 
     `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was
     submitted to and never starts one. All actors live in a namespace of this run and die with the driver.
+
+    Raises:
+        UserError: Exit code 3; there is no cluster to join, or it has no room for what `command` raises.
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
     if cfg.address == "local":
@@ -53,6 +57,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Generator[None]:
             )
             _narrow_token()
             try:
+                check_room(cfg, command=command)
                 yield
             finally:
                 ray.shutdown()
@@ -71,6 +76,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str) -> Generator[None]:
                 exit_code=3,
             ) from error
         try:
+            check_room(cfg, command=command)
             yield
         finally:
             ray.shutdown()

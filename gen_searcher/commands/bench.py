@@ -39,7 +39,7 @@ def run(cfg: RunConfig) -> int:
     for arm in cfg.bench.arms:
         if arm in STAGES:
             place.policy(STAGES[arm])
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="bench"):
         groups = asyncio.run(_bench(place))
     table = tables.make_table(groups, seed=cfg.seed)
     path = place.folder.root / "bench" / "table.json"

@@ -2,7 +2,7 @@
 
 rows -> search -> picture -> verdict -> table        every stage remembered, so that a killed run resumes
 
-What it leaves in `bench/KIND/`: `table.json`, `rows-ARM.jsonl`, the same in the form of the benchmark's own scripts,
+What it leaves in `bench/KIND/`: `standings.json`, `rows-ARM.jsonl`, the same in the form of the benchmark's own scripts,
 `problems.jsonl`, and the journals of what was paid for.
 """
 
@@ -71,7 +71,7 @@ def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
     """Arms that need the run's workers, then those that need a judge only, then those that need nothing."""
     arms: Arms = {}
     if desk.cfg.bench.arms or desk.benchmark.groundings:
-        with cluster_session(desk.cfg.cluster, run_id=desk.place.folder.root.name):
+        with cluster_session(desk.cfg.cluster, run_id=desk.place.folder.root.name, command="bench"):
             arms |= asyncio.run(_worked_on(desk, tasks))
     if desk.benchmark.drawn:
         arms |= asyncio.run(_drawn_elsewhere(desk, tasks))
@@ -200,7 +200,7 @@ def _write(desk: Desk, arms: Arms, found: Standings) -> None:
         _write_lines(desk.folder / f"rows-{name}.jsonl", [_SCORED.dump_json(row) for row in rows])
         desk.suite.export(rows, desk.folder, arm=name)
     _write_lines(desk.folder / "problems.jsonl", [_PROBLEM.dump_json(problem) for problem in desk.problems])
-    (desk.folder / "table.json").write_bytes(STANDINGS.dump_json(found, indent=1))
+    (desk.folder / "standings.json").write_bytes(STANDINGS.dump_json(found, indent=1))
     sys.stdout.write(render(found, scheme=desk.suite.scheme) + "\n")
     if desk.problems:
         sys.stdout.write(f"\n{len(desk.problems)} problems; the rows named here are in no figure:\n")

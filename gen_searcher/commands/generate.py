@@ -50,7 +50,7 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     digest = hashlib.sha256(cfg.generate.prompt.encode()).hexdigest()[:12]
     task = Task(id=digest, prompt=cfg.generate.prompt, target=None, meta={})
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="generate"):
         drawn = asyncio.run(_generate(place, task))
     sys.stdout.write(trace(drawn) + "\n")
     folder = place.folder.root / "generate" / task.id

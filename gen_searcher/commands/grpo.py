@@ -48,7 +48,7 @@ def run(cfg: RunConfig) -> int:
         log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", from_step, cfg.grpo.steps)
         return 0
     log.info("grpo starts at step %d of %d", from_step + 1, cfg.grpo.steps)
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="grpo"):
         asyncio.run(train_run(place, start, from_step))
     return 0
 

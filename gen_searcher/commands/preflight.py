@@ -71,7 +71,8 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
     if cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None:
         judges.append(("bench.benchmark.judge", cfg.bench.benchmark.judge, ("store",)))
     shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
-    for at, plug, injected in [*checks, *judges, *shadows]:
+    trackers = [(f"trackers.{name}", plug, ("run",)) for name, plug in cfg.trackers.items()]
+    for at, plug, injected in [*checks, *judges, *shadows, *trackers]:
         try:
             plug.check(injected, at=at)
             secrets = plug.secrets(at=at)
@@ -150,8 +151,20 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
         yield f"agent.max_context_tokens: {cfg.agent.max_context_tokens} leaves no room for a turn and an answer ({needed})"
     if cfg.cluster.address == "auto" and not cfg.run_dir.is_absolute():
         yield f"run_dir: {cfg.run_dir} is relative; on a cluster (cluster.address=auto) it must be absolute and shared"
+    yield from _devices(cfg)
     if cfg.sft.batch_samples < cfg.cluster.learner_ranks:
         yield f"sft.batch_samples: {cfg.sft.batch_samples} is less than cluster.learner_ranks={cfg.cluster.learner_ranks}"
+
+
+def _devices(cfg: RunConfig) -> Iterator[str]:
+    learner, rollout = cfg.cluster.roles.learner.gpus, cfg.cluster.roles.rollout.gpus
+    if learner not in (0.0, 1.0):
+        yield f"cluster.roles.learner.gpus: {learner:g}; a rank computes on one whole GPU (1) or on the CPU (0)"
+    if rollout >= 1.0 and rollout != cfg.policy.tensor_parallel:
+        yield (
+            f"cluster.roles.rollout.gpus: {rollout:g}, and policy.tensor_parallel={cfg.policy.tensor_parallel} is how many "
+            "one engine spans; they must be equal"
+        )
 
 
 def _grpo(cfg: RunConfig) -> Iterator[str]:

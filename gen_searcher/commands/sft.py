@@ -40,7 +40,7 @@ def run(cfg: RunConfig) -> int:
     if (done / "config.json").exists():
         log.info("sft is done: %s (delete %s to train again)", done, done.parent)
         return 0
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name):
+    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="sft"):
         asyncio.run(_sft(place, base))
     return 0
 

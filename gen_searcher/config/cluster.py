@@ -9,6 +9,35 @@ from pydantic import Field
 from gen_searcher.config.base import Config
 
 
+class RoleConfig(Config):
+    """What one actor of a role asks of Ray."""
+
+    cpus: float = Field(default=0.01, ge=0.0)
+    """CPUs that are kept for it. The default lets all roles share a laptop."""
+    gpus: float = Field(default=0.0, ge=0.0)
+    """GPUs that are kept for it; a fraction shares one device between actors. A learner rank takes a whole one, and an
+    engine as many as `policy.tensor_parallel`."""
+    memory_gib: float = Field(default=0.0, ge=0.0)
+    """Memory of the host that is kept for it [GiB]; 0 keeps none."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels that its node must carry, e.g. `{market-type: on-demand}`; Ray's label selectors (`!spot`, `in(a, b)`)."""
+
+
+class RolesConfig(Config):
+    """What the actors of each role ask for."""
+
+    learner: RoleConfig = RoleConfig()
+    """One training process. Above one rank they are packed together: they talk all the time."""
+    rollout: RoleConfig = RoleConfig()
+    """One policy engine with its agent. Spread over the nodes: one node's end takes few of them."""
+    generator: RoleConfig = RoleConfig()
+    """One replica of the image model."""
+    reward: RoleConfig = RoleConfig()
+    """One process of judges."""
+    tool: RoleConfig = RoleConfig()
+    """One process of tools; it reads what strangers wrote, so give it nodes of its own where you can."""
+
+
 class ClusterConfig(Config):
     """The Ray cluster and the size of every pool."""
 
@@ -30,6 +59,10 @@ class ClusterConfig(Config):
     """Processes that search and read pages."""
     learner_ranks: int = Field(default=1, ge=1)
     """Data-parallel ranks."""
+    roles: RolesConfig = RolesConfig()
+    """What an actor of each role asks of Ray."""
+    nodes_timeout_s: float = Field(default=0.0, ge=0.0)
+    """Longest wait for the nodes that the roles need [s]: an autoscaler takes minutes. 0 refuses at once."""
     max_lost_frac: float = Field(default=0.3, ge=0.0, le=1.0)
     """Share of one step's attempts that the world may spoil before the run stops: more is an outage, not noise."""
     call_timeout_s: float = Field(default=600.0, gt=0.0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import Field
+
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.base import Config
 from gen_searcher.config.bench import BenchConfig
@@ -66,3 +68,5 @@ class RunConfig(Config):
     """Training of the embedded generator."""
     serve: ServeConfig = ServeConfig()
     """Where servers listen."""
+    trackers: Mapping[str, Plug] = Field(default_factory=dict)
+    """Where the numbers of `sft` and `grpo` go beside `metrics.jsonl`, by any name."""

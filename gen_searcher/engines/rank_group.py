@@ -42,8 +42,10 @@ def meet(address: str, *, world: int) -> MeetingStore:
     return MeetingStore(address, 0, world, is_master=True, timeout=COLLECTIVE_TIMEOUT, wait_for_workers=False)
 
 
-def find(address: str, port: int, *, world: int) -> MeetingStore:
-    """Go to the place that another process has opened."""
+def find(address: str, port: int, *, world: int, opened: MeetingStore | None = None) -> MeetingStore:
+    """Go to the place that another process has opened; `opened` when it was this one."""
+    if opened is not None:
+        return opened
     return MeetingStore(address, port, world, is_master=False, timeout=COLLECTIVE_TIMEOUT)
 
 

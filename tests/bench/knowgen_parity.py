@@ -144,7 +144,7 @@ async def compare(script: Path, folder: Path, *, seed: int) -> dict[str, object]
             *("bench.tasks=null", "judges.image.server.tries=1"),
         )
         asked_ours = len(server.requests) - asked_theirs
-    left, right = theirs(output), ours(folder / "run" / "bench" / "knowgen" / "table.json")
+    left, right = theirs(output), ours(folder / "run" / "bench" / "knowgen" / "standings.json")
     exact = rounded(right)
     differences: list[float] = []
     sys.stdout.write(f"{'part':<22}{'figure':<20}{'theirs':>9}{'ours':>12}\n")

@@ -12,5 +12,5 @@ from gen_searcher.config.cluster import ClusterConfig
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="tests"):
+    with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="tests", command="grpo"):
         yield

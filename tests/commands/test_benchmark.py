@@ -101,7 +101,7 @@ def knowgen(tmp_path: Path, url: str, *words: str) -> RunConfig:
 
 
 def table(tmp_path: Path, kind: str = "knowgen") -> dict[str, object]:
-    return json.loads((tmp_path / "run" / "bench" / kind / "table.json").read_text())
+    return json.loads((tmp_path / "run" / "bench" / kind / "standings.json").read_text())
 
 
 def test_drawn_pictures_are_scored_both_ways_and_what_is_left_out_is_listed(

@@ -36,6 +36,8 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
         ("agent.temperature=0", "agent.temperature: 0 makes the attempts of a group equal"),
         ("~judges.text", "judges.text: missing, and reward.alpha=0.5 gives it a share of 0.5"),
         ("sft.batch_samples=1", "sft.batch_samples: 1 is less than cluster.learner_ranks=2"),
+        ("cluster.roles.learner.gpus=0.5", "cluster.roles.learner.gpus: 0.5; a rank computes on one whole GPU"),
+        ("cluster.roles.rollout.gpus=2", "cluster.roles.rollout.gpus: 2, and policy.tensor_parallel=1"),
         ("judges.taste._target_=a.B", "judges: the reward blends 'image' and 'text'; it does not know taste"),
     ],
 )

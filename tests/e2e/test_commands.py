@@ -143,7 +143,7 @@ async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -
             *words,
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    table = json.loads((run_dir / "bench" / "knowgen" / "table.json").read_text())
+    table = json.loads((run_dir / "bench" / "knowgen" / "standings.json").read_text())
     return table["arms"]
 
 

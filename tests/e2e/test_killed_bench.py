@@ -67,5 +67,5 @@ async def test_no_verdict_is_asked_for_twice_but_the_one_in_flight(tmp_path: Pat
     assert codes == [-signal.SIGKILL, 0]
     assert sorted(judge.asked, key=int) == [str(number) for number in range(ROWS)]
     assert sorted(judge.asked.values()) == [1] * (ROWS - 1) + [2]
-    table = json.loads((tmp_path / "run" / "bench" / "knowgen" / "table.json").read_text())
+    table = json.loads((tmp_path / "run" / "bench" / "knowgen" / "standings.json").read_text())
     assert (table["arms"][0]["judged"], table["arms"][0]["excluded"]["overall"]["value"]) == (ROWS, pytest.approx(100))

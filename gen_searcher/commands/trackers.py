@@ -1,0 +1,35 @@
+"""The trackers of one stage of a run: settings -> one tracker that stops nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import cast
+
+from gen_searcher.config.root import RunConfig
+from gen_searcher.metrics.trackers.fan_out import FanOut
+from gen_searcher.metrics.trackers.run_info import RunInfo
+from gen_searcher.protocols import Tracker
+
+
+def open_trackers(cfg: RunConfig, *, stage: str) -> FanOut:
+    """Build `cfg.trackers` for `sft` or `grpo`. One that cannot be built fails here, before anything is spent."""
+    folder = cfg.run_dir.absolute()
+    run = RunInfo(
+        id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{folder.name}-{stage}"),
+        name=f"{folder.name} {stage}",
+        folder=folder / "trackers",
+        config=_flat(cast("Mapping[str, object]", cfg.model_dump(mode="json"))),
+    )
+    return FanOut({name: cast("Tracker", plug.build(run=run)) for name, plug in cfg.trackers.items()})
+
+
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """`{a: {b: 1}}` -> `{a.b: 1}`: what every service can show."""
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= _flat(cast("Mapping[str, object]", value), f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = value
+    return found
