@@ -54,6 +54,8 @@ class Facts:
     """Name of the look, e.g. `night`. Empty outside the embedded world."""
     caption: str | None = None
     """Text that the picture must carry; None when the task asks for no text."""
+    explanation: str = ""
+    """What a right picture shows, in words for a judge; empty when the target shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,10 @@ STAGES: Mapping[Arm, Stage] = {"untrained": "base", "sft": "sft", "sft+grpo": "g
 
 def run(cfg: RunConfig) -> int:
     """Evaluate every arm, write the tables and the report, print the tables."""
+    if cfg.bench.benchmark is not None:
+        from gen_searcher.commands import benchmark
+
+        return benchmark.run(cfg)
     place = Workplace.open(cfg)
     for arm in cfg.bench.arms:
         if arm in STAGES:

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from gen_searcher.config.adversity import AdversityConfig
+from gen_searcher.config.benchmark import BenchmarkConfig
 from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
@@ -21,8 +22,10 @@ class BenchConfig(SamplingConfig):
     """Which tasks: the run's held-out ones, or the frozen benchmark that ships with the package."""
     tasks: int | None = Field(default=None, ge=1)
     """How many of them, the first ones of the file; None = all."""
-    arms: tuple[Arm, ...] = Field(default=("no-search", "untrained", "sft", "sft+grpo"), min_length=1)
-    """Columns of the table, in this order."""
+    arms: tuple[Arm, ...] = ("no-search", "untrained", "sft", "sft+grpo")
+    """Columns of the table, in this order. Empty when `benchmark` alone names what is scored."""
+    benchmark: BenchmarkConfig | None = None
+    """A published benchmark, e.g. by `benchmark=knowgen`; None = the run's held-out tasks."""
     samples: int = Field(default=1, ge=1)
     """Attempts per task and arm; the table shows their mean."""
     temperature: float = Field(default=0.6, ge=0.0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gen_searcher.testing.chat_server import ChatReply, ChatRequest, LocalChatServer, completion, problem
 
 PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
 STEPS = 2
@@ -135,3 +139,66 @@ def test_the_frozen_suite_is_measured_beside_the_held_out_tasks(run_dir: Path) -
     for name in ("knowgen-mini", "knowgen-mini-difficulty", "knowgen-mini-category", "knowgen-mini-hops"):
         table = json.loads((run_dir / "bench" / name / "table.json").read_text())
         assert sum(row["tasks"] for row in table["arms"]) == 2
+
+
+class ChatJudge:
+    """Scores what it is shown; the row named in `broken` gets an error."""
+
+    def __init__(self, broken: str) -> None:
+        self.broken = broken
+        self.judged: list[str] = []
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        asked = json.loads(request.text.split("<request>")[1].split("</request>")[0])
+        if asked == self.broken:
+            return problem(400, code=None, message="cannot")
+        self.judged.append(asked)
+        verdict = {"faithfulness": 1, "visual_correctness": 0.5, "text_accuracy": 0, "aesthetics": 1}
+        return completion(json.dumps({"rationale": f"{len(request.pictures)} pictures", **verdict}))
+
+
+def knowgen_rows(run_dir: Path) -> list[str]:
+    """Write four held-out tasks as a KnowGen file; returns their requests."""
+    rows = [json.loads(line) for line in (run_dir / "tasks" / "heldout.jsonl").read_text().splitlines()[:4]]
+    for row, category in zip(rows, ("Biology", "anime", "physics", "film"), strict=True):
+        row |= {"meta": {"category": category, "difficulty": "easy"}, "id": f"kg-{row['id']}"}
+    (run_dir / "tasks" / "knowgen.json").write_text(json.dumps(rows))
+    return [row["prompt"] for row in rows]
+
+
+async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -> list[dict[str, Any]]:
+    async with LocalChatServer(judge) as server:
+        done = await asyncio.to_thread(
+            run,
+            *("bench", "experiment=smoke", f"run_dir={run_dir}", "bench.tasks=null", f"bench.arms=[{arms}]"),
+            *("benchmark=knowgen", f"bench.benchmark.rows=[{run_dir}/tasks/knowgen.json]", "bench.benchmark.tries=1"),
+            *("judge=openai", f"judges.image.server.base_url={server.base_url}", "judges.image.server.key=null"),
+            *words,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = json.loads((run_dir / "bench" / "knowgen" / "standings.json").read_text())
+    return table["arms"]
+
+
+async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command(run_dir: Path) -> None:
+    requests = knowgen_rows(run_dir)
+    judge = ChatJudge(broken=requests[0])
+    (arm,) = await run_knowgen(run_dir, judge, "sft+grpo")
+    assert (arm["arm"], arm["rows"], arm["judged"], arm["failed"]) == ("sft+grpo", 4, 3, {"judge": 1})
+    assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * (0.1 + 0.2 + 0.1))
+    assert arm["zero"]["strata"]["science & knowledge"]["value"] == pytest.approx(50 * (0.1 + 0.2 + 0.1))
+    assert sorted(judge.judged) == sorted(requests[1:]), "what the judge reads is the request, once per row"
+
+
+@pytest.mark.slow
+async def test_a_published_benchmark_that_is_run_again_does_only_what_failed(run_dir: Path) -> None:
+    requests, folder = knowgen_rows(run_dir), run_dir / "bench" / "knowgen"
+    await run_knowgen(run_dir, ChatJudge(broken=requests[0]), "no-search,sft+grpo")
+    journals = {name: folder / f"{name}.jsonl" for name in ("searches", "pictures")}
+    before = {name: path.read_bytes() for name, path in journals.items()}
+    assert len(before["searches"].splitlines()) == 4, "the arm that does not search has nothing to remember"
+    verdicts = len((folder / "verdicts.jsonl").read_bytes().splitlines())
+    arms = await run_knowgen(run_dir, ChatJudge(broken=""), "no-search,sft+grpo")
+    assert [arm["judged"] for arm in arms] == [4, 4]
+    assert {name: path.read_bytes() for name, path in journals.items()} == before, "nothing is searched or drawn again"
+    assert len((folder / "verdicts.jsonl").read_bytes().splitlines()) > verdicts
