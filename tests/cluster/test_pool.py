@@ -139,11 +139,13 @@ async def test_with_care_a_call_that_lost_its_actor_is_made_once_more(tmp_path: 
 
 async def test_an_actor_that_finishes_nothing_is_killed_and_its_calls_are_made_once_more(tmp_path: Path) -> None:
     pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    await pool.wait_ready()
     answers = await asyncio.gather(pool.call("hang_unless", str(tmp_path / "hung")), pool.call("work"))
     assert sorted(str(answer) for answer in answers) == ["a:1", "a:2"]
 
 
 async def test_an_actor_with_more_work_than_time_is_not_taken_for_hung_while_it_finishes_some() -> None:
     pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    await pool.wait_ready()
     answers = await asyncio.gather(*(pool.call("slow", turn) for turn in range(4)))
     assert answers == ["a:1", "a:2", "a:3", "a:4"], "the last one waited for 3 s"
