@@ -19,6 +19,10 @@ EXIT_INTERRUPTED = 75
 """The run can be continued by the same command (what schedulers read as: try again)."""
 
 
+CUT_OFF = "cut_off"
+"""Stage of a member that was given up because most of its group had ended: our own doing, see `train/tail.py`."""
+
+
 class WorldError(Exception):
     """Something outside the policy failed; the attempt is lost, not wrong."""
 
@@ -226,3 +230,23 @@ class ProviderClosed(UserError):
 
 class ReplayMiss(UserError):
     """The cassette does not hold an answer that a replay asks for; no call was made."""
+
+
+class LeaseHeld(UserError):
+    """Another process writes this run directory."""
+
+    def __init__(self, message: str, exit_code: int = 3) -> None:
+        """`message` names host, process and since when."""
+        super().__init__(message, exit_code)
+
+
+class LeaseLost(StopRun):
+    """Another process has taken over this run directory; what this one would still write is not wanted any more."""
+
+
+class Interrupted(StopRun):
+    """The run was asked to end; the same command continues it."""
+
+    def __init__(self, message: str, exit_code: int = 75) -> None:
+        """75 is what schedulers read as: run me again."""
+        super().__init__(message, exit_code)

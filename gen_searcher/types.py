@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gen_searcher.drawing import Drawing
+from gen_searcher.errors import CUT_OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,8 @@ class Facts:
     """Name of the look, e.g. `night`. Empty outside the embedded world."""
     caption: str | None = None
     """Text that the picture must carry; None when the task asks for no text."""
+    explanation: str = ""
+    """What a right picture shows, in words for a judge; empty when the target shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +218,8 @@ class Judgement:
     """Hash of the judge's prompt or, for a judge without one, of its version string."""
     latency_s: float
     cost_usd: float = 0.0
+    variance: float | None = None
+    """Of the score over several pictures of one grounding, unbiased; None when one was judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,10 +243,8 @@ class Attempt:
     """How the picture came about, or why there is none; None without a grounding."""
     shadow: tuple[Judgement, ...] = ()
     """What judges said whose scores are recorded only; no reward or advantage is made from them."""
-
-
-CUT_OFF = "cut_off"
-"""Stage of a member that was given up because most of its group had ended."""
+    more_images: tuple[ImageRef, ...] = ()
+    """Further pictures of the same grounding; the image judge's score is the mean over `image` and these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,6 +268,8 @@ class Group:
     lost: tuple[Lost, ...] = ()
     version: int = 0
     """Policy version that was current when the group was started: what staleness is counted from."""
+    visit: int = 0
+    """Place of the group in the run's data order, from 0; outside training always 0."""
 
     @property
     def rewards(self) -> tuple[float, ...]:
@@ -336,6 +341,8 @@ class StepReport:
     grad_norm: float
     """Before clipping."""
     metrics: Mapping[str, float]
+    arithmetic: str = ""
+    """What computed it: where this is equal, equal batches and weights give equal bits. Empty when nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ PACKAGE = "gen_searcher"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types", "drawing", "web"}),
     frozenset({"protocols", "image_store", "config", "metrics"}),
-    frozenset({"agent", "tools", "cassette", "rewards", "grpo", "world"}),
+    frozenset({"agent", "tools", "cassette", "ledger", "rewards", "grpo", "world"}),
     frozenset({"train", "infer", "bench", "data", "plan"}),
     frozenset({"engines"}),
     frozenset({"cluster"}),

@@ -107,7 +107,8 @@ class Pool:
     ) -> object:
         """Call `method` on one actor: the idlest, unless `sticky` or `near` says which, when that one is healthy.
 
-        `sticky` is a number that every pool of the same actors understands alike; `near` is what this pool remembers.
+        `sticky` is a number that every pool of the same actors understands alike, also while its actor is down; `near` is
+        what this pool remembers.
         """
         index = await self._pick(sticky, near)
         try:
@@ -194,11 +195,12 @@ class Pool:
                 )
             self._recovered.clear()
             await self._recovered.wait()
-        if sticky is not None and sticky % len(self.handles) in self._healthy:
-            return sticky % len(self.handles)
         if near is not None:
             return self._router.near(near.key, self._healthy, slack=near.slack)
-        return self._router.idlest(self._healthy)
+        if sticky is None:
+            return self._router.idlest(self._healthy)
+        order, home = self.healthy, sticky % len(self.handles)
+        return home if home in self._healthy else order[sticky % len(order)]
 
     def _suspend(self, index: int) -> None:
         self._healthy.discard(index)

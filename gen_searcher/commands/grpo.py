@@ -5,101 +5,188 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-from collections.abc import Awaitable, Callable, Mapping
+import signal
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.actors.learner import LearnerSpec
-from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
-from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.commands.identity import check_identity, grpo_identity
+from gen_searcher.commands.trackers import open_trackers
+from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.policy_files import read_tokens
-from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.select import has_attempts, has_signal
+from gen_searcher.ledger.book import Ledger
+from gen_searcher.ledger.lease import RunLease
 from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.metrics.progress import Progress
+from gen_searcher.protocols import Tracker
+from gen_searcher.tools.spend import SpendFile
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
+from gen_searcher.train.keeper import Keeper, KeepRules, resume
 from gen_searcher.train.outage import OutageRules
-from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader
+from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import Step, StreamRules
 from gen_searcher.train.tail import TailRules
-from gen_searcher.train.tasks import shuffled_forever
+from gen_searcher.train.tasks import visits
 from gen_searcher.types import Group, StepReport
 
 log = logging.getLogger(__name__)
 
 DROPPED_PER_GROUP = 6
 """Groups without signal that one group of a step may cost before the step goes on with what it has."""
-KEPT_CHECKPOINTS = 2
-"""The latest and the one before it."""
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+"""What asks a run to end."""
 
 
 def run(cfg: RunConfig) -> int:
     """Train from the last checkpoint, or from the policy after SFT."""
     place = Workplace.open(cfg)
     start = place.policy("sft")
-    check_identity(place.folder.root / "grpo" / "identity.json", {"policy": fingerprint(start)}, what="policy")
-    from_step = place.folder.latest_checkpoint()
-    if from_step >= cfg.grpo.steps:
-        log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", from_step, cfg.grpo.steps)
-        return 0
-    log.info("grpo starts at step %d of %d", from_step + 1, cfg.grpo.steps)
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="grpo"):
-        asyncio.run(train_run(place, start, from_step))
+    with place.lease() as lease:
+        check_identity(place.folder.identity, grpo_identity(place, start), what="run")
+        load.write(cfg, command="grpo")
+        with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
+            found = resume(place.folder, ledger)
+            if found.step >= cfg.grpo.steps and ledger.exported == found.step:
+                log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", found.step, cfg.grpo.steps)
+                return 0
+            how = "starts" if found.is_new else "continues"
+            log.info("grpo %s at step %d of %d", how, found.step + 1, cfg.grpo.steps)
+            if not found.is_new:
+                log.info("found: %s; %s", found, outside(place))
+            with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="grpo"):
+                asyncio.run(train_run(place, start, Books(ledger=ledger, lease=lease), from_step=found.step))
     return 0
 
 
-async def train_run(place: Workplace, start: Path, from_step: int) -> None:
-    """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """The run's ledger, and the right to write it."""
+
+    ledger: Ledger
+    lease: RunLease
+
+
+async def train_run(place: Workplace, start: Path, books: Books, *, from_step: int) -> None:
+    """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session.
+
+    Raises:
+        Interrupted: SIGTERM or SIGINT came; the last published step is saved.
+    """
     cfg, folder = place.cfg, place.folder
-    async with Crew.raise_actors(place, trains=start) as crew:
-        rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
-        spec = LearnerSpec(
-            policy_folder=str(start),
-            optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
-            images=str(folder.images),
-            mode="grpo",
-            objective=cfg.grpo.objective,
-            temperature=cfg.agent.temperature,
-            banned_ids=read_tokens(start).banned_ids,
-        )
-        learner = await crew.fleet.learner(spec, rollouts=rollouts)
-        await crew.wait_ready()
-        if cfg.reward.calibration.before_run:
-            await crew.check_judges()
-        if from_step:
-            await learner.load(folder.checkpoint(from_step))
-        with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress:
-            recorder = GrpoRecorder(
-                place,
+    stop = Stop()
+    with stops_on_signals(stop):
+        async with Crew.raise_actors(place, trains=start) as crew:
+            rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
+            learner = await stop.unless(crew.fleet.learner(learner_spec(place, start), rollouts=rollouts))
+            await stop.unless(crew.wait_ready())
+            if cfg.reward.calibration.before_run:
+                await stop.unless(crew.check_judges())
+            if from_step:
+                await learner.load(folder.checkpoint(from_step))
+            tasks = place.tasks("train")
+            keeper = Keeper(
+                folder,
+                books.ledger,
                 learner,
-                progress=progress,
-                policy=start,
-                check_judges=crew.check_judges,
-                reading=crew.reading,
+                fence=books.lease,
+                rules=_keep_rules(cfg),
+                read=TurnReader(Renderer.load(start).text),
+                config=load.dump_yaml(cfg),
+                tasks=tasks,
+                saved=from_step,
             )
-            rules, searcher = _rules(cfg), searcher_of(rollouts)
-            parts = GrpoParts(
-                attempt=crew.attempt(searcher),
-                learner=learner,
-                scorer=learner,
-                recorder=recorder,
-                group=crew.useful_groups(searcher, rules.group),
-            )
-            tasks = shuffled_forever(place.tasks("train"), seed=cfg.seed, skip=from_step * cfg.grpo.groups_per_step)
-            with contextlib.closing(recorder):
-                await train(rules, parts, tasks, from_step=from_step)
-        await learner.save_policy(folder.policy("grpo"), base=start)
+            with (
+                Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress,
+                contextlib.closing(keeper),
+                contextlib.closing(open_trackers(cfg, stage="grpo")) as trackers,
+            ):
+                rules, searcher = rules_of(cfg), searcher_of(rollouts)
+                parts = GrpoParts(
+                    attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
+                    learner=learner,
+                    scorer=learner,
+                    recorder=GrpoRecorder(cfg, keeper, crew, progress=progress, trackers=trackers),
+                    ledger=books.ledger,
+                    stop=stop,
+                    group=crew.useful_groups(searcher, rules.group),
+                )
+                ledger = books.ledger
+                order = visits(tasks, seed=cfg.seed, begun=ledger.tally().begun, pending=ledger.pending())
+                await train(rules, parts, order, from_step=from_step)
+                keeper.log_unused(cfg.grpo.steps)
+            await learner.save_policy(folder.policy("grpo"), base=start)
+            books.ledger.mark_exported(cfg.grpo.steps)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
 
 
-def _rules(cfg: RunConfig) -> GrpoRules:
+@contextlib.contextmanager
+def stops_on_signals(stop: Stop) -> Generator[None]:
+    """Let SIGTERM and SIGINT ask the run to end; a second one ends it at once. For code in the event loop's main thread.
+
+    Needs to be entered after Ray has started, which brings a handler of its own.
+    """
+    loop = asyncio.get_running_loop()
+
+    def asked(name: str) -> None:
+        if stop.is_asked:
+            raise KeyboardInterrupt
+        log.warning("%s: ending after what is under way; once more ends it at once", name)
+        stop.ask()
+
+    before = {number: signal.getsignal(number) for number in STOPPING}
+    for number in STOPPING:
+        loop.add_signal_handler(number, asked, number.name)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
+
+
+def outside(place: Workplace) -> str:
+    """What the run has paid and recorded outside so far, for the first lines of a resumed run."""
+    spent = SpendFile(place.folder.root / "spend.json").read()
+    paid = ", ".join(f"{name} ${usd:.2f}" for name, usd in spent.items()) or "nothing"
+    return f"committed so far: {paid}; cassette: {place.cfg.cassette.mode}"
+
+
+def learner_spec(place: Workplace, start: Path) -> LearnerSpec:
+    """What the learner of the policy in `start` is built from."""
+    cfg = place.cfg
+    return LearnerSpec(
+        policy_folder=str(start),
+        optim=cfg.grpo.optim.model_copy(update={"total_steps": cfg.grpo.steps}),
+        images=str(place.folder.images),
+        mode="grpo",
+        objective=cfg.grpo.objective,
+        temperature=cfg.agent.temperature,
+        banned_ids=read_tokens(start).banned_ids,
+    )
+
+
+def _keep_rules(cfg: RunConfig) -> KeepRules:
+    return KeepRules(
+        steps=cfg.grpo.steps,
+        checkpoint_every_steps=cfg.grpo.checkpoint_every_steps,
+        keep_checkpoints=cfg.grpo.keep_checkpoints,
+        objective=cfg.grpo.objective,
+    )
+
+
+def rules_of(cfg: RunConfig) -> GrpoRules:
+    """What the loop decides by."""
     grpo = cfg.grpo
     return GrpoRules(
         steps=grpo.steps,
@@ -129,78 +216,43 @@ def _rules(cfg: RunConfig) -> GrpoRules:
 
 
 class GrpoRecorder:
-    """Writes down what the loop reports, and checkpoints when due."""
+    """Books what the loop reports, shows it, and calibrates the judges when asked to."""
 
-    def __init__(
-        self,
-        place: Workplace,
-        learner: LearnerRanks,
-        *,
-        progress: Progress,
-        policy: Path,
-        check_judges: Callable[[], Awaitable[None]],
-        reading: Callable[[], Awaitable[Mapping[str, float]]],
-    ) -> None:
-        """Open the files.
-
-        `policy` is the folder that the rollout workers started from; `check_judges` raises for one that drifted;
-        `reading` says what the workers asked and paid.
-        """
-        self._check_judges = check_judges
-        self._reading = reading
-        self._cfg = place.cfg
-        self._folder = place.folder
-        self._learner = learner
+    def __init__(self, cfg: RunConfig, keeper: Keeper, crew: Crew, *, progress: Progress, trackers: Tracker) -> None:
+        """`crew` says what the workers asked and paid, and checks the judges."""
+        self._cfg = cfg
+        self._keeper = keeper
+        self._crew = crew
         self._progress = progress
-        read = TurnReader(Renderer.load(policy).text)
-        self._attempts = AttemptLog(place.folder.root / "grpo" / "attempts.jsonl", read=read)
-        self._metrics = MetricLog(place.folder.root / "grpo" / "metrics.jsonl")
-        self._groups = 0
-
-    def close(self) -> None:
-        """Close the files."""
-        self._attempts.close()
-        self._metrics.close()
+        self._trackers = trackers
 
     def on_group(self, group: Group) -> None:
-        """Write the group's members at once."""
-        self._groups += 1
-        self._attempts.record(
-            group,
-            step=group.version + 1,
-            group_id=f"{group.task.id}-{self._groups}",
-            advantages=attempt_advantages(group, self._cfg.grpo.objective),
-        )
+        """Nothing to do: the ledger has it, and the step that uses it writes its lines."""
 
     def on_wait(self, says: str) -> None:
         """Show it."""
         self._progress.note(says)
 
-    async def before_stop(self, step: int) -> None:
-        """Checkpoint the step unless that was done."""
-        if step and step not in self._folder.checkpoint_steps():
-            await save_checkpoint(self._learner, self._folder, step)
-
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
-        """Log the step; checkpoint every so often and at the end; calibrate the judges when asked to."""
-        values = {**step_metrics(taken.groups, taken.dropped, report), **await self._reading()}
-        self._metrics.log(step, values)
-        self._progress.advance(step, _headline(values))
-        if step % self._cfg.grpo.checkpoint_every_steps == 0 or step == self._cfg.grpo.steps:
-            await save_checkpoint(self._learner, self._folder, step)
+        """Book and show the step."""
+        values = {**step_metrics(taken.groups, taken.dropped, report), **await self._crew.reading()}
+        await self._keeper.book(step, taken, report, values)
+        self._trackers.log(step, values)
+        self._progress.advance(step, headline(values))
         every = self._cfg.reward.calibration.every_steps
         if every is not None and step % every == 0:
-            await self._check_judges()
+            await self._crew.check_judges()
+
+    async def before_stop(self, step: int) -> None:
+        """Write the lines of what no step has used, and a checkpoint unless the step has one."""
+        self._keeper.log_unused(step)
+        if step:
+            await self._keeper.save(step)
+            log.info("step %d of %d is saved", step, self._cfg.grpo.steps)
 
 
-async def save_checkpoint(learner: LearnerRanks, folder: RunFolder, step: int) -> None:
-    """Write a checkpoint, then delete the ones before the last two."""
-    await learner.save(folder.checkpoint(step))
-    for old in folder.checkpoint_steps()[:-KEPT_CHECKPOINTS]:
-        shutil.rmtree(folder.checkpoint(old))
-
-
-def _headline(values: Mapping[str, float]) -> dict[str, float]:
+def headline(values: Mapping[str, float]) -> dict[str, float | str]:
+    """What the progress line shows of a step."""
     names = {
         "reward": "reward/mean",
         "image": "reward/image",
@@ -209,4 +261,12 @@ def _headline(values: Mapping[str, float]) -> dict[str, float]:
         "lost": "rollout/lost_count",
         "step_s": "learner/step_s",
     }
-    return {short: values[name] for short, name in names.items() if name in values}
+    return {
+        **{short: values[name] for short, name in names.items() if name in values},
+        "calls": f"{_calls(values, 'paid'):.0f}/{_calls(values, 'asked'):.0f} paid",
+    }
+
+
+def _calls(values: Mapping[str, float], kind: str) -> float:
+    """Calls of all stages: tools, generator, judges. What a cache or the cassette answers is asked and not paid."""
+    return sum(value for name, value in values.items() if name.endswith(f"/{kind}_calls"))

@@ -13,8 +13,11 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.identity import check_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
-from gen_searcher.commands.workplace import Workplace, check_identity, fingerprint
+from gen_searcher.commands.trackers import open_trackers
+from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.metrics.progress import Progress
@@ -36,12 +39,14 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     done = place.folder.policy("sft")
     base = place.policy("base")
-    check_identity(done.parent / "identity.json", {"policy": fingerprint(base)}, what="policy")
-    if (done / "config.json").exists():
-        log.info("sft is done: %s (delete %s to train again)", done, done.parent)
-        return 0
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="sft"):
-        asyncio.run(_sft(place, base))
+    with place.lease():
+        check_identity(done.parent / "identity.json", {"policy": fingerprint(base)}, what="policy")
+        load.write(cfg, command="sft")
+        if (done / "config.json").exists():
+            log.info("sft is done: %s (delete %s to train again)", done, done.parent)
+            return 0
+        with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="sft"):
+            asyncio.run(_sft(place, base))
     return 0
 
 
@@ -66,14 +71,19 @@ async def _sft(place: Workplace, base: Path) -> None:
     )
     learner = await fleet.learner(spec, rollouts=None)
     metrics = MetricLog(folder.root / "sft" / "metrics.jsonl")
-    with Progress("sft", total=steps) as progress:
+    with (
+        Progress("sft", total=steps) as progress,
+        contextlib.closing(metrics),
+        contextlib.closing(open_trackers(cfg, stage="sft")) as trackers,
+    ):
 
         async def after_step(step: int, report: StepReport) -> None:
-            metrics.log(step, {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics})
+            values = {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics}
+            metrics.log(step, values)
+            trackers.log(step, values)
             progress.advance(step, {"loss": report.loss, "tok/s": report.metrics["learner/tokens_per_s"]})
 
-        with contextlib.closing(metrics):
-            await train_sft(rules, samples, learner=learner, after_step=after_step)
+        await train_sft(rules, samples, learner=learner, after_step=after_step)
     await learner.save_policy(folder.policy("sft"), base=base)
     log.info("the policy after sft is in %s", folder.policy("sft"))
 

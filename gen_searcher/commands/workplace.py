@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
+from gen_searcher.ledger.lease import RunLease
 from gen_searcher.train.run import RunFolder
 from gen_searcher.types import Task
 
@@ -40,13 +40,21 @@ class Workplace:
         root.mkdir(exist_ok=True)
         return cls(cfg=cfg, folder=RunFolder(root=root))
 
+    def lease(self) -> RunLease:
+        """The right to write the run directory; use it in a `with`. Raises LeaseHeld when somebody else has it."""
+        return RunLease.acquire(self.folder.leases)
+
     @property
     def store(self) -> ImageStore:
         """The run's pictures."""
         return ImageStore(self.folder.images)
 
     def tasks(self, split: Split) -> list[Task]:
-        """The tasks of a split; those of the embedded world are written into the run directory first."""
+        """The tasks of a split."""
+        return load_tasks(self.task_file(split), self.store)
+
+    def task_file(self, split: Split) -> Path:
+        """Where the tasks of a split lie; those of the embedded world are written into the run directory first."""
         named = self.cfg.tasks.train if split == "train" else self.cfg.tasks.heldout
         path = named or self.folder.tasks / f"{split}.jsonl"
         if named is None and not path.exists():
@@ -58,8 +66,17 @@ class Workplace:
                 train=self.cfg.tasks.train_count,
                 heldout=self.cfg.tasks.heldout_count,
                 seed=self.cfg.tasks.seed,
+                families=self.cfg.tasks.families,
             )
-        return load_tasks(path, self.store)
+        return path
+
+    def bench_tasks(self) -> list[Task]:
+        """The tasks that the benchmark asks for."""
+        if self.cfg.bench.suite == "heldout":
+            return self.tasks("heldout")[: self.cfg.bench.tasks]
+        from gen_searcher.world.knowgen_mini import write_suite
+
+        return load_tasks(write_suite(self.folder.tasks), self.store)[: self.cfg.bench.tasks]
 
     def policy(self, stage: Stage) -> Path:
         """Folder of the policy after a stage.
@@ -113,23 +130,3 @@ def fingerprint(policy: Path) -> str:
         with path.open("rb") as file:
             digest.update(file.read(FINGERPRINT_BYTES))
     return digest.hexdigest()
-
-
-def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
-    """Write what a stage started from, or compare it when the stage is resumed.
-
-    Raises:
-        ConfigError: The stage was started from something else; says what differs.
-    """
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(now), indent=1), encoding="utf-8")
-        return
-    before = {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
-    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    if differing:
-        lines = "\n".join(f"  {key}: was {before.get(key)}, is {now.get(key)}" for key in differing)
-        raise ConfigError(
-            f"{path.parent} belongs to another {what} and cannot be resumed with this one:\n{lines}\n"
-            f"Use another run_dir, or delete {path.parent} to start over"
-        )

@@ -21,6 +21,7 @@ from gen_searcher.train.room import Room
 from gen_searcher.train.routing import SHARED_PREFIX_CALLS
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.stream import GroupStream, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import (
     Grounding,
     Group,
@@ -115,9 +116,14 @@ async def simulate(
     attempt = simulation.attempt
     room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size)
 
-    async def start_group(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+    async def start_group(visit: Visit, version: int, earlier: Group | None) -> Group:
         return await run_group(
-            task, seed=group_seed(seed, visit), version=version, rules=rules, attempt=attempt, earlier=earlier
+            visit.task,
+            seed=group_seed(seed, visit.number),
+            version=version,
+            rules=rules,
+            attempt=attempt,
+            earlier=earlier,
         )
 
     def keep(group: Group) -> bool:
@@ -178,10 +184,10 @@ async def _churn(pool: StationPool, churn: Churn, rng: random.Random) -> None:
             restarts.create_task(pool.lose(rng.randrange(len(pool.stations)), restart_s=churn.restart_s))
 
 
-def _tasks() -> Iterator[Task]:
+def _tasks() -> Iterator[Visit]:
     number = 0
     while True:
-        yield Task(id=f"t{number}", prompt="", target=None, meta={})
+        yield Visit(number=number, task=Task(id=f"t{number}", prompt="", target=None, meta={}))
         number += 1
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -14,13 +14,16 @@ from gen_searcher.errors import UserError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
+from gen_searcher.ledger.book import Ledger
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
+from gen_searcher.train.booked import BookedGroups
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.room import Room
-from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.stop import Stop
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
-from gen_searcher.types import Batch, Group, StepReport, Task
+from gen_searcher.train.tasks import Visit
+from gen_searcher.types import Batch, Group, StepReport
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +35,7 @@ class Recorder(Protocol):
     """What the loop tells the run, which writes it down."""
 
     def on_group(self, group: Group) -> None:
-        """A group has finished, trained on or not."""
+        """A group is final, trained on or not; the ledger has it already."""
         ...
 
     def on_wait(self, says: str) -> None:
@@ -40,7 +43,7 @@ class Recorder(Protocol):
         ...
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
-        """A step is published: log it, and checkpoint when due."""
+        """A step is published: book it, and checkpoint when due."""
         ...
 
     async def before_stop(self, step: int) -> None:
@@ -77,28 +80,35 @@ class GrpoParts:
     scorer: Scorer
     """The learner's weights, asked before the first step whether they find likely what was sampled."""
     recorder: Recorder
+    ledger: Ledger
+    """Where every group stands; what it holds is not run again."""
+    stop: Stop = field(default_factory=Stop)
+    """Asked for by a signal."""
     group: GroupRunner | None = None
     """Runs a whole group; None runs every member by itself with `attempt`."""
 
 
-async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, from_step: int = 0) -> None:
+async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, from_step: int = 0) -> None:
     """Run steps `from_step + 1` to `rules.steps`.
 
     Raises:
         StopRun: The world stayed down, or cannot serve this run; the last step is checkpointed.
+        Interrupted: `parts.stop` was asked for; the last step is checkpointed.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
     """
-    run: GroupRunner = parts.group or partial(run_group, rules=rules.group, attempt=parts.attempt)
-
-    async def start_group(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        seed = derive_seed(rules.seed, "grpo", from_step, task.id, visit)
-        return await run(task, seed=seed, version=version, earlier=earlier)
-
+    groups = BookedGroups(
+        parts.ledger,
+        members=lambda attempt: partial(run_group, rules=rules.group, attempt=attempt),
+        attempt=parts.attempt,
+        whole=parts.group,
+        seed=rules.seed,
+    )
+    orphans = parts.ledger.orphans()
     await parts.learner.publish(from_step)
     idle = 0
     async with GroupStream(
-        tasks,
-        start_group,
+        order,
+        groups,
         rules=rules.stream,
         keep=rules.keep,
         on_group=parts.recorder.on_group,
@@ -108,9 +118,10 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             async with _saved(parts.recorder, step - 1):
-                taken = await stream.take()
+                taken = await parts.stop.unless(stream.take())
             if step == from_step + 1:
-                await _probe(taken.groups, rules, parts.scorer, version=from_step)
+                sampled_here = [group for group in taken.groups if group.visit not in orphans]
+                await _probe(sampled_here, rules, parts.scorer, version=from_step)
             batch = step_batch(taken.groups, rules)
             idle = 0 if _teaches(batch) else idle + 1
             if idle and idle % WARN_EVERY_IDLE == 0:
@@ -127,7 +138,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, tasks: Iterator[Task], *, fr
 
 
 @asynccontextmanager
-async def _saved(recorder: Recorder, step: int) -> AsyncIterator[None]:
+async def _saved(recorder: Recorder, step: int) -> AsyncGenerator[None]:
     """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
     try:
         yield

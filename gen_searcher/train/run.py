@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,51 @@ class RunFolder:
     def policy(self, stage: str) -> Path:
         """The policy after `sft` or `grpo`."""
         return self.root / stage / "policy"
+
+    def bench(self, name: str = "") -> Path:
+        """Results of the benchmark, made when missing: the run's own, or those of a suite or a sweep by its name."""
+        path = self.root / "bench" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def cassette(self) -> Path:
+        """Where answers from outside are kept, unless the settings name another folder."""
+        return self.root / "cassette"
+
+    @property
+    def steps(self) -> Path:
+        """One line per GRPO step: what it took and what came of it."""
+        return self.root / "grpo" / "steps.jsonl"
+
+    @property
+    def identity(self) -> Path:
+        """What GRPO started from."""
+        return self.root / "grpo" / "identity.json"
+
+    def step_config(self, digest: str) -> Path:
+        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both."""
+        return self.root / "grpo" / "configs" / f"{digest}.yaml"
+
+    @property
+    def ledger(self) -> Path:
+        """Where every task instance of GRPO stands."""
+        return self.root / "grpo" / "ledger.sqlite"
+
+    @property
+    def leases(self) -> Path:
+        """Who writes the run directory."""
+        return self.root / "leases"
+
+    @property
+    def attempts(self) -> Path:
+        """Every attempt of GRPO with its text, in the steps that used them."""
+        return self.root / "grpo" / "attempts.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """The numbers of every step of GRPO."""
+        return self.root / "grpo" / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
@@ -96,9 +142,35 @@ class LineFile:
         self._file.write(line + b"\n")
         self._file.flush()
 
+    @property
+    def size(self) -> int:
+        """Length of the file [bytes]."""
+        return self._file.tell()
+
+    def sync(self) -> None:
+        """Return once all of it is on the disk, safe from a power cut."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def cut_lines(path: Path, *, keep_bytes: int) -> None:
+    """Shorten a line file; one that is not there, or is shorter, stays as it is."""
+    if path.exists() and path.stat().st_size > keep_bytes:
+        with path.open("r+b") as file:
+            file.truncate(keep_bytes)
+            os.fsync(file.fileno())
+
+
+def lines_beyond(path: Path, *, start_bytes: int) -> list[str]:
+    """What `cut_lines` would take away."""
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        file.seek(start_bytes)
+        return file.read().decode(errors="replace").splitlines()
 
 
 class MetricLog:
@@ -116,6 +188,15 @@ class MetricLog:
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """Write the numbers of one step."""
         self._lines.write({"step": step, "time_s": round(time.monotonic() - self._started, 3), **values})
+
+    @property
+    def size(self) -> int:
+        """Length of the file [bytes]."""
+        return self._lines.size
+
+    def sync(self) -> None:
+        """See `LineFile.sync`."""
+        self._lines.sync()
 
 
 class TurnReader:
@@ -144,6 +225,15 @@ class AttemptLog:
     def close(self) -> None:
         """Close the file."""
         self._lines.close()
+
+    @property
+    def size(self) -> int:
+        """Length of the file [bytes]."""
+        return self._lines.size
+
+    def sync(self) -> None:
+        """See `LineFile.sync`."""
+        self._lines.sync()
 
     def record(self, group: Group, *, step: int, group_id: str, advantages: Sequence[float | None]) -> None:
         """Write all members at once. `advantages` is in the order of the group's attempts."""

@@ -23,7 +23,8 @@ from gen_searcher.errors import TooManyLost
 from gen_searcher.train.arrivals import Arrival, Arrivals
 from gen_searcher.train.outage import Losses, OutageRules, begin
 from gen_searcher.train.room import Room
-from gen_searcher.types import Group, Task
+from gen_searcher.train.tasks import Visit
+from gen_searcher.types import Group
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,8 @@ time at Python's own thresholds."""
 class StreamRunner(Protocol):
     """Makes one group."""
 
-    def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Coroutine[object, object, Group]:
-        """`visit` counts every group ever started, so it seeds and orders them; `earlier` has members to try again."""
+    def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Coroutine[object, object, Group]:
+        """The visit's group, at once when an earlier start of the run has finished it; `earlier` has members to try again."""
         ...
 
 
@@ -71,13 +72,12 @@ class Step:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Started:
     version: int
-    visit: int
-    task: Task
+    visit: Visit
     earlier: Group | None = None
 
     @property
     def order(self) -> tuple[int, int]:
-        return (self.version, self.visit)
+        return (self.version, self.visit.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ class GroupStream:
 
     def __init__(
         self,
-        tasks: Iterator[Task],
+        visits: Iterator[Visit],
         run: StreamRunner,
         *,
         rules: StreamRules,
@@ -141,21 +141,21 @@ class GroupStream:
 
         A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
-        self._tasks = tasks
+        self._visits = visits
         self._run = run
         self._rules = rules
         self._keep = keep
         self._on_group = on_group
         self._on_wait = on_wait
         self._version = version
-        self._visit = 0
         self._slots = rules.groups_per_step * (rules.max_staleness + 1)
         self._running: Arrivals[_Started, Group] = Arrivals()
         self._versions: Counter[int] = Counter()
         self._ready: list[_Finished] = []
         self._held: dict[int, Group] = {}
         self._in_training = 0
-        self._may_start = False
+        self._left_empty: int | None = None
+        """Slots that are not filled now; None starts nothing."""
         self._usual = gc.get_threshold()
         self._room = Room(attempts=None, group_size=1) if room is None else room
         self._room.watch(self._fill)
@@ -169,8 +169,8 @@ class GroupStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel what still runs; record what is finished and was not recorded yet."""
-        self._may_start = False
-        self._held.update((started.visit, group) for started, group in await self._running.cancel())
+        self._left_empty = None
+        self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
         for visit in sorted(self._held):
             self._on_group(self._held[visit])
         self._held.clear()
@@ -190,12 +190,12 @@ class GroupStream:
         while True:
             if self._is_outage(gathering):
                 await self._wait_for_the_world(gathering)
-            self._may_start = len(gathering.dropped) < self._rules.max_dropped
+            self._left_empty = self._must_stay_empty(dropped=len(gathering.dropped))
             self._fill()
             if self._is_complete() or not self._running:
                 break
             self._collect(await self._running.some(), gathering)
-        self._may_start = self._rules.max_staleness > 0
+        self._left_empty = self._must_stay_empty(dropped=0) if self._rules.max_staleness else None
         self._settle()
         self._ready.sort(key=lambda finished: finished.started.order)
         taken = self._ready[: self._rules.groups_per_step]
@@ -221,14 +221,22 @@ class GroupStream:
     def _free_slots(self) -> int:
         return self._slots - len(self._running) - len(self._ready) - self._in_training
 
+    def _must_stay_empty(self, *, dropped: int) -> int:
+        """Slots, so that no more than `max_dropped` groups are in vain.
+
+        It counts what was started, not what has ended, so that it is the same whatever ends first.
+        """
+        return max(0, dropped + 1 - self._rules.max_dropped)
+
     def _fill(self) -> None:
         """Start groups while there are slots and, for a first member, room."""
-        while self._may_start and self._free_slots > 0 and self._room.has_space:
-            self._start(_Started(version=self._version, visit=self._visit, task=next(self._tasks)))
-            self._visit += 1
+        while self._left_empty is not None and self._free_slots > self._left_empty and self._room.has_space:
+            visit = next(self._visits)
+            version = self._version if visit.version is None else min(visit.version, self._version)
+            self._start(_Started(version=version, visit=visit))
 
     def _start(self, started: _Started) -> None:
-        work = self._run(started.task, started.visit, started.version, started.earlier)
+        work = self._run(started.visit, started.version, started.earlier)
         places = self._room.enter()
         running = asyncio.get_running_loop().create_task(work, context=places.context())
         running.add_done_callback(lambda _: places.close())
@@ -240,11 +248,11 @@ class GroupStream:
         for arrival in sorted(ended, key=lambda each: each.key.order):
             started, group = arrival.key, self._running.hand_out(arrival)
             self._versions -= Counter({started.version: 1})  # which also forgets a version at 0
-            gathering.saw(started.visit, group)
+            gathering.saw(started.visit.number, group)
             if len(group.given_up) > len(group.hopeless):
-                self._held[started.visit] = group
+                self._held[started.visit.number] = group
             else:
-                self._held.pop(started.visit, None)
+                self._held.pop(started.visit.number, None)
                 self._on_group(group)
             finished = _Finished(started=started, group=group)
             (self._ready if self._keep(group) else gathering.dropped).append(finished)
@@ -263,7 +271,7 @@ class GroupStream:
         waiting = begin(self._rules.outage, now_s=loop.time())
         log.warning("%s", waiting.says(gathering.losses))
         self._on_wait(waiting.note(gathering.losses))
-        self._may_start = False
+        self._left_empty = None
         probe = 0
         while self._is_outage(gathering):
             if waiting.left_s(loop.time()) == 0.0:
@@ -280,22 +288,22 @@ class GroupStream:
 
     def _reissue(self, gathering: _Gathering) -> None:
         """Start the groups again whose lost members may be mended; one whose place was taken meanwhile stays dropped."""
-        again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit in self._held]
-        self._ready = [each for each in self._ready if each.started.visit not in self._held]
-        gathering.dropped = [each for each in gathering.dropped if each.started.visit not in self._held]
+        again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit.number in self._held]
+        self._ready = [each for each in self._ready if each.started.visit.number not in self._held]
+        gathering.dropped = [each for each in gathering.dropped if each.started.visit.number not in self._held]
         for each in again:
             if self._free_slots > 0:
                 self._start(replace(each.started, earlier=each.group))
                 continue
-            self._on_group(self._held.pop(each.started.visit))
-            gathering.forget(each.started.visit)
+            self._on_group(self._held.pop(each.started.visit.number))
+            gathering.forget(each.started.visit.number)
             gathering.dropped.append(each)
 
     def _settle(self) -> None:
         """The step is whole: what its groups lost stays lost."""
         if not self._held:
             return
-        running = {started.visit for started in self._running.under_way()}
+        running = {started.visit.number for started in self._running.under_way()}
         for visit in sorted(self._held.keys() - running):
             self._on_group(self._held.pop(visit))
 

@@ -1,12 +1,41 @@
-"""The order of tasks: an endless, seeded stream that can start anywhere."""
+"""The order of tasks: an endless, seeded stream that can start anywhere, and a run's way through it."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from gen_searcher.errors import DataError
+from gen_searcher.ledger.book import Pending
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One place of the data order."""
+
+    number: int
+    """From 0, without a gap; what the group is sampled from depends on it and on nothing that happened before."""
+    task: Task
+    version: int | None = None
+    """Policy version at which kept work on it was started; None when there is none."""
+
+
+def visits(tasks: Sequence[Task], *, seed: int, begun: int, pending: Sequence[Pending]) -> Iterator[Visit]:
+    """What was begun and not used, in its order, then everything from visit `begun` on.
+
+    Raises:
+        DataError: A task that was begun is not among `tasks`.
+    """
+    by_id = {task.id: task for task in tasks}
+    for one in pending:
+        if one.task_id not in by_id:
+            raise DataError(f"the run has begun with task {one.task_id!r}, which is not in the task file any more")
+        yield Visit(number=one.visit, task=by_id[one.task_id], version=one.version)
+    for number, task in enumerate(shuffled_forever(tasks, seed=seed, skip=begun), start=begun):
+        yield Visit(number=number, task=task)
 
 
 def shuffled_forever(tasks: Sequence[Task], *, seed: int, skip: int = 0) -> Iterator[Task]:

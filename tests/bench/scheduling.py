@@ -40,6 +40,7 @@ from gen_searcher.plan.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import GroupStream, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Outcome, Reward, Task, Trajectory, Turn
 
 GROUP_SIZE = 8
@@ -212,10 +213,10 @@ def task(number: int) -> Task:
     return Task(id=f"t{number}", prompt="", target=None, meta={})
 
 
-def tasks() -> Iterator[Task]:
+def tasks() -> Iterator[Visit]:
     number = 0
     while True:
-        yield task(number)
+        yield Visit(number=number, task=task(number))
         number += 1
 
 
@@ -278,8 +279,10 @@ async def drive(in_flight: int, attempts: int, *, turns: int, counts_memory: boo
             task, seed=seed, searcher=instant, generator=instant, judges=[instant], compose=no_reward
         )
 
-    async def start(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        return await run_group(task, seed=visit, version=version, rules=RULES, attempt=attempt, earlier=earlier)
+    async def start(visit: Visit, version: int, earlier: Group | None) -> Group:
+        return await run_group(
+            visit.task, seed=visit.number, version=version, rules=RULES, attempt=attempt, earlier=earlier
+        )
 
     rules = StreamRules(groups_per_step=groups, max_staleness=3, max_dropped=1, outage=OutageRules(max_lost_frac=1.0))
     done = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands import grpo, sft
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.ledger.book import Ledger
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -39,10 +41,14 @@ def test_killing_the_rollout_worker_during_a_step_does_not_stop_the_run(tmp_path
 
     async def train_and_kill() -> str:
         killing = asyncio.ensure_future(kill_the_rollout_worker_once_it_works(run_dir / "grpo" / "metrics.jsonl"))
-        await grpo.train_run(place, place.policy("sft"), 0)
+        await grpo.train_run(place, place.policy("sft"), grpo.Books(ledger=ledger, lease=lease), from_step=0)
         return await killing
 
-    with cluster_session(cfg.cluster, run_id="killed", command="grpo"):
+    with (
+        place.lease() as lease,
+        closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger,
+        cluster_session(cfg.cluster, run_id="killed", command="grpo"),
+    ):
         killed = asyncio.run(train_and_kill())
     assert killed.startswith("rollout-")
     steps = [json.loads(line) for line in (run_dir / "grpo" / "metrics.jsonl").read_text().splitlines()]

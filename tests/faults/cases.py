@@ -5,6 +5,8 @@ A test names its cases by `@pytest.mark.fault(11, 12)`.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,10 +80,14 @@ def main() -> int:
     """Print every case with its tests; slow ones too."""
     marks = _Marks()
     root = Path(__file__).parents[2]
-    pytest.main(
-        ["--collect-only", "-qq", "--no-summary", "-o", "addopts=", "-p", "no:terminal", str(root / "tests")],
-        plugins=[marks],
-    )
+    heard = io.StringIO()
+    with contextlib.redirect_stdout(heard):
+        code = pytest.main(
+            ["--collect-only", "-q", "-o", "addopts=--import-mode=importlib", str(root / "tests")], [marks]
+        )
+    if code != pytest.ExitCode.OK:
+        sys.stderr.write(heard.getvalue())
+        return 1
     for case, title in CASES.items():
         sys.stdout.write(f"{case:>3}  {title}\n")
         for name in marks.tests[case] or ["no test yet"]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -22,12 +24,15 @@ from gen_searcher.grpo.objectives.tokens import PolicyTokens
 from gen_searcher.grpo.select import has_attempts
 from gen_searcher.grpo.tensors import image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
+from gen_searcher.ledger.book import Ledger
 from gen_searcher.protocols import Tools
 from gen_searcher.testing.scripted_engine import ScriptedEngine
+from gen_searcher.testing.toy_training import NoRival
 from gen_searcher.train.attempt import AttemptRunner, GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import Step, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import (
     Batch,
     FoundImage,
@@ -189,6 +194,8 @@ async def run_steps(
     rules: GrpoRules, attempt: AttemptRunner, *, learner: KeepsGradients, recorder: KeepsRecords, truth: ImageRef | None
 ) -> None:
     """The real loop over a handful of tasks."""
-    tasks = cycle([Task(id=f"t{n}", prompt="Draw it.", target=truth, meta={}) for n in range(GROUPS)])
-    parts = GrpoParts(attempt=attempt, learner=learner, scorer=learner, recorder=recorder)
-    await train(rules, parts, tasks)
+    tasks = [Task(id=f"t{n}", prompt="Draw it.", target=truth, meta={}) for n in range(GROUPS)]
+    with TemporaryDirectory() as folder, closing(Ledger.open(Path(folder) / "ledger", fence=NoRival())) as ledger:
+        parts = GrpoParts(attempt=attempt, learner=learner, scorer=learner, recorder=recorder, ledger=ledger)
+        await train(rules, parts, (Visit(number=number, task=task) for number, task in enumerate(cycle(tasks))))
+        ledger.check_conserved()

@@ -42,7 +42,7 @@ SCORES = 32
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="faults"):
+    with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="faults", command="grpo"):
         yield
 
 

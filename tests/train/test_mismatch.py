@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.errors import UserError
 from gen_searcher.grpo.samples import trajectory_sample
+from gen_searcher.ledger.book import Ledger
+from gen_searcher.testing.toy_training import NoRival
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.mismatch import GAP_METRIC, MismatchError, check_step, widest
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.stream import Step, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Batch, Group, Outcome, Reward, Sample, StepReport, Task, Trajectory, Turn
 
 
@@ -137,8 +142,9 @@ async def run(learner: FakeLearner, *, bound_nats: float | None, max_staleness: 
     async def try_once(task: Task, *, seed: int) -> Attempt:
         return attempt(task.id, seed % 1000, reward=float(next(rewards)))
 
-    parts = GrpoParts(attempt=try_once, learner=learner, scorer=learner, recorder=Silent())
-    await train(rules, parts, (task(f"t{number}") for number in count()))
+    with TemporaryDirectory() as folder, closing(Ledger.open(Path(folder) / "ledger", fence=NoRival())) as ledger:
+        parts = GrpoParts(attempt=try_once, learner=learner, scorer=learner, recorder=Silent(), ledger=ledger)
+        await train(rules, parts, (Visit(number=number, task=task(f"t{number}")) for number in count()))
 
 
 async def test_a_run_that_starts_with_a_disagreement_trains_nothing_and_says_where() -> None:

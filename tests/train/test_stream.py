@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
@@ -15,14 +15,13 @@ from gen_searcher.train.attempt import GroupRules, run_member
 from gen_searcher.train.outage import LONGEST_RETRY_S, OutageRules
 from gen_searcher.train.room import Room
 from gen_searcher.train.stream import GroupStream, Step, StreamRules
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Group, Lost, Outcome, Reward, Task, Trajectory
 
 
-def endless_tasks() -> Iterator[Task]:
-    number = 0
-    while True:
-        yield Task(id=f"t{number}", prompt="draw", target=None, meta={})
-        number += 1
+def endless_visits() -> Iterator[Visit]:
+    for number in count():
+        yield Visit(number=number, task=Task(id=f"t{number}", prompt="draw", target=None, meta={}))
 
 
 HALF = OutageRules(max_lost_frac=0.5)
@@ -40,10 +39,10 @@ class Runner:
         self.gates: dict[int, asyncio.Event] = {}
         self.started: list[tuple[int, int]] = []
 
-    async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        self.started.append((visit, version))
-        await self.gates.setdefault(visit, asyncio.Event()).wait()
-        return Group(task=task, attempts=(), version=version)
+    async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        self.started.append((visit.number, version))
+        await self.gates.setdefault(visit.number, asyncio.Event()).wait()
+        return Group(task=visit.task, attempts=(), version=version)
 
     def finish(self, *visits: int) -> None:
         for visit in visits:
@@ -58,7 +57,7 @@ async def test_synchronous_steps_start_nothing_while_the_learner_works() -> None
     runner = Runner()
     runner.finish(0, 1, 2, 3)
     async with GroupStream(
-        endless_tasks(), runner, rules=rules(), keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=rules(), keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         first = await stream.take()
         assert names(first.groups) == ["t0", "t1"]
@@ -74,7 +73,7 @@ async def test_one_step_of_staleness_starts_the_next_groups_early_and_waits_for_
     runner.finish(1, 2)
     stream_rules = rules(max_staleness=1)
     async with GroupStream(
-        endless_tasks(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         first = await stream.take()
         assert names(first.groups) == ["t1", "t2"], "groups are taken as they complete"
@@ -93,7 +92,7 @@ async def test_no_group_is_ever_older_than_the_staleness_bound() -> None:
     ages: list[int] = []
     stream_rules = rules(max_staleness=2, groups_per_step=3)
     async with GroupStream(
-        endless_tasks(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
     ) as stream:
         for version in range(12):
             runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
@@ -116,11 +115,12 @@ async def test_with_bounded_room_a_group_starts_when_an_attempt_ends_and_is_as_o
         await gates[seed].wait()
         raise WorldError("enough")
 
-    async def run(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
-        started.append((visit, version))
+    async def run(visit: Visit, version: int, earlier: Group | None) -> Group:
+        started.append((visit.number, version))
+        task = visit.task
         members = (
             run_member(task, seed=seed, rules=GroupRules(size=2, tries=1), make=partial(attempt, task, seed=seed))
-            for seed in (2 * visit, 2 * visit + 1)
+            for seed in (2 * visit.number, 2 * visit.number + 1)
         )
         await asyncio.gather(*members)
         return Group(task=task, attempts=(), version=version)
@@ -131,7 +131,7 @@ async def test_with_bounded_room_a_group_starts_when_an_attempt_ends_and_is_as_o
 
     room = Room(attempts=3, group_size=2)
     async with GroupStream(
-        endless_tasks(),
+        endless_visits(),
         run,
         rules=rules(groups_per_step=1, max_staleness=3),
         keep=lambda _: True,
@@ -159,7 +159,7 @@ async def test_a_group_without_signal_returns_its_slot_at_once() -> None:
     runner.finish(*range(10))
     seen: list[str] = []
     async with GroupStream(
-        endless_tasks(),
+        endless_visits(),
         runner,
         rules=rules(),
         keep=lambda g: g.task.id not in {"t0", "t2"},
@@ -175,7 +175,7 @@ async def test_a_stream_that_only_sees_groups_without_signal_says_so_and_stops()
     runner = Runner()
     runner.finish(*range(30))
     async with GroupStream(
-        endless_tasks(), runner, rules=rules(), keep=lambda _: False, on_group=lambda _: None
+        endless_visits(), runner, rules=rules(), keep=lambda _: False, on_group=lambda _: None
     ) as stream:
         with pytest.raises(TooManyLost, match="nothing to teach"):
             await stream.take()
@@ -195,7 +195,8 @@ class Weather:
         self.asked: list[tuple[float, str, int]] = []
         """Time, task, members to make."""
 
-    async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+    async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        task = visit.task
         kept = () if earlier is None else earlier.attempts
         seeds = [seed for seed in range(SIZE) if seed not in {attempt.seed for attempt in kept}]
         now_s = asyncio.get_running_loop().time()
@@ -230,7 +231,7 @@ class Taken:
     async def _take(self, weather: Weather, outage: OutageRules) -> float:
         try:
             async with GroupStream(
-                endless_tasks(),
+                endless_visits(),
                 weather,
                 rules=rules(outage),
                 keep=lambda group: len(group.attempts) > 0,
@@ -296,10 +297,10 @@ def test_what_no_waiting_mends_stops_the_run_at_once_with_code_3() -> None:
 
 def test_a_probe_that_hangs_does_not_outlast_the_wait() -> None:
     class Hangs(Weather):
-        async def __call__(self, task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+        async def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
             if earlier is not None:
                 await asyncio.Event().wait()
-            return await super().__call__(task, visit, version, earlier)
+            return await super().__call__(visit, version, earlier)
 
     taken = Taken(Hangs(down_until_s=1e9, lost_members=2), OutageRules(max_lost_frac=0.3, wait_s=50))
     assert isinstance(taken.error, Outage)
@@ -310,7 +311,8 @@ def test_a_probe_that_hangs_does_not_outlast_the_wait() -> None:
 def test_a_group_whose_place_was_taken_before_the_outage_showed_is_not_tried_again() -> None:
     ends_s = {"t1": 1, "t0": 2, "t2": 3, "t3": 4}
 
-    async def run(task: Task, visit: int, version: int, earlier: Group | None) -> Group:
+    async def run(visit: Visit, version: int, earlier: Group | None) -> Group:
+        task = visit.task
         now_s = asyncio.get_running_loop().time()
         await asyncio.sleep(ends_s[task.id] - now_s if earlier is None else 1)
         lost = () if earlier is None else earlier.lost
@@ -321,7 +323,7 @@ def test_a_group_whose_place_was_taken_before_the_outage_showed_is_not_tried_aga
 
     async def take() -> Step:
         async with GroupStream(
-            endless_tasks(),
+            endless_visits(),
             run,
             rules=rules(groups_per_step=3),
             keep=lambda group: len(group.attempts) > 0,

@@ -1,0 +1,112 @@
+"""A run that was ended goes on where it was, whatever ended it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from gen_searcher.errors import Interrupted, UserError
+from gen_searcher.train.run import RunFolder
+from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, TASKS, toy_run
+
+STEPS = 9
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("whole")
+    toy_run(root, steps=STEPS)
+    return root
+
+
+def metric_steps(root: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in RunFolder(root=root).metrics.read_text().splitlines()]
+
+
+def begun_tasks(root: Path) -> list[str]:
+    with closing(sqlite3.connect(RunFolder(root=root).ledger)) as db:
+        return [row[0] for row in db.execute("SELECT task_id FROM instances ORDER BY visit")]
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6])
+def test_a_run_that_is_asked_to_end_saves_its_last_step_and_goes_on_to_the_same_weights(
+    tmp_path: Path, whole: Path, stop_after: int
+) -> None:
+    with pytest.raises(Interrupted, match="run the same command again") as caught:
+        toy_run(tmp_path, steps=STEPS, stop_after=stop_after)
+    assert caught.value.exit_code == 75
+    assert RunFolder(root=tmp_path).latest_checkpoint() == stop_after
+    toy_run(tmp_path, steps=STEPS)
+    assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
+    assert begun_tasks(tmp_path) == begun_tasks(whole)
+
+
+def test_every_epoch_holds_every_task_once_however_often_the_run_was_ended(tmp_path: Path) -> None:
+    for stop_after in (2, 3, 5, 8):
+        with pytest.raises(Interrupted):
+            toy_run(tmp_path, steps=STEPS, stop_after=stop_after)
+    toy_run(tmp_path, steps=STEPS)
+    begun = begun_tasks(tmp_path)
+    epochs = [begun[start : start + len(TASKS)] for start in range(0, len(begun), len(TASKS))]
+    assert len(begun) > len(TASKS), "groups without signal have used up more than an epoch"
+    for epoch in epochs[:-1]:
+        assert sorted(epoch) == sorted(task.id for task in TASKS)
+    assert max(Counter(epochs[-1]).values()) == 1
+
+
+def test_groups_that_an_earlier_start_finished_are_not_run_again(tmp_path: Path, whole: Path) -> None:
+    toy_run(tmp_path, steps=STEPS, checkpoint_every_steps=STEPS)
+    folder = RunFolder(root=tmp_path)
+    folder.checkpoints.joinpath("latest").unlink()  # as if the machine had lost the weights, all of them
+    again = toy_run(tmp_path, steps=STEPS, checkpoint_every_steps=STEPS)
+    assert again.made == 0
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
+    assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+
+
+def test_a_longer_run_goes_on_from_the_end(tmp_path: Path) -> None:
+    toy_run(tmp_path, steps=3)
+    toy_run(tmp_path, steps=5)
+    assert metric_steps(tmp_path) == [1, 2, 3, 4, 5]
+
+
+def test_an_older_checkpoint_can_be_chosen_and_its_steps_are_trained_again_from_what_was_kept(
+    tmp_path: Path, whole: Path
+) -> None:
+    toy_run(tmp_path, steps=STEPS)
+    folder = RunFolder(root=tmp_path)
+    assert folder.checkpoint_steps() == [6, 9]
+    (folder.checkpoints / "latest").write_text("step-6\n")
+    again = toy_run(tmp_path, steps=STEPS)
+    assert again.made == 0
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
+
+
+def test_a_checkpoint_without_its_ledger_is_refused(tmp_path: Path) -> None:
+    toy_run(tmp_path, steps=3)
+    RunFolder(root=tmp_path).ledger.unlink()
+    with pytest.raises(UserError, match="the ledger beside it never booked that step"):
+        toy_run(tmp_path, steps=5)
+
+
+def test_what_an_asynchronous_run_ended_but_did_not_use_is_on_record_and_used_by_the_next_start(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        toy_run(tmp_path, steps=STEPS, stop_after=3, max_staleness=2)
+    attempts = RunFolder(root=tmp_path).attempts
+    with closing(sqlite3.connect(RunFolder(root=tmp_path).ledger)) as db:
+        (scored,) = db.execute("SELECT count(*) FROM instances WHERE state = 'scored'").fetchone()
+    logged = [json.loads(line)["step"] for line in attempts.read_text().splitlines() if '"kind":"attempt"' in line]
+    assert Counter(logged)[4] == scored * GROUP_SIZE
+    toy_run(tmp_path, steps=STEPS, max_staleness=2)
+    rows = [json.loads(line) for line in attempts.read_text().splitlines()]
+    members = Counter((row["group"], row["attempt"]["seed"]) for row in rows if row["kind"] == "attempt")
+    assert set(members.values()) == {1}, "no attempt is on record twice"
+    with closing(sqlite3.connect(RunFolder(root=tmp_path).ledger)) as db:
+        (trained,) = db.execute("SELECT count(*) FROM instances WHERE state = 'trained'").fetchone()
+    assert trained == STEPS * GROUPS_PER_STEP
