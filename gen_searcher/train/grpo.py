@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -134,7 +134,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
 
 
 @asynccontextmanager
-async def _saved(recorder: Recorder, step: int) -> AsyncIterator[None]:
+async def _saved(recorder: Recorder, step: int) -> AsyncGenerator[None]:
     """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
     try:
         yield

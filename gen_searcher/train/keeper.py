@@ -7,6 +7,7 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from gen_searcher.ledger.recovery import Found, roll_back, standing
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.stream import Step
 from gen_searcher.types import Group, Task
+
+log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
 """The latest and the one before it."""
@@ -51,9 +54,11 @@ def resume(folder: RunFolder, ledger: Ledger) -> Found:
         UserError: Checkpoint and ledger do not belong together.
     """
     step = folder.latest_checkpoint()
-    for unfinished in (*folder.checkpoints.glob("step-*.partial"), *folder.checkpoints.glob("step-*.old")):
-        shutil.rmtree(unfinished)
     stands = standing(ledger, step)
+    beyond = [folder.checkpoint(later) for later in folder.checkpoint_steps() if later > step]
+    for gone in (*folder.checkpoints.glob("step-*.partial"), *folder.checkpoints.glob("step-*.old"), *beyond):
+        log.warning("%s is not whole, or of a step that is trained again: it is deleted", gone)
+        shutil.rmtree(gone)
     cut = [line for line in lines_beyond(folder.metrics, start_bytes=stands.metrics_bytes) if line]
     found = roll_back(ledger, step, cut_metrics=cut)
     cut_lines(folder.metrics, keep_bytes=found.metrics_bytes)
