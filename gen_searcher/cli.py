@@ -7,7 +7,7 @@ import importlib
 import logging
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -43,6 +43,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
+    "world ledger": Command(summary="write what search.adversity harms in the world", target="world:ledger"),
     "world train-painter": Command(summary="train the embedded image generator", target="world:train_painter"),
     "world serve": Command(summary="serve the embedded world on loopback", target="world:serve"),
     "serve generator": Command(summary="serve the image model with the reference's protocol", target="serve:generator"),
@@ -57,6 +58,10 @@ COMMANDS: dict[str, Command] = {
         summary="run the conformance kit: judge check my_pkg:MyJudge, or a judge of the configuration by name",
         target="judge:check",
     ),
+    "replay": Command(
+        summary="make a step once more and say what differs: replay RUN_DIR --step N, or replay --bundle FILE",
+        target="replay:run",
+    ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "doctor": Command(summary="say what this machine and this configuration can do", target="doctor:run"),
 }
@@ -64,11 +69,14 @@ COMMANDS: dict[str, Command] = {
 
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "report": lambda word: f"run_dir={quoted(word)}",
+    "replay": lambda word: f"run_dir={quoted(word)}",
     "generate": lambda word: f"generate.prompt={quoted(word)}",
     "judge check": lambda word: f"judge_check.judge={quoted(word)}",
     "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",
 }
 """Commands whose one bare argument is a setting, and how that is written."""
+FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack")}
+"""Settings of a command that may be written as `--NAME VALUE`; the setting is `COMMAND.NAME`."""
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
 
@@ -77,7 +85,7 @@ settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_
 of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
 
 exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 cannot start or go on, 4 budget spent,
- 75 interrupted (run it again to resume)
+ 5 a replay differs, 75 interrupted (run it again to resume)
 """
 
 
@@ -147,7 +155,21 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     name = " ".join(bare)
     if name not in COMMANDS:
         raise UserError(_no_such_command(bare))
+    overrides += _flags(name, cast("dict[str, str | None]", vars(parsed)))
     return name, options, overrides
+
+
+def _flags(name: str, given: Mapping[str, str | None]) -> list[str]:
+    """The flags that stand for settings, as overrides. Raises UserError for one of another command."""
+    overrides: list[str] = []
+    for command, flags in FLAGS.items():
+        for flag in flags:
+            value = given[flag]
+            if value is not None and command != name:
+                raise UserError(f"--{flag} belongs to the command {command!r}, not to {name!r}")
+            if value is not None:
+                overrides.append(f"{command}.{flag}={quoted(value)}")
+    return overrides
 
 
 def quoted(text: str) -> str:
@@ -182,5 +204,8 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, searched beside conf/"
     )
     parser.add_argument("--cfg", action="store_true", help="print the resolved configuration as YAML and stop")
+    for command, flags in FLAGS.items():
+        for flag in flags:
+            parser.add_argument(f"--{flag}", metavar="VALUE", help=f"of {command}: the setting {command}.{flag}")
     parser.add_argument("--version", action="version", version=f"gen-searcher {__version__}")
     return parser

@@ -35,8 +35,7 @@ class ImageStore:
         rgb = image.convert("RGB")
         if max(rgb.size) > MAX_SIDE_PX:
             raise ValueError(f"picture of {rgb.size[0]}x{rgb.size[1]} px; the store takes at most {MAX_SIDE_PX} a side")
-        digest = hashlib.sha256(f"{rgb.size[0]}x{rgb.size[1]}:".encode() + rgb.tobytes()).hexdigest()
-        ref = ImageRef(sha256=digest, width_px=rgb.size[0], height_px=rgb.size[1])
+        ref = picture_ref(rgb)
         path = self.path(ref)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,3 +51,10 @@ class ImageStore:
         """The picture as RGB. Raises FileNotFoundError when it was never put."""
         with Image.open(self.path(ref), formats=["PNG"]) as image:
             return image.convert("RGB")
+
+
+def picture_ref(image: Image.Image) -> ImageRef:
+    """The reference of a picture by its content, stored or not."""
+    rgb = image.convert("RGB")
+    digest = hashlib.sha256(f"{rgb.size[0]}x{rgb.size[1]}:".encode() + rgb.tobytes()).hexdigest()
+    return ImageRef(sha256=digest, width_px=rgb.size[0], height_px=rgb.size[1])

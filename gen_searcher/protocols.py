@@ -87,6 +87,14 @@ class DeclaresCapability(Protocol):
         ...
 
 
+@runtime_checkable
+class DeclaresLocal(Protocol):
+    """A judge's or an image model's class that asks nobody outside: a replay asks it again instead of the cassette."""
+
+    is_local: bool
+    """True when equal questions get equal answers wherever the package is installed."""
+
+
 class Generator(Protocol):
     """What the loop sees: references in, reference out."""
 

@@ -54,6 +54,8 @@ class Facts:
     """Name of the look, e.g. `night`. Empty outside the embedded world."""
     caption: str | None = None
     """Text that the picture must carry; None when the task asks for no text."""
+    explanation: str = ""
+    """What a right picture shows, in words for a judge; empty when the target shows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,6 +215,8 @@ class Judgement:
     """Hash of the judge's prompt or, for a judge without one, of its version string."""
     latency_s: float
     cost_usd: float = 0.0
+    variance: float | None = None
+    """Of the score over several pictures of one grounding, unbiased; None when one was judged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +240,8 @@ class Attempt:
     """How the picture came about, or why there is none; None without a grounding."""
     shadow: tuple[Judgement, ...] = ()
     """What judges said whose scores are recorded only; no reward or advantage is made from them."""
+    more_images: tuple[ImageRef, ...] = ()
+    """Further pictures of the same grounding; the image judge's score is the mean over `image` and these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +336,8 @@ class StepReport:
     grad_norm: float
     """Before clipping."""
     metrics: Mapping[str, float]
+    arithmetic: str = ""
+    """What computed it: where this is equal, equal batches and weights give equal bits. Empty when nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,24 @@ def test_a_command_of_two_words_and_the_folder_of_report() -> None:
     assert cli.parse(["judge", "check"])[0] == "judge check"
 
 
+def test_a_flag_of_replay_is_a_setting_of_its_own() -> None:
+    name, _, overrides = cli.parse(
+        ["replay", "runs/my run", "--step", "12", "--pack=out's.bundle", "replay.tolerance=0"]
+    )
+    assert name == "replay"
+    cfg = load.load(overrides)
+    assert str(cfg.run_dir) == "runs/my run"
+    assert (cfg.replay.step, str(cfg.replay.pack), cfg.replay.tolerance) == (12, "out's.bundle", 0.0)
+    assert load.load(cli.parse(["replay", "--bundle", "a.bundle"])[2]).replay.bundle == Path("a.bundle")
+
+
+def test_a_flag_of_another_command_is_refused_and_a_word_is_no_step() -> None:
+    with pytest.raises(UserError, match="--step belongs to the command 'replay', not to 'grpo'"):
+        cli.parse(["grpo", "--step", "3"])
+    with pytest.raises(UserError, match=r"replay\.step: found 'x' \(str\), expected: integer"):
+        load.load(cli.parse(["replay", "run", "--step", "x"])[2])
+
+
 def test_a_request_may_hold_any_character() -> None:
     request = """the flag of Côte d'Ivoire, "a = b", {c} [d] $e ~f"""
     _, _, overrides = cli.parse(["generate", request, "seed=1"])
@@ -39,7 +57,7 @@ def test_a_request_may_hold_any_character() -> None:
     [
         ([], "which command?"),
         (["fly"], "there is no command 'fly'; there is: sft, grpo,"),
-        (["world"], "there is: world build, world tasks, world train-painter, world serve"),
+        (["world"], "there is: world build, world tasks, world ledger, world train-painter, world serve"),
         (["world", "fly"], "there is no command 'world fly'; there is: world build"),
         (["grpo", "fast"], "'fast' is neither key=value nor part of the command 'grpo'"),
     ],

@@ -19,7 +19,8 @@ CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in name
 
 
 def test_the_shipped_groups_are_the_documented_ones() -> None:
-    assert set(GROUPS) == {"cluster", "experiment", "generator", "judge", "search", "tracker"}
+    documented = {"adversity", "benchmark", "cluster", "experiment", "generator", "judge", "search", "sweep", "tracker"}
+    assert set(GROUPS) == documented
     assert set(GROUPS["experiment"]) >= {"laptop", "laptop_no_text_reward", "laptop_no_image_reward", "smoke"}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from gen_searcher.agent import budget
 from gen_searcher.agent.decide import Correct, Decision, Finish, Situation, decide
@@ -69,9 +70,9 @@ class _Progress:
 
     def prompt(self, delta: _Delta) -> Prompt:
         """The whole context of the next completion."""
-        token_ids = [token_id for turn in self.turns for token_id in (*turn.prompt_ids, *turn.completion_ids)]
+        stretches = [ids for turn in self.turns for ids in (turn.prompt_ids, turn.completion_ids)]
         images = [image for turn in self.turns for image in turn.images]
-        return Prompt(token_ids=(*token_ids, *delta.token_ids), images=(*images, *delta.images))
+        return Prompt(token_ids=tuple(chain(*stretches, delta.token_ids)), images=(*images, *delta.images))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

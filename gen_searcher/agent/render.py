@@ -12,6 +12,7 @@ something to the conversation. A delta is encoded as one string, so that its tok
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ _HARMFUL = re.compile(r"[^\w\s.,:;/()'\"-]", re.ASCII)
 _ROUNDS = 3
 """Breaking a string may leave another; with Qwen's tokens one round is enough."""
 
+_TOKENS_PER_BYTE = 3
+"""A byte-level tokenizer makes at most one token of a UTF-8 byte; composing letters (NFC) before that can triple the
+bytes, e.g. of U+1D160."""
+
+_FRAMES = 256
+"""Frames of our own words whose reserved tokens are remembered; there are as many as ways to lay out an observation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
@@ -89,6 +97,7 @@ class Renderer:
         self.picture_id = self._id("<|image_pad|>")
         self.forbidden_ids = frozenset(self._id(token) for token in _PICTURE_TOKENS)
         """Ids that a completion must not hold: they would announce a picture that is not there."""
+        self._reserved_in_frame = functools.lru_cache(_FRAMES)(self._reserved_in)
 
     @classmethod
     def load(cls, policy_dir: Path) -> Renderer:
@@ -149,7 +158,8 @@ class Renderer:
 
     def clip(self, text: str, *, tokens: int) -> str:
         """`text` itself, or as much of its beginning as takes at most `tokens` tokens, with an ellipsis at the cut."""
-        if len(self._plain_encode(self.neutral(text))) <= tokens:
+        neutral = self.neutral(text)
+        if _most_tokens(neutral) <= tokens or len(self._plain_encode(neutral)) <= tokens:
             return text
         fits, too_long = 0, len(text)
         while too_long - fits > 1:
@@ -162,11 +172,12 @@ class Renderer:
 
     def reserved_ids_in(self, token_ids: Sequence[int]) -> tuple[int, ...]:
         """The tokens among `token_ids` that carry meaning for the conversation, in order."""
-        return tuple(token_id for token_id in token_ids if token_id in self._reserved_ids)
+        reserved = self._reserved_ids
+        return tuple([token_id for token_id in token_ids if token_id in reserved])
 
     def _encode(self, head: str, parts: Sequence[str | Own | Picture], tail: str) -> tuple[int, ...]:
         frame = head + "".join(_own_text(part) for part in parts if not isinstance(part, str)) + tail
-        expected = self.reserved_ids_in(self._plain_encode(frame))
+        expected = self._reserved_in_frame(frame)
         body = "".join(self.neutral(part) if isinstance(part, str) else _own_text(part) for part in parts)
         token_ids = self._plain_encode(head + body + tail)
         if self.reserved_ids_in(token_ids) == expected:
@@ -174,6 +185,9 @@ class Renderer:
         # A tokenizer whose normalizer makes reserved strings out of others: keep only harmless characters.
         body = "".join(_HARMFUL.sub(" ", part) if isinstance(part, str) else _own_text(part) for part in parts)
         return self._plain_encode(head + body + tail)
+
+    def _reserved_in(self, text: str) -> tuple[int, ...]:
+        return self.reserved_ids_in(self._plain_encode(text))
 
     def _plain_encode(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
@@ -187,3 +201,8 @@ class Renderer:
 
 def _own_text(part: Own | Picture) -> str:
     return part.text if isinstance(part, Own) else PICTURE
+
+
+def _most_tokens(text: str) -> int:
+    """What `text` takes at most, without asking a tokenizer."""
+    return len(text) if text.isascii() else _TOKENS_PER_BYTE * len(text.encode())

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,10 @@ class ArmRow(TypedDict):
     attempts: int
     grounded: int
     lost: int
+    calls: NotRequired[float]
+    failed_calls: NotRequired[int]
+    orders_read: NotRequired[int]
+    orders_obeyed: NotRequired[int]
 
 
 class PairRow(TypedDict):
@@ -62,6 +66,8 @@ class Table(TypedDict):
 
     arms: list[ArmRow]
     paired: list[PairRow]
+    title: NotRequired[str]
+    """What the report calls it; the run's own benchmark has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

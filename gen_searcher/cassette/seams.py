@@ -14,8 +14,8 @@ from pydantic import JsonValue, TypeAdapter
 
 from gen_searcher.cassette.tape import Identity, JsonCodec, Question, Tape
 from gen_searcher.errors import GeneratorError
+from gen_searcher.image_store import picture_ref
 from gen_searcher.protocols import (
-    BatchImageModel,
     ImageModel,
     ImageSearchProvider,
     Judge,
@@ -223,15 +223,8 @@ class PngCodec:
             raise ValueError(f"no PNG: {error}") from error
 
 
-def taped_model(model: ImageModel, tape: Tape, who: Identity) -> ImageModel:
-    """The model on tape. One that draws in batches stays as it is while nothing is recorded: a tape asks one by one."""
-    if tape.is_live and isinstance(model, BatchImageModel):
-        return model
-    return TapedImageModel(model, tape, who)
-
-
 class TapedImageModel:
-    """An `ImageModel` on tape."""
+    """An `ImageModel` on tape. A tape asks one by one: what draws in batches has to gather them inside (`Batcher`)."""
 
     def __init__(self, model: ImageModel, tape: Tape, who: Identity) -> None:
         """`who` is the model's."""
@@ -241,9 +234,9 @@ class TapedImageModel:
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
         """See `Tape.answer`."""
-        if self._tape.is_live:  # hashing large references is work that nobody would look at
+        if not self._tape.keeps("drawing"):  # hashing large references is work that nobody would look at
             return await self._tape.outside("drawing", lambda: self._model.draw(prompt, references, seed=seed))
-        digests = await asyncio.to_thread(lambda: [_pixels_sha256(reference) for reference in references])
+        digests = await asyncio.to_thread(lambda: [picture_ref(reference).sha256 for reference in references])
         request: dict[str, JsonValue] = {"prompt": prompt, "references": list(digests), "seed": seed}
         question = Question(kind="drawing", who=self._who, request=request)
         return await self._tape.answer(question, lambda: self._model.draw(prompt, references, seed=seed), PngCodec())
@@ -269,7 +262,7 @@ class TapedJudge:
 
     async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         """See `Tape.answer`; a verdict that is replayed costs nothing."""
-        if self._tape.is_live:
+        if not self._tape.keeps("judgement"):
             return await self._tape.outside("judgement", lambda: self._judge.judge(task, trajectory, image))
         paid: list[Judgement] = []
 
@@ -289,9 +282,3 @@ class TapedJudge:
     async def close(self) -> None:
         """Close the judge."""
         await close(self._judge)
-
-
-def _pixels_sha256(image: Image.Image) -> str:
-    """As the image store names it."""
-    rgb = image.convert("RGB")
-    return hashlib.sha256(f"{rgb.size[0]}x{rgb.size[1]}:".encode() + rgb.tobytes()).hexdigest()

@@ -15,12 +15,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from gen_searcher.cassette.store import CassetteStore, Damaged, Entry, StoreFull
-from gen_searcher.config.cassette import CassetteConfig
+from gen_searcher.config.cassette import CassetteConfig, Kind
 from gen_searcher.config.plug import Plug
 from gen_searcher.errors import ReplayMiss, UserError
 from gen_searcher.tools.meter import Meter, go_out, replay
@@ -28,8 +28,6 @@ from gen_searcher.tools.meter import Meter, go_out, replay
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-Kind = Literal["search", "image_search", "page", "summary", "picture", "drawing", "judgement"]
 
 STAGES: Mapping[Kind, str] = {"drawing": "generate", "judgement": "judge"}
 """What metrics call a kind; everything else is a tool's."""
@@ -118,12 +116,12 @@ class Tape:
         self._mode = config.mode
         self._path = folder if config.path is None else config.path
         self._meter = meter
+        self._kinds = config.kinds
         self._store = None if config.mode == "live" else self._opened(config)
 
-    @property
-    def is_live(self) -> bool:
-        """Nothing is recorded or replayed."""
-        return self._mode == "live"
+    def keeps(self, kind: Kind) -> bool:
+        """Whether such answers are recorded or replayed."""
+        return self._mode != "live" and (self._kinds is None or kind in self._kinds)
 
     async def answer(self, question: Question, make: Callable[[], Awaitable[T]], codec: Codec[T]) -> T:
         """What the cassette holds, or what `make` brings.
@@ -132,7 +130,7 @@ class Tape:
             ReplayMiss: The mode is `replay` and there is no such answer; `make` was not called.
             UserError: The mode is `record` and nothing more can be written.
         """
-        if self._store is None:
+        if self._store is None or not self.keeps(question.kind):
             return await self.outside(question.kind, make)
         if self._mode != "record":
             kept = await asyncio.to_thread(self._get, self._store, question, codec)
@@ -150,7 +148,7 @@ class Tape:
         return value
 
     async def outside(self, kind: Kind, make: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and count it; what a seam calls when `is_live` saves it from spelling out its question."""
+        """Ask, and count it; what a seam calls when `keeps` saves it from spelling out its question."""
         self._meter.add(f"{STAGES.get(kind, 'tool')}/paid_calls")
         go_out()
         return await make()

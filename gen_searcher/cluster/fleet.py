@@ -143,7 +143,7 @@ class Fleet:
 
     @property
     def _tape_folder(self) -> str:
-        return str(self.folder.root / "cassette")
+        return str(self.folder.cassette)
 
     @property
     def _store_and_tape(self) -> tuple[str, CassetteConfig, str]:

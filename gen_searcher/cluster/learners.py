@@ -9,6 +9,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -41,7 +42,7 @@ class LearnerRanks:
         )
         report = cast("StepReport", reports[0])
         metrics: Mapping[str, float] = {**report.metrics, "learner/step_s": time.monotonic() - started}
-        return StepReport(loss=report.loss, grad_norm=report.grad_norm, metrics=metrics)
+        return replace(report, metrics=metrics)
 
     async def logprobs(self, batch: Batch) -> dict[Sample, tuple[float, ...]]:
         """Score the trained tokens of every sample on all ranks; nothing is learned."""

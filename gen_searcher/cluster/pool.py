@@ -91,7 +91,7 @@ class Pool:
         self._recoveries: dict[int, asyncio.Task[None]] = {}
 
     async def call(self, method: str, *args: object, sticky: int | None = None, **kwargs: object) -> object:
-        """Call `method` on one actor. `sticky` picks the actor by number when it is healthy (prefix caches)."""
+        """Call `method` on one actor. Calls with equal `sticky` go to one actor (its caches), also while theirs is down."""
         index = await self._pick(sticky)
         try:
             return await self.call_on(index, method, *args, **kwargs)
@@ -175,9 +175,11 @@ class Pool:
                 )
             self._recovered.clear()
             await self._recovered.wait()
-        if sticky is not None and sticky % len(self.handles) in self._healthy:
-            return sticky % len(self.handles)
-        return min(self._healthy, key=lambda index: (self._watches[index].calls, index))
+        order = self.healthy
+        if sticky is None:
+            return min(order, key=lambda index: (self._watches[index].calls, index))
+        home = sticky % len(self.handles)
+        return home if home in self._healthy else order[sticky % len(order)]
 
     def _suspend(self, index: int) -> None:
         self._healthy.discard(index)

@@ -8,9 +8,13 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import gen_searcher.bench.table as tables
 from gen_searcher.agent.render import Renderer
+from gen_searcher.bench.encounters import encounters
+from gen_searcher.bench.table import ArmRow, Table
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Stage, Workplace
@@ -30,49 +34,118 @@ STAGES: Mapping[Arm, Stage] = {"untrained": "base", "sft": "sft", "sft+grpo": "g
 
 
 def run(cfg: RunConfig) -> int:
-    """Evaluate every arm, write `bench/table.json` and the report, print the table."""
+    """Evaluate every arm, write the tables and the report, print the tables."""
+    if cfg.bench.benchmark is not None:
+        from gen_searcher.commands import benchmark
+
+        return benchmark.run(cfg)
     place = Workplace.open(cfg)
     for arm in cfg.bench.arms:
         if arm in STAGES:
             place.policy(STAGES[arm])
-    with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="bench"):
-        groups = asyncio.run(_bench(place))
-    table = tables.make_table(groups, seed=cfg.seed)
-    path = place.folder.root / "bench" / "table.json"
-    path.write_text(json.dumps(table, indent=1), encoding="utf-8")
-    sys.stdout.write(tables.render(table) + "\n")
+    for name, table in (_sweep(place) if cfg.bench.adversity else _once(place)).items():
+        path = place.folder.bench(name) / "table.json"
+        path.write_text(json.dumps(table, indent=1), encoding="utf-8")
+        sys.stdout.write(f"{table['title']}\n" if "title" in table else "")
+        sys.stdout.write(tables.render(table) + "\n")
     from gen_searcher.metrics.report import write_report
 
     log.info("the report is in %s", write_report(place.folder.root))
     return 0
 
 
-async def _bench(place: Workplace) -> dict[str, list[Group]]:
+def _once(place: Workplace) -> dict[str, Table]:
+    """The table of arms, and for the frozen suite those of its parts, by the names of their folders."""
+    cfg = place.cfg
+    suite = _suite(cfg)
+    groups = _measure(place, place.folder.bench(suite), suffix="")
+    if not suite:
+        return {"": tables.make_table(groups, seed=cfg.seed)}
+    from gen_searcher.world.knowgen_mini import VERSION
+
+    titled = f"{suite} {VERSION}"
+    found = {suite: _titled(titled, tables.make_table(groups, seed=cfg.seed), groups)}
+    arm, last = list(groups.items())[-1]
+    for part in ("difficulty", "category", "hops"):
+        parts = _parted(last, part)
+        table = tables.make_table(parts, seed=cfg.seed, pairs=())
+        found[f"{suite}-{part}"] = _titled(f"{titled}, {arm} by {part}", table, parts)
+    return found
+
+
+def _sweep(place: Workplace) -> dict[str, Table]:
+    """One table: each arm at each setting of the dial, and each setting against the first."""
+    cfg = place.cfg
+    name = "-".join(filter(None, (_suite(cfg), "adversity")))
+    by_arm: dict[str, dict[str, list[Group]]] = {arm: {} for arm in cfg.bench.arms}
+    for setting, adversity in cfg.bench.adversity.items():
+        search = cfg.search.model_copy(update={"adversity": adversity})
+        there = replace(place, cfg=cfg.model_copy(update={"search": search}))
+        log.info("adversity %s", setting)
+        for arm, groups in _measure(there, place.folder.bench(name), suffix=f"@{setting}").items():
+            by_arm[arm][setting] = groups
+    rows = {(arm, setting): f"{arm} @ {setting}" for arm, found in by_arm.items() for setting in found}
+    named = {rows[arm, setting]: groups for arm, found in by_arm.items() for setting, groups in found.items()}
+    first, *others = cfg.bench.adversity
+    pairs = [(rows[arm, setting], rows[arm, first]) for arm in by_arm for setting in others]
+    title = "Adversity: each arm at each setting of the world's dial"
+    return {name: _titled(title, tables.make_table(named, seed=cfg.seed, pairs=pairs), named)}
+
+
+def _suite(cfg: RunConfig) -> str:
+    """Folder of a suite's results; empty for the run's own held-out tasks."""
+    return "" if cfg.bench.suite == "heldout" else cfg.bench.suite
+
+
+def _titled(title: str, table: Table, groups: Mapping[str, Sequence[Group]]) -> Table:
+    """With a heading, and with what each row's attempts met."""
+    rows: list[ArmRow] = [{**row, **encounters(groups[row["arm"]])} for row in table["arms"]]
+    return Table(arms=rows, paired=table["paired"], title=title)
+
+
+def _parted(groups: Sequence[Group], part: str) -> dict[str, list[Group]]:
+    parts: dict[str, list[Group]] = {}
+    for group in groups:
+        parts.setdefault(group.task.meta[part], []).append(group)
+    return dict(sorted(parts.items()))
+
+
+def _measure(place: Workplace, folder: Path, *, suffix: str) -> dict[str, list[Group]]:
+    """Every arm on a cluster of its own; attempts land in `folder` as they end."""
+    files: Mapping[Arm, Path] = {arm: folder / f"attempts-{arm}{suffix}.jsonl" for arm in place.cfg.bench.arms}
+    for file in files.values():
+        file.unlink(missing_ok=True)
+    with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"):
+        return asyncio.run(_bench(place, files))
+
+
+async def _bench(place: Workplace, files: Mapping[Arm, Path]) -> dict[str, list[Group]]:
     async with Crew.raise_actors(place) as crew:
         await crew.wait_ready()
-        tasks = place.tasks("heldout")[: place.cfg.bench.tasks]
-        return {arm: await _arm(crew, arm, tasks) for arm in place.cfg.bench.arms}
+        tasks = place.bench_tasks()
+        return {arm: await _arm(crew, arm, tasks, file) for arm, file in files.items()}
 
 
-async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Group]:
+async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path) -> list[Group]:
     cfg = crew.place.cfg
     if arm not in STAGES:
-        return await _evaluate(crew, arm, tasks, DirectSearcher(), TurnReader(lambda _: ""))
+        return await _evaluate(crew, file, tasks, DirectSearcher(), TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
     rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench))
     try:
         read = TurnReader(Renderer.load(policy).text)
-        return await _evaluate(crew, arm, tasks, searcher_of(rollouts), read)
+        return await _evaluate(crew, file, tasks, searcher_of(rollouts), read)
     finally:
         rollouts.stop()
 
 
-async def _evaluate(crew: Crew, arm: Arm, tasks: Sequence[Task], searcher: Searcher, read: TurnReader) -> list[Group]:
+async def _evaluate(crew: Crew, path: Path, tasks: Sequence[Task], searcher: Searcher, read: TurnReader) -> list[Group]:
     cfg = crew.place.cfg
-    path = crew.place.folder.root / "bench" / f"attempts-{arm}.jsonl"
-    path.unlink(missing_ok=True)
     attempts = AttemptLog(path, read=read)
-    with contextlib.closing(attempts), Progress(f"bench {arm}", total=len(tasks)) as progress:
+    with (
+        contextlib.closing(attempts),
+        Progress(f"bench {path.stem.removeprefix('attempts-')}", total=len(tasks)) as progress,
+    ):
         return await evaluate(
             tasks,
             attempt=crew.attempt(searcher),

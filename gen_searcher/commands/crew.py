@@ -19,6 +19,7 @@ from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.rewards import RewardConfig
+from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pictures import PictureRules
 from gen_searcher.metrics.values import numbers
@@ -136,10 +137,11 @@ class Crew:
             shadow=self.shadow(),
             picture_seed=task_seed if cfg.grpo.pictures.seeds == "task" else member_seed,
             capability=plug_capability(cfg.generator),
+            samples=cfg.grpo.pictures.samples,
         )
 
-    def attempt(self, searcher: Searcher) -> AttemptRunner:
-        """What makes one scored attempt with this searcher."""
+    def attempt(self, searcher: Searcher, *, samples: int = 1) -> AttemptRunner:
+        """What makes one scored attempt with this searcher, from `samples` pictures."""
         stages = self.stages(searcher)
         score = partial(
             score_trajectory,
@@ -149,17 +151,15 @@ class Crew:
             shadow=stages.shadow,
             picture_seed=stages.picture_seed,
             capability=stages.capability,
+            samples=samples,
         )
         return ThriftyAttempt(stages.searcher, score)
 
     def useful_groups(self, searcher: Searcher, rules: GroupRules) -> GroupRunner | None:
         """What draws only pictures that can move the policy; None unless the configuration asks for it."""
-        cfg = self.place.cfg
-        if not cfg.grpo.pictures.only_useful:
+        pictures = picture_rules(self.place.cfg)
+        if pictures is None:
             return None
-        pictures = PictureRules(
-            share=1.0 - cfg.reward.alpha, objective=cfg.grpo.objective, drops_flat=cfg.grpo.drop_flat_groups
-        )
         return UsefulGroups(stages=self.stages(searcher), rules=rules, pictures=pictures)
 
 
@@ -171,3 +171,12 @@ def searcher_of(rollouts: Pool) -> Searcher:
 def shadow_plugs(reward: RewardConfig) -> Mapping[str, Plug]:
     """The watching judges, under names that no real judge has."""
     return {f"shadow:{name}": plug for name, plug in reward.shadow_judges.items()}
+
+
+def picture_rules(cfg: RunConfig) -> PictureRules | None:
+    """How it is decided which pictures are drawn; None when all of them are."""
+    if not cfg.grpo.pictures.only_useful:
+        return None
+    return PictureRules(
+        share=1.0 - cfg.reward.alpha, objective=cfg.grpo.objective, drops_flat=cfg.grpo.drop_flat_groups
+    )

@@ -20,7 +20,7 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.root import RunConfig
-from gen_searcher.errors import ConfigError
+from gen_searcher.errors import ConfigError, GeneratorRefused, UserError, WorldError
 from gen_searcher.metrics.report.lines import TurnText
 from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
@@ -41,6 +41,8 @@ class Drawn:
     trajectory: Trajectory
     texts: Sequence[TurnText]
     image: ImageRef | None
+    error: UserError | None = None
+    """Why there is a grounding and no picture."""
 
 
 def run(cfg: RunConfig) -> int:
@@ -54,6 +56,8 @@ def run(cfg: RunConfig) -> int:
         drawn = asyncio.run(_generate(place, task))
     sys.stdout.write(trace(drawn) + "\n")
     folder = place.folder.root / "generate" / task.id
+    if drawn.error is not None:
+        raise drawn.error
     if drawn.trajectory.grounding is None or drawn.image is None:
         sys.stdout.write(f"no picture: the agent ended as {drawn.trajectory.outcome}\n")
         return EXIT_NO_PICTURE
@@ -70,11 +74,25 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
     async with Crew.raise_actors(place) as crew:
         rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.generate))
         await crew.wait_ready()
-        trajectory = await searcher_of(rollouts).search(task, seed=seed)
-        image = None
+        try:
+            trajectory = await searcher_of(rollouts).search(task, seed=seed)
+        except WorldError as error:
+            raise UserError(f"the search failed: {error}; try again when that is mended", exit_code=3) from error
+        image, failed = None, None
         if trajectory.grounding is not None:
-            image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
-    return Drawn(trajectory=trajectory, texts=TurnReader(Renderer.load(policy).text)(trajectory), image=image)
+            try:
+                image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
+            except WorldError as error:
+                failed = no_picture(error)
+    texts = TurnReader(Renderer.load(policy).text)(trajectory)
+    return Drawn(trajectory=trajectory, texts=texts, image=image, error=failed)
+
+
+def no_picture(error: WorldError) -> UserError:
+    """What the user is told: 2 for a grounding that was declined, 3 for an image model that failed."""
+    if isinstance(error, GeneratorRefused):
+        return UserError(f"no picture: the image model declined the grounding ({error.message}); word the request anew")
+    return UserError(f"no picture: the image model failed ({error.message})", exit_code=3)
 
 
 def trace(drawn: Drawn) -> str:

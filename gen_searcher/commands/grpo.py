@@ -16,6 +16,7 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.identity import check_identity, grpo_identity
+from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
@@ -25,6 +26,7 @@ from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.lease import RunLease
 from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.metrics.progress import Progress
+from gen_searcher.protocols import Tracker
 from gen_searcher.tools.spend import SpendFile
 from gen_searcher.train.attempt import GroupRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
@@ -50,7 +52,7 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     start = place.policy("sft")
     with place.lease() as lease:
-        check_identity(place.folder.root / "grpo" / "identity.json", grpo_identity(place, start), what="run")
+        check_identity(place.folder.identity, grpo_identity(place, start), what="run")
         load.write(cfg, command="grpo")
         with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
             found = resume(place.folder, ledger)
@@ -85,7 +87,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
     with stops_on_signals(stop):
         async with Crew.raise_actors(place, trains=start) as crew:
             rollouts = crew.rollouts(start, cfg.agent, follows_learner=True)
-            learner = await stop.unless(crew.fleet.learner(_learner_spec(place, start), rollouts=rollouts))
+            learner = await stop.unless(crew.fleet.learner(learner_spec(place, start), rollouts=rollouts))
             await stop.unless(crew.wait_ready())
             if cfg.reward.calibration.before_run:
                 await stop.unless(crew.check_judges())
@@ -99,16 +101,21 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                 fence=books.lease,
                 rules=_keep_rules(cfg),
                 read=TurnReader(Renderer.load(start).text),
+                config=load.dump_yaml(cfg),
                 tasks=tasks,
                 saved=from_step,
             )
-            with Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress, contextlib.closing(keeper):
-                rules, searcher = _rules(cfg), searcher_of(rollouts)
+            with (
+                Progress("grpo", total=cfg.grpo.steps, done=from_step) as progress,
+                contextlib.closing(keeper),
+                contextlib.closing(open_trackers(cfg, stage="grpo")) as trackers,
+            ):
+                rules, searcher = rules_of(cfg), searcher_of(rollouts)
                 parts = GrpoParts(
-                    attempt=crew.attempt(searcher),
+                    attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
                     learner=learner,
                     scorer=learner,
-                    recorder=GrpoRecorder(cfg, keeper, crew, progress=progress),
+                    recorder=GrpoRecorder(cfg, keeper, crew, progress=progress, trackers=trackers),
                     ledger=books.ledger,
                     stop=stop,
                     group=crew.useful_groups(searcher, rules.group),
@@ -154,7 +161,8 @@ def outside(place: Workplace) -> str:
     return f"committed so far: {paid}; cassette: {place.cfg.cassette.mode}"
 
 
-def _learner_spec(place: Workplace, start: Path) -> LearnerSpec:
+def learner_spec(place: Workplace, start: Path) -> LearnerSpec:
+    """What the learner of the policy in `start` is built from."""
     cfg = place.cfg
     return LearnerSpec(
         policy_folder=str(start),
@@ -171,11 +179,13 @@ def _keep_rules(cfg: RunConfig) -> KeepRules:
     return KeepRules(
         steps=cfg.grpo.steps,
         checkpoint_every_steps=cfg.grpo.checkpoint_every_steps,
+        keep_checkpoints=cfg.grpo.keep_checkpoints,
         objective=cfg.grpo.objective,
     )
 
 
-def _rules(cfg: RunConfig) -> GrpoRules:
+def rules_of(cfg: RunConfig) -> GrpoRules:
+    """What the loop decides by."""
     grpo = cfg.grpo
     return GrpoRules(
         steps=grpo.steps,
@@ -201,12 +211,13 @@ def _rules(cfg: RunConfig) -> GrpoRules:
 class GrpoRecorder:
     """Books what the loop reports, shows it, and calibrates the judges when asked to."""
 
-    def __init__(self, cfg: RunConfig, keeper: Keeper, crew: Crew, *, progress: Progress) -> None:
+    def __init__(self, cfg: RunConfig, keeper: Keeper, crew: Crew, *, progress: Progress, trackers: Tracker) -> None:
         """`crew` says what the workers asked and paid, and checks the judges."""
         self._cfg = cfg
         self._keeper = keeper
         self._crew = crew
         self._progress = progress
+        self._trackers = trackers
 
     def on_group(self, group: Group) -> None:
         """Nothing to do: the ledger has it, and the step that uses it writes its lines."""
@@ -218,8 +229,9 @@ class GrpoRecorder:
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Book and show the step."""
         values = {**step_metrics(taken.groups, taken.dropped, report), **await self._crew.reading()}
-        await self._keeper.book(step, taken, values)
-        self._progress.advance(step, _headline(values))
+        await self._keeper.book(step, taken, report, values)
+        self._trackers.log(step, values)
+        self._progress.advance(step, headline(values))
         every = self._cfg.reward.calibration.every_steps
         if every is not None and step % every == 0:
             await self._crew.check_judges()
@@ -232,7 +244,8 @@ class GrpoRecorder:
             log.info("step %d of %d is saved", step, self._cfg.grpo.steps)
 
 
-def _headline(values: Mapping[str, float]) -> dict[str, float]:
+def headline(values: Mapping[str, float]) -> dict[str, float | str]:
+    """What the progress line shows of a step."""
     names = {
         "reward": "reward/mean",
         "image": "reward/image",
@@ -241,4 +254,12 @@ def _headline(values: Mapping[str, float]) -> dict[str, float]:
         "lost": "rollout/lost_count",
         "step_s": "learner/step_s",
     }
-    return {short: values[name] for short, name in names.items() if name in values}
+    return {
+        **{short: values[name] for short, name in names.items() if name in values},
+        "calls": f"{_calls(values, 'paid'):.0f}/{_calls(values, 'asked'):.0f} paid",
+    }
+
+
+def _calls(values: Mapping[str, float], kind: str) -> float:
+    """Calls of all stages: tools, generator, judges. What a cache or the cassette answers is asked and not paid."""
+    return sum(value for name, value in values.items() if name.endswith(f"/{kind}_calls"))

@@ -41,6 +41,7 @@ SAFE = (
     "reward.shadow_judges",
     "grpo.steps",
     "grpo.checkpoint_every_steps",
+    "grpo.keep_checkpoints",
     "grpo.lost_retries",
     "grpo.max_logprob_gap_nats",
     "grpo.optim.backend",
@@ -57,6 +58,8 @@ SAFE = (
     "export",
     "painter",
     "serve",
+    "replay",
+    "trackers",
 )
 """Settings that may differ between two starts of one run, with everything below them."""
 

@@ -41,6 +41,8 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     yield from _consistency(cfg)
     if command == "grpo":
         yield from _grpo(cfg)
+    if command == "bench":
+        yield from _bench(cfg)
 
 
 def _run_dir(run_dir: Path) -> Iterator[str]:
@@ -60,12 +62,14 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
 
 
 def _plugs(cfg: RunConfig) -> Iterator[str]:
-    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search, ())]
-    checks.append(("search.images", cfg.search.images, ()))
+    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search_plug, ())]
+    checks.append(("search.images", cfg.search.images_plug, ()))
     for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
+    if cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None:
+        judges.append(("bench.benchmark.judge", cfg.bench.benchmark.judge, ("store",)))
     shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
     trackers = [(f"trackers.{name}", plug, ("run",)) for name, plug in cfg.trackers.items()]
     for at, plug, injected in [*checks, *judges, *shadows, *trackers]:
@@ -137,6 +141,8 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
             yield f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}"
     if cfg.reward.shadow_frac > 0.0 and not cfg.reward.shadow_judges:
         yield f"reward.shadow_judges: none is set, and reward.shadow_frac={cfg.reward.shadow_frac:g} asks for some"
+    if cfg.bench.adversity and not cfg.search.world_server:
+        yield "bench.adversity: only the embedded world has such a dial; use search=embedded"
     if cfg.agent.max_context_tokens > cfg.policy.max_context_tokens:
         yield (
             f"agent.max_context_tokens: {cfg.agent.max_context_tokens} is more than "
@@ -175,3 +181,29 @@ def _grpo(cfg: RunConfig) -> Iterator[str]:
     attempts = cfg.grpo.groups_per_step * cfg.grpo.group_size
     if attempts < cfg.cluster.learner_ranks:
         yield f"grpo.groups_per_step: {attempts} attempts per step are too few for {cfg.cluster.learner_ranks} learner ranks"
+
+
+def _bench(cfg: RunConfig) -> Iterator[str]:
+    benchmark = cfg.bench.benchmark
+    if benchmark is None:
+        if not cfg.bench.arms:
+            yield "bench.arms: is empty, so that there is nothing to compare; name arms, or choose a benchmark"
+        return
+    others = (*benchmark.groundings, *benchmark.drawn, *benchmark.scored)
+    names = (*cfg.bench.arms, *others)
+    if not names:
+        yield "bench.arms: is empty, and bench.benchmark names no groundings, drawn or scored; there is nothing to score"
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield f"bench.benchmark: two arms are called {name!r}; each needs a name of its own"
+    if benchmark.judge is None and IMAGE not in cfg.judges:
+        yield "bench.benchmark.judge: missing, and the run has no judge named image"
+    if not benchmark.rows and (cfg.bench.arms or (benchmark.kind != "knowgen" and len(others) > len(benchmark.scored))):
+        yield "bench.benchmark.rows: missing; name the benchmark's files, e.g. bench.benchmark.rows=[rows.json]"
+    for path in (
+        *benchmark.rows,
+        *benchmark.groundings.values(),
+        *benchmark.drawn.values(),
+        *benchmark.scored.values(),
+    ):
+        if not path.exists():
+            yield f"bench.benchmark: there is no file {path}"

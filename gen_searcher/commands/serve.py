@@ -11,6 +11,7 @@ from typing import cast
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.protocols import ImageModel
+from gen_searcher.tools.limited import close
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def generator(cfg: RunConfig) -> int:
         await stopped.wait()
         log.info("stopping: requests in flight are finished")
         await server.stop()
+        await close(model)
 
     asyncio.run(serve())
     return 0

@@ -15,6 +15,7 @@ from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.identity import check_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
+from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
@@ -70,14 +71,19 @@ async def _sft(place: Workplace, base: Path) -> None:
     )
     learner = await fleet.learner(spec, rollouts=None)
     metrics = MetricLog(folder.root / "sft" / "metrics.jsonl")
-    with Progress("sft", total=steps) as progress:
+    with (
+        Progress("sft", total=steps) as progress,
+        contextlib.closing(metrics),
+        contextlib.closing(open_trackers(cfg, stage="sft")) as trackers,
+    ):
 
         async def after_step(step: int, report: StepReport) -> None:
-            metrics.log(step, {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics})
+            values = {"sft/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics}
+            metrics.log(step, values)
+            trackers.log(step, values)
             progress.advance(step, {"loss": report.loss, "tok/s": report.metrics["learner/tokens_per_s"]})
 
-        with contextlib.closing(metrics):
-            await train_sft(rules, samples, learner=learner, after_step=after_step)
+        await train_sft(rules, samples, learner=learner, after_step=after_step)
     await learner.save_policy(folder.policy("sft"), base=base)
     log.info("the policy after sft is in %s", folder.policy("sft"))
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import cast
 
+from gen_searcher.commands.identity import flat
 from gen_searcher.config.root import RunConfig
 from gen_searcher.metrics.trackers.fan_out import FanOut
 from gen_searcher.metrics.trackers.run_info import RunInfo
@@ -19,17 +19,6 @@ def open_trackers(cfg: RunConfig, *, stage: str) -> FanOut:
         id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{folder.name}-{stage}"),
         name=f"{folder.name} {stage}",
         folder=folder / "trackers",
-        config=_flat(cast("Mapping[str, object]", cfg.model_dump(mode="json"))),
+        config=flat(cfg),
     )
     return FanOut({name: cast("Tracker", plug.build(run=run)) for name, plug in cfg.trackers.items()})
-
-
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """`{a: {b: 1}}` -> `{a.b: 1}`: what every service can show."""
-    found: dict[str, object] = {}
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found |= _flat(cast("Mapping[str, object]", value), f"{prefix}{name}.")
-        else:
-            found[f"{prefix}{name}"] = value
-    return found

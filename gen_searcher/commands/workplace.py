@@ -66,8 +66,17 @@ class Workplace:
                 train=self.cfg.tasks.train_count,
                 heldout=self.cfg.tasks.heldout_count,
                 seed=self.cfg.tasks.seed,
+                families=self.cfg.tasks.families,
             )
         return path
+
+    def bench_tasks(self) -> list[Task]:
+        """The tasks that the benchmark asks for."""
+        if self.cfg.bench.suite == "heldout":
+            return self.tasks("heldout")[: self.cfg.bench.tasks]
+        from gen_searcher.world.knowgen_mini import write_suite
+
+        return load_tasks(write_suite(self.folder.tasks), self.store)[: self.cfg.bench.tasks]
 
     def policy(self, stage: Stage) -> Path:
         """Folder of the policy after a stage.

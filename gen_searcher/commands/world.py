@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 from gen_searcher.config.root import RunConfig
@@ -54,14 +55,30 @@ def train_painter(cfg: RunConfig) -> int:
     return 0
 
 
+def ledger(cfg: RunConfig) -> int:
+    """Write what `search.adversity` harms to `run_dir/adversity.jsonl`: the pages themselves never say so."""
+    from pydantic import TypeAdapter
+
+    from gen_searcher.world.adversity import Harm, adverse_world
+
+    path = _out(cfg) / "adversity.jsonl"
+    line = TypeAdapter(Harm)
+    harms = adverse_world(cfg.search.adversity).ledger
+    path.write_bytes(b"".join(line.dump_json(harm) + b"\n" for harm in harms))
+    for kind, count in sorted(Counter(harm.kind for harm in harms).items()):
+        sys.stdout.write(f"{kind}: {count}\n")
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
 def serve(cfg: RunConfig) -> int:
-    """Serve the embedded world on loopback until interrupted; prints where."""
-    del cfg
+    """Serve the embedded world on loopback until interrupted, as adverse as it is set; prints where."""
+    from gen_searcher.world.adversity import adverse_world
     from gen_searcher.world.server import EmbeddedServer
-    from gen_searcher.world.world import World
 
     async def forever() -> None:
-        address = await EmbeddedServer(World.load()).start()
+        web = adverse_world(cfg.search.adversity)
+        address = await EmbeddedServer(web.world, service=web.service).start()
         sys.stdout.write(f"http://{address.host}:{address.port}  (ask with a Host header, e.g. geography.mini.web)\n")
         sys.stdout.flush()
         await asyncio.Event().wait()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from gen_searcher.config.adversity import AdversityConfig
 from gen_searcher.config.base import Config
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.sampling import SamplingConfig
+
+EMBEDDED_WEB = "gen_searcher.world.providers.EmbeddedWeb"
+"""The provider that can be made adverse."""
 
 
 class FetchConfig(Config):
@@ -112,3 +116,27 @@ class SearchConfig(Config):
     """Serve the embedded world on loopback in each tool worker, and fetch `*.mini.web` from there."""
     fetch: FetchConfig = FetchConfig()
     """How pages and pictures are fetched."""
+    adversity: AdversityConfig = AdversityConfig()
+    """How far the embedded world misbehaves; only with `world_server`."""
+
+    @model_validator(mode="after")
+    def _harms_only_its_own(self) -> Self:
+        if self.adversity.is_on and not self.world_server:
+            raise ValueError("adversity harms the embedded world only; use search=embedded, or set it to 0")
+        return self
+
+    @property
+    def search_plug(self) -> Plug:
+        """`search`, told of the adversity if there is any and it is the embedded world."""
+        return self._told(self.search)
+
+    @property
+    def images_plug(self) -> Plug:
+        """`images`, told of the adversity if there is any and it is the embedded world."""
+        return self._told(self.images)
+
+    def _told(self, plug: Plug) -> Plug:
+        if not self.adversity.is_on or plug.target != EMBEDDED_WEB:
+            return plug
+        told = self.adversity.model_dump(mode="json")
+        return Plug(target=plug.target, keywords={**plug.keywords, "adversity": told})

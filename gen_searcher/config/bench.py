@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
+from gen_searcher.config.adversity import AdversityConfig
+from gen_searcher.config.benchmark import BenchmarkConfig
 from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
@@ -15,13 +18,20 @@ Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
 class BenchConfig(SamplingConfig):
     """What is compared, and on how much."""
 
+    suite: Literal["heldout", "knowgen-mini"] = "heldout"
+    """Which tasks: the run's held-out ones, or the frozen benchmark that ships with the package."""
     tasks: int | None = Field(default=None, ge=1)
-    """Held-out tasks, the first ones of the file; None = all."""
-    arms: tuple[Arm, ...] = Field(default=("no-search", "untrained", "sft", "sft+grpo"), min_length=1)
-    """Columns of the table, in this order."""
+    """How many of them, the first ones of the file; None = all."""
+    arms: tuple[Arm, ...] = ("no-search", "untrained", "sft", "sft+grpo")
+    """Columns of the table, in this order. Empty when `benchmark` alone names what is scored."""
+    benchmark: BenchmarkConfig | None = None
+    """A published benchmark, e.g. by `benchmark=knowgen`; None = the run's held-out tasks."""
     samples: int = Field(default=1, ge=1)
     """Attempts per task and arm; the table shows their mean."""
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)
     """Sample from the likeliest tokens that together have this share of the probability; 1 = all."""
+    adversity: Mapping[str, AdversityConfig] = {}
+    """Settings of the embedded world's dial by name: each arm is measured at each of them, and compared with the first.
+    Empty: once, as `search.adversity` says."""

@@ -1,4 +1,4 @@
-"""Settings of the cassette: every outside answer, kept and given again."""
+"""Settings of the cassette: outside answers, kept and given again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from gen_searcher.config.base import Config
+
+Kind = Literal["search", "image_search", "page", "summary", "picture", "drawing", "judgement"]
+"""What can be asked outside; `picture` is one from the web, `drawing` one that the image model made."""
 
 
 class CassetteConfig(Config):
@@ -19,5 +22,9 @@ class CassetteConfig(Config):
     path: Path | None = None
     """Folder of the cassette; null: `cassette` in the run directory. Its index needs file locks: a local disk, or a
     shared one that has them."""
+    kinds: tuple[Kind, ...] | None = None
+    """Which answers are kept; null: all. The others are asked live in every mode. `mode=auto kinds=[drawing]` with a
+    `path` of its own is a cache of pictures that outlives the run: a drawing is told by the image model's class and
+    settings, the prompt, the references' pixels and the seed. Weights that change in place need another path."""
     max_mib: float = Field(default=20_000.0, gt=0)
     """Size in MiB at which nothing more is recorded: `record` then stops the run, `auto` goes on without."""

@@ -21,6 +21,9 @@ class PicturesConfig(Config):
     """Wait for the searches of a whole group, ask the judges that need no picture first, then draw only what can move the
     policy: a grounding once per group, nothing for a group that cannot teach. Every saving is recorded in the attempt.
     With `seeds: task` the advantages of trained groups are those of drawing everything."""
+    samples: int = Field(default=1, ge=1)
+    """Pictures per grounding, each with a seed of its own. The image judge's mean over them is the score, and the metric
+    `image/score_variance` says how much of a reward is the luck of one picture. n pictures cost n times as much."""
 
 
 class GrpoConfig(Config):
@@ -44,6 +47,8 @@ class GrpoConfig(Config):
     rounding alone moves single tokens by some tenths."""
     checkpoint_every_steps: int = Field(default=10, ge=1)
     """Steps between checkpoints; the last step is always saved."""
+    keep_checkpoints: int = Field(default=2, ge=1)
+    """Checkpoints that stay, the latest ones. `replay` steps from the nearest one before the step it is asked for."""
     lost_retries: int = Field(default=2, ge=0)
     """Further tries for an attempt that the world spoiled, with the same seed, before its group does without it."""
     pictures: PicturesConfig = PicturesConfig()

@@ -63,6 +63,23 @@ def write(cfg: RunConfig, *, command: str) -> Path:
     return path
 
 
+def read(text: str, *, source: str) -> RunConfig:
+    """A resolved configuration as `dump_yaml` wrote it.
+
+    Args:
+        text: YAML.
+        source: Where it comes from, for the message.
+
+    Raises:
+        ConfigError: It is not one that this version understands.
+    """
+    try:
+        return RunConfig.model_validate(yaml.safe_load(text))
+    except (ValidationError, yaml.YAMLError) as error:
+        problem = explain(error, RunConfig) if isinstance(error, ValidationError) else str(error)
+        raise ConfigError(f"{source}: not a configuration that this version reads\n{problem}") from None
+
+
 def compose_values(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> dict[str, object]:
     """What Hydra makes of the files and the overrides, before validation."""
     shipped = conf_dir()

@@ -26,12 +26,12 @@ class Need:
 
 
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:
-    """What a command raises at the same time, role by role. Only `sft` and `grpo` raise learners; `sft` nothing else."""
+    """What a command raises at the same time, role by role. `sft` and `replay` raise learners and nothing else."""
     roles = cluster.roles
     found: list[Need] = []
-    if command in ("sft", "grpo"):
+    if command in ("sft", "grpo", "replay"):
         found.append(Need(role="learner", actors=cluster.learner_ranks, asks=roles.learner))
-    if command == "sft":
+    if command in ("sft", "replay"):
         return found
     return [
         *found,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -85,11 +85,16 @@ class ChatServer(Config):
     base_url: str = Field(pattern=r"^https?://")
     """Up to and with `/v1`, e.g. `https://api.openai.com/v1`."""
     model: str = Field(min_length=1)
-    """Name of the model; it must read pictures and obey a strict JSON schema."""
+    """Name of the model; it must read pictures and obey `reply_format`."""
     key: Secret | None = None
     """`env:NAME` or `file:/path`; None for a server without a key."""
     temperature: float = Field(default=0.0, ge=0.0)
     """Sampling temperature of the judge."""
+    reply_format: Literal["json_schema", "json_object"] = "json_schema"
+    """How the server is bound to the form of a verdict: by a strict schema, or, where the model has none, to any JSON
+    object. What comes back is checked against the schema either way."""
+    extra: Mapping[str, JsonValue] = {}
+    """Further keys of the request, e.g. `{chat_template_kwargs: {enable_thinking: false}}` for vLLM."""
     max_tokens: int = Field(default=2048, ge=64)
     """Longest reply in tokens."""
     timeout_s: float = Field(default=120.0, gt=0.0)

@@ -19,6 +19,7 @@ from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.config.replay import ReplayConfig
 from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
 from gen_searcher.config.serve import ServeConfig
 from gen_searcher.config.sft import SftConfig
@@ -64,6 +65,8 @@ class RunConfig(Config):
     """Inference."""
     export: ExportConfig = ExportConfig()
     """A checkpoint as a Hugging Face folder."""
+    replay: ReplayConfig = ReplayConfig()
+    """One step once more."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""
     serve: ServeConfig = ServeConfig()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,5 +21,8 @@ class TasksConfig(Config):
     """Training tasks that the embedded world makes; ignored when `train` is a file."""
     heldout_count: int = Field(default=100, ge=1)
     """Held-out tasks that the embedded world makes; ignored when `heldout` is a file."""
+    families: Literal["basic", "all"] = "basic"
+    """Questions that the embedded world's tasks ask: `basic` has at most two hops, `all` has up to four and some tasks
+    that need no search; ignored for files."""
     seed: int = 0
     """Which tasks the embedded world makes. The two sets never share an answer."""

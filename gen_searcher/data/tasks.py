@@ -17,7 +17,7 @@ from gen_searcher.types import Facts, ImageRef, Task
 Box = tuple[float, float, float, float]
 
 
-class _Row(BaseModel):
+class TaskRow(BaseModel):
     """A line as it is written; keys we do not know are other people's business."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -73,16 +73,16 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     return tasks
 
 
-def _row(line: bytes, *, where: str) -> _Row:
+def _row(line: bytes, *, where: str) -> TaskRow:
     try:
-        return _Row.model_validate_json(line)
+        return TaskRow.model_validate_json(line)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"])) or "the line"
         raise DataError(f"{where}: {field}: {first['msg']}") from error
 
 
-def _target(row: _Row, *, path: Path, number: int, store: ImageStore, required: bool) -> ImageRef | None:
+def _target(row: TaskRow, *, path: Path, number: int, store: ImageStore, required: bool) -> ImageRef | None:
     where = f"{path}, line {number}: gt_image"
     name = row.gt_image or row.gen_image
     if name is None:

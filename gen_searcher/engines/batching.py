@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from gen_searcher.drawing import DrawOrder
+from gen_searcher.drawing import Capability, DrawOrder
 from gen_searcher.errors import GeneratorError
-from gen_searcher.protocols import BatchImageModel
+from gen_searcher.protocols import BatchImageModel, ImageModel
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,6 +86,13 @@ class Batcher:
         for waiting in batch:
             if not waiting.picture.done():
                 waiting.picture.set_result(drawn[waiting.order.id])
+
+
+def batched(model: ImageModel, capability: Capability) -> ImageModel:
+    """The model, behind a batcher when it declares that it draws several pictures at once."""
+    if capability.batch > 1 and isinstance(model, BatchImageModel):
+        return Batcher(model, most=capability.batch)
+    return model
 
 
 def check_reply(*, batch: Sequence[str], drawn: Mapping[str, Image]) -> None:

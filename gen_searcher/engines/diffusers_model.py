@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from typing import Protocol, cast
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from gen_searcher.drawing import Capability, DrawOrder
 from gen_searcher.engines.diffusers_batch import give_each_its_references
@@ -30,6 +30,10 @@ DTYPES: Mapping[str, torch.dtype] = {
 
 MAX_REFERENCES = 3
 """Unless the configuration says otherwise: what Qwen-Image-Edit takes."""
+MIN_REFERENCE_PX = 64
+"""Shorter side of a reference; FLUX.2 refuses smaller ones."""
+MAX_ASPECT = 8
+"""Longer side by shorter side of a reference; FLUX.2 refuses narrower ones."""
 _NOT_IN_PICTURE = frozenset({"threads", "device", "batch"})
 """Keywords that do not belong to a model's revision."""
 
@@ -103,6 +107,8 @@ def _run(
         "generator": generator,
         **call.extra,
     }
+    if not isinstance(prompt, str) and isinstance(negative := arguments.get("negative_prompt"), str):
+        arguments["negative_prompt"] = [negative] * len(prompt)  # pipelines want as many of them as prompts
     if shown:
         arguments["image"] = shown
     with torch.inference_mode():
@@ -225,5 +231,13 @@ def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **compon
 
 
 def _sized(image: Image.Image, size_px: tuple[int, int] | None) -> Image.Image:
+    """The reference as pipelines take it: not too narrow (black bars) and not too small (enlarged)."""
     image = image.convert("RGB")
-    return image if size_px is None else image.resize(size_px, Image.Resampling.LANCZOS)
+    if size_px is not None:
+        return image.resize(size_px, Image.Resampling.LANCZOS)
+    least = -(-max(image.size) // MAX_ASPECT)
+    image = ImageOps.pad(image, (max(image.width, least), max(image.height, least)))
+    factor = MIN_REFERENCE_PX / min(image.size)
+    if factor <= 1.0:
+        return image
+    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)

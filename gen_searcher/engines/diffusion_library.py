@@ -17,6 +17,7 @@ from diffusers import (  # noqa: E402 - the import above has to run first
     DiffusionPipeline,
     FlowMatchEulerDiscreteScheduler,
     Flux2KleinPipeline,
+    Flux2Pipeline,
     Flux2Transformer2DModel,
 )
 from transformers import (  # noqa: E402 - as above
@@ -30,6 +31,7 @@ __all__ = [
     "DiffusionPipeline",
     "FlowMatchEulerDiscreteScheduler",
     "Flux2KleinPipeline",
+    "Flux2Pipeline",
     "Flux2Transformer2DModel",
     "PreTrainedTokenizerFast",
     "Qwen3Config",

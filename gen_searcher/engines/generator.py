@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.batching import Batcher
+from gen_searcher.engines.batching import batched
 from gen_searcher.errors import (
     GeneratorError,
     GeneratorInvalid,
@@ -26,7 +26,7 @@ from gen_searcher.errors import (
     UserError,
 )
 from gen_searcher.image_store import ImageStore
-from gen_searcher.protocols import BatchImageModel, ImageModel
+from gen_searcher.protocols import ImageModel
 from gen_searcher.types import Grounding, ImageRef
 
 log = logging.getLogger(__name__)
@@ -88,9 +88,7 @@ class StoredGenerator:
         """
         self._capability = Capability() if capability is None else capability
         self._name = type(model).__name__
-        self._model: ImageModel = model
-        if self._capability.batch > 1 and isinstance(model, BatchImageModel):
-            self._model = Batcher(model, most=self._capability.batch)
+        self._model = batched(model, self._capability)
         self._store = store
         self._patience = Patience() if patience is None else patience
         self._remembered = remembered

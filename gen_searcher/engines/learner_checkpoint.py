@@ -90,6 +90,24 @@ def load(state: ShardedState, folder: Path) -> int:
     return steps_done
 
 
+def save_weights_alone(source: Path, folder: Path) -> None:
+    """Copy a checkpoint without AdamW's averages: the loss and gradient of its next step need no more, a third of it.
+
+    What is loaded from the copy has made no update yet, so nothing can be trained on from there as the run did.
+
+    Raises:
+        UserError: `source` is no checkpoint.
+    """
+    trainer = {**read_trainer(source), "steps_done": 0, "world": 1}
+    folder.mkdir(parents=True)
+    with ExitStack() as files:
+        saved = SavedTensors.open(source, files)
+        weights = {name: saved.tensor(name) for name in saved.names if name.startswith(f"{KINDS[0]}/")}
+        save_file(weights, folder / _state_file(0, 1), metadata={"format": "pt"})
+    _write_text(folder / TRAINER, json.dumps(trainer, indent=2) + "\n")
+    write_latest(folder)
+
+
 def read_trainer(folder: Path) -> dict[str, object]:
     """What `trainer.json` says.
 

@@ -23,6 +23,7 @@ from torch import Tensor
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines import learner_checkpoint
+from gen_searcher.engines.arithmetic import arithmetic
 from gen_searcher.engines.backends import make_backend
 from gen_searcher.engines.lora import add_adapters
 from gen_searcher.engines.policy_export import save_weights
@@ -130,6 +131,7 @@ class LearnerRank:
             model, banned_ids=banned_ids, chunk_tokens=optim.chunk_tokens, vision=self._frozen_vision
         )
         self._backend = make_backend(self._policy, optim=optim, place=self.place)
+        self._arithmetic = arithmetic(device=self.place.device, threads=optim.threads, ranks=self.place.world)
 
     def step(self, rows: Sequence[Row], *, trained_tokens: int, samples: int, mode: Mode = "grpo") -> StepReport:
         """One optimizer step over this rank's rows and everybody else's.
@@ -260,6 +262,7 @@ class LearnerRank:
         return StepReport(
             loss=loss,
             grad_norm=grad_norm,
+            arithmetic=self._arithmetic,
             metrics={
                 "learner/lr": lr,
                 "learner/entropy_nats": entropy / trained_tokens,

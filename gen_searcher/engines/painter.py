@@ -48,6 +48,8 @@ def shipped_folder() -> str:
 class EmbeddedPainter:
     """Draws the pictures of the embedded world."""
 
+    is_local = True
+
     def __init__(self, *, path: str | None = None, steps: int = STEPS, threads: int | None = 1, batch: int = 1) -> None:
         """`path` is a folder of `train_painter`, by default the shipped one; the rest is as in `DiffusersModel`."""
         call = painter_call(steps=steps)

@@ -5,6 +5,7 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
 
     reward/mean reward/std reward/image reward/text       a trajectory without a grounding earns 0 in each part
     image/score image/faithfulness ... text/score ...     of judged attempts; what does not apply is left out
+    image/score_variance                                  between the pictures of one grounding, when several are drawn
     shadow/image_gap shadow/image_count ...               mean distance of a watching judge from the real one
     judge/cost_usd                                        of real and watching judges
     outcome/grounded_frac ...                             shares of all attempts
@@ -84,6 +85,8 @@ def _judgements(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
         for judgement in attempt.judgements:
             seen.setdefault(f"{judgement.judge}/score", []).append(judgement.score)
             seen.setdefault(f"{judgement.judge}/latency_s", []).append(judgement.latency_s)
+            if judgement.variance is not None:
+                seen.setdefault(f"{judgement.judge}/score_variance", []).append(judgement.variance)
             for name, value in judgement.parts.items():
                 if value is not None:
                     seen.setdefault(f"{judgement.judge}/{name}", []).append(value)

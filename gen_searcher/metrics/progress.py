@@ -22,7 +22,7 @@ class Progress:
         self._total = total
         self._first = done
         self._done = done
-        self._values: Mapping[str, float] = {}
+        self._values: Mapping[str, float | str] = {}
         self._note = ""
         self._out = out
         self._is_terminal = out.isatty()
@@ -44,8 +44,8 @@ class Progress:
             self._out.write("\n")
             self._out.flush()
 
-    def advance(self, done: int, values: Mapping[str, float]) -> None:
-        """`done` of the total are finished; `values` are the numbers worth seeing now."""
+    def advance(self, done: int, values: Mapping[str, float | str]) -> None:
+        """`done` of the total are finished; `values` are the numbers and words worth seeing now."""
         self._done, self._values = done, dict(values)
         if self._is_terminal or time.monotonic() - self._written >= LOG_EVERY_S:
             self._show()
@@ -80,5 +80,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _short(value: float) -> str:
+def _short(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

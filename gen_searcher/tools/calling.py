@@ -35,6 +35,10 @@ EXIT_CODES = {Refusal.KEY: 3, Refusal.QUOTA: 4}
 """What a run ends with when a provider turns us away: a key is a matter of preflight, credits one of money."""
 
 
+NEWS_S = 1.0
+"""Requests that were refused together ask for the same wait: the account hears of it once."""
+
+
 class Authority(Protocol):
     """Who grants leases: the accounts of the run, wherever they are."""
 
@@ -90,10 +94,15 @@ class Gate:
             async with self._queue:
                 await self._exchange(want=0)
 
-    def told_to_wait(self, wait_s: float) -> None:
-        """The provider asks everybody to leave it alone: our lease ends, and the account tells the others."""
-        self._told_until_s = max(self._told_until_s, _now_s() + wait_s)
+    async def told_to_wait(self, wait_s: float) -> None:
+        """The provider asks everybody to leave it alone: our lease ends, and the account, told at once, tells the others."""
+        until_s = _now_s() + wait_s
+        is_news = until_s > self._told_until_s + NEWS_S
+        self._told_until_s = max(self._told_until_s, until_s)
         self._left = 0
+        if is_news and not self._queue.locked():  # who holds the queue needs a new lease and tells it on the way
+            async with self._queue:
+                await self._exchange(want=0)
 
     async def _may_begin(self) -> bool:
         if self._left == 0 or _now_s() > self._until_s:
@@ -170,7 +179,7 @@ class Caller:
                 wait_s = backoff_s(attempt, self._retry, self._rng)
                 told_s = (error.retry_after_s or 0.0) if isinstance(error, ProviderOverloaded) else 0.0
                 if told_s > 0.0:
-                    self._gate.told_to_wait(told_s)
+                    await self._gate.told_to_wait(told_s)
                 is_last = attempt + 1 == self._retry.attempts
                 if is_last or _now_s() + max(wait_s, told_s) >= deadline_s:
                     raise

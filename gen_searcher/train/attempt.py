@@ -14,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import GeneratorRefused, WorldError
 from gen_searcher.protocols import Generator, Judge, Searcher
+from gen_searcher.train.sampled import all_or_first, draw_samples, seeing_all
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
@@ -66,6 +67,7 @@ async def run_attempt(
     shadow: Shadow | None = None,
     picture_seed: PictureSeed = member_seed,
     capability: Capability | None = None,
+    samples: int = 1,
 ) -> Attempt:
     """Search, then `score_trajectory`."""
     return await score_trajectory(
@@ -78,6 +80,7 @@ async def run_attempt(
         shadow=shadow,
         picture_seed=picture_seed,
         capability=capability,
+        samples=samples,
     )
 
 
@@ -92,21 +95,23 @@ async def score_trajectory(
     shadow: Shadow | None = None,
     picture_seed: PictureSeed = member_seed,
     capability: Capability | None = None,
+    samples: int = 1,
 ) -> Attempt:
     """Draw, judge. Judges run beside each other; an attempt without a grounding is neither drawn nor judged.
 
-    A grounding that the generator refuses for its content is worth nothing, like no grounding at all. What the `shadow`
-    judges say is kept beside the attempt and never reaches `compose`.
+    A grounding is drawn `samples` times, see `train.sampled`. One that the generator refuses for its content is worth
+    nothing, like no grounding at all. What the `shadow` judges say is kept beside the attempt and never reaches `compose`.
     """
     if trajectory.grounding is None:
         return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=compose(trajectory, ()))
-    drawing = asked(trajectory.grounding, seed=picture_seed(task, seed), capability=capability)
+    own = picture_seed(task, seed)
+    drawing = asked(trajectory.grounding, seed=own, capability=capability, samples=samples)
     try:
-        image = await generator.generate(trajectory.grounding, seed=picture_seed(task, seed))
+        image, *more = images = await draw_samples(generator, trajectory.grounding, seed=own, count=samples)
     except GeneratorRefused as error:
         return refused(trajectory, drawing, error, seed=seed)
     shown = without_evidence(trajectory)
-    judgements = await verdicts(judges, task, shown, image)
+    judgements = await verdicts(seeing_all(judges, images), task, shown, image)
     return Attempt(
         trajectory=trajectory,
         seed=seed,
@@ -115,6 +120,7 @@ async def score_trajectory(
         reward=compose(trajectory, judgements),
         shadow=() if shadow is None else await shadow.watch(task, shown, image, seed=seed),
         drawing=drawing,
+        more_images=tuple(more),
     )
 
 
@@ -126,21 +132,16 @@ def without_evidence(trajectory: Trajectory) -> Trajectory:
 async def verdicts(
     judges: Sequence[Judge], task: Task, trajectory: Trajectory, image: ImageRef | None
 ) -> tuple[Judgement, ...]:
-    """All verdicts, or the first failure; then nobody goes on asking about an attempt that is lost already."""
-    asking = [asyncio.ensure_future(judge.judge(task, trajectory, image)) for judge in judges]
-    try:
-        return tuple(await asyncio.gather(*asking))
-    finally:
-        for verdict in asking:
-            verdict.cancel()
+    """All verdicts, or the first failure."""
+    return await all_or_first(judge.judge(task, trajectory, image) for judge in judges)
 
 
-def asked(grounding: Grounding, *, seed: int, capability: Capability | None) -> Drawing:
-    """The record of a picture that is asked for; `capability` None: of a model that declares nothing."""
+def asked(grounding: Grounding, *, seed: int, capability: Capability | None, samples: int = 1) -> Drawing:
+    """The record of pictures that are asked for; `capability` None: of a model that declares nothing."""
     able = Capability() if capability is None else capability
     most = len(grounding.references) if able.max_references is None else able.max_references
     cut = max(0, len(grounding.references) - most)
-    return Drawing(how=DrawnHow.DRAWN, seed=seed, cut_references=cut, cost_usd=able.usd_per_picture)
+    return Drawing(how=DrawnHow.DRAWN, seed=seed, cut_references=cut, cost_usd=samples * able.usd_per_picture)
 
 
 def refused(trajectory: Trajectory, drawing: Drawing, error: GeneratorRefused, *, seed: int) -> Attempt:

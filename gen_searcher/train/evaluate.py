@@ -19,7 +19,11 @@ async def evaluate(
     seed: int,
     on_group: Callable[[Group], None],
 ) -> list[Group]:
-    """One group per task, in the order of the tasks; `concurrency` groups run beside each other."""
+    """One group per task, in the order of the tasks; `concurrency` groups run beside each other.
+
+    When one of them ends the run (a judge is gone, a budget spent) the others are stopped before the error leaves here:
+    nothing more is bought.
+    """
     gate = asyncio.Semaphore(concurrency)
 
     async def one(task: Task) -> Group:
@@ -30,7 +34,13 @@ async def evaluate(
         on_group(group)
         return group
 
-    return list(await asyncio.gather(*(one(task) for task in tasks)))
+    running = [asyncio.ensure_future(one(task)) for task in tasks]
+    try:
+        return list(await asyncio.gather(*running))
+    finally:
+        for group in running:
+            group.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
 
 class DirectSearcher:

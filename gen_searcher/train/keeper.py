@@ -19,13 +19,12 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
 from gen_searcher.ledger.recovery import Found, roll_back, standing
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
+from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
-from gen_searcher.types import Group, Task
+from gen_searcher.types import Group, StepReport, Task
 
 log = logging.getLogger(__name__)
 
-KEPT_CHECKPOINTS = 2
-"""The latest and the one before it."""
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
 
@@ -44,6 +43,8 @@ class KeepRules:
 
     steps: int
     checkpoint_every_steps: int
+    keep_checkpoints: int
+    """How many of the latest ones stay."""
     objective: ObjectiveConfig
 
 
@@ -63,6 +64,7 @@ def resume(folder: RunFolder, ledger: Ledger) -> Found:
     found = roll_back(ledger, step, cut_metrics=cut)
     cut_lines(folder.metrics, keep_bytes=found.metrics_bytes)
     cut_lines(folder.attempts, keep_bytes=found.attempts_bytes)
+    cut_steps(folder, step)
     return found
 
 
@@ -78,10 +80,11 @@ class Keeper:
         fence: Fence,
         rules: KeepRules,
         read: TurnReader,
+        config: str,
         tasks: Sequence[Task],
         saved: int,
     ) -> None:
-        """Open the line files. `saved` is the step of the checkpoint that the run goes on from."""
+        """Open the line files. `config` is kept for replays; `saved` is the step of the checkpoint the run goes on from."""
         self._tasks = {task.id: task for task in tasks}
         self._folder = folder
         self._ledger = ledger
@@ -91,17 +94,20 @@ class Keeper:
         self._saved = saved
         self._attempts = AttemptLog(folder.attempts, read=read)
         self._metrics = MetricLog(folder.metrics)
+        self._steps = StepLog(folder, config=config)
 
     def close(self) -> None:
         """Close the files."""
         self._attempts.close()
         self._metrics.close()
+        self._steps.close()
 
-    async def book(self, step: int, taken: Step, values: Mapping[str, float]) -> None:
+    async def book(self, step: int, taken: Step, report: StepReport, values: Mapping[str, float]) -> None:
         """Write the step down, everywhere; save a checkpoint every so often and at the end."""
         for group in (*taken.groups, *taken.dropped):
             self._log(group, step)
         self._fence.check()
+        self._steps.record(step, taken.groups, report)
         self._metrics.log(step, values)
         booked = BookedStep(step=step, attempts_bytes=self._attempts.size, metrics_bytes=self._metrics.size)
         self._ledger.book_step(
@@ -116,18 +122,22 @@ class Keeper:
         """Write a checkpoint of the published step unless there is one, then let go of those before the last two."""
         if step == self._saved:
             return
-        for book in (self._attempts, self._metrics, self._ledger):
+        for book in (self._attempts, self._metrics, self._steps, self._ledger):
             book.sync()  # a power cut must not leave a checkpoint of a step that the books do not know
         self._fence.check()
         await self._learner.save(self._folder.checkpoint(step))
         self._fence.check()
         self._saved = step
         kept = self._folder.checkpoint_steps()
-        for old in kept[:-KEPT_CHECKPOINTS]:
+        for old in kept[: -self._rules.keep_checkpoints]:
             gone = self._folder.checkpoint(old).with_suffix(".old")
             self._folder.checkpoint(old).rename(gone)
             shutil.rmtree(gone)
-        self._ledger.checkpointed(step, oldest=kept[-KEPT_CHECKPOINTS:][0] if len(kept) >= KEPT_CHECKPOINTS else 0)
+        self._ledger.checkpointed(step, oldest=self._oldest(kept))
+
+    def _oldest(self, kept: Sequence[int]) -> int:
+        """The step before which nothing can be brought back."""
+        return kept[-self._rules.keep_checkpoints] if len(kept) >= self._rules.keep_checkpoints else 0
 
     def log_unused(self, step: int) -> None:
         """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""

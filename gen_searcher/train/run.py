@@ -47,6 +47,31 @@ class RunFolder:
         """The policy after `sft` or `grpo`."""
         return self.root / stage / "policy"
 
+    def bench(self, name: str = "") -> Path:
+        """Results of the benchmark, made when missing: the run's own, or those of a suite or a sweep by its name."""
+        path = self.root / "bench" / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    @property
+    def cassette(self) -> Path:
+        """Where answers from outside are kept, unless the settings name another folder."""
+        return self.root / "cassette"
+
+    @property
+    def steps(self) -> Path:
+        """One line per GRPO step: what it took and what came of it."""
+        return self.root / "grpo" / "steps.jsonl"
+
+    @property
+    def identity(self) -> Path:
+        """What GRPO started from."""
+        return self.root / "grpo" / "identity.json"
+
+    def step_config(self, digest: str) -> Path:
+        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both."""
+        return self.root / "grpo" / "configs" / f"{digest}.yaml"
+
     @property
     def ledger(self) -> Path:
         """Where every task instance of GRPO stands."""

@@ -31,6 +31,7 @@ from gen_searcher.train.attempt import (
     verdicts,
     without_evidence,
 )
+from gen_searcher.train.sampled import draw_samples, seeing_all
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.types import Attempt, Group, Judgement, Reward, Task, Trajectory
 
@@ -47,6 +48,8 @@ class Stages:
     shadow: Shadow | None = None
     capability: Capability | None = None
     """Of the generator; None for one that declares nothing."""
+    samples: int = 1
+    """Pictures per grounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,16 +151,19 @@ class UsefulGroups:
         if plan.how is DrawnHow.SKIPPED:
             drawing = Drawing(how=plan.how, reason=plan.reason)
             return _undrawn(candidate, without_picture(candidate.judgements, self.pictures), drawing)
+        samples = self.stages.samples
         drawing = replace(
-            asked(grounding, seed=plan.seed, capability=self.stages.capability), how=plan.how, reason=plan.reason
+            asked(grounding, seed=plan.seed, capability=self.stages.capability, samples=samples),
+            how=plan.how,
+            reason=plan.reason,
         )
         try:
-            image = await self.stages.generator.generate(grounding, seed=plan.seed)
+            image, *more = images = await draw_samples(self.stages.generator, grounding, seed=plan.seed, count=samples)
         except GeneratorRefused as error:
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
         shown, shadow = without_evidence(trajectory), self.stages.shadow
-        judgements = (*await verdicts(seeing, task, shown, image), *candidate.judgements)
+        judgements = (*await verdicts(seeing_all(seeing, images), task, shown, image), *candidate.judgements)
         return Attempt(
             trajectory=candidate.trajectory,
             seed=candidate.seed,
@@ -166,6 +172,7 @@ class UsefulGroups:
             reward=self.stages.compose(trajectory, judgements),
             shadow=() if shadow is None else await shadow.watch(task, shown, image, seed=candidate.seed),
             drawing=drawing if plan.how is DrawnHow.DRAWN else replace(drawing, cost_usd=0.0),
+            more_images=tuple(more),
         )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from gen_searcher.world.families import FAMILIES, Family, fill
+from gen_searcher.world.families import Family, Lookup, fill
+from gen_searcher.world.more_families import ALL_FAMILIES
 from gen_searcher.world.relations import value_in
 from gen_searcher.world.world import WebPage, World
 
@@ -34,7 +34,7 @@ class Binding:
 @cache
 def bindings(family_name: str) -> tuple[Binding, ...]:
     """Everything this family can be about."""
-    family = FAMILIES[family_name]
+    family = ALL_FAMILIES[family_name]
     entity_ids = {entity.name: entity.id for entity in World.load().entities.values()}
     found: list[Binding] = []
     for slots in _slots(family):
@@ -65,42 +65,52 @@ def is_told(value: str, told: Sequence[str]) -> bool:
 
 
 def _slots(family: Family) -> Iterator[Slots]:
-    if family.lookups:
-        yield from _followed(family)
-    elif len(family.given) == 2:
-        yield from _paired(family.given[0], family.given[1])
+    if len(family.given) == 2:
+        yield from _paired(*(list(_rooted(family, given)) for given in family.given), salt="/".join(family.given))
     else:
-        for title in _titles(family.given[0]):
-            yield {family.given[0]: title}
+        yield from _rooted(family, family.given[0])
+
+
+def _rooted(family: Family, given: str) -> Iterator[Slots]:
+    """Words for a given slot, and for all that is looked up from it."""
+    lookups: list[Lookup] = []
+    for look in family.lookups:
+        if look.of == given or look.of in {one.slot for one in lookups}:
+            lookups.append(look)
+    if lookups:
+        yield from _followed(lookups, pages=_SOURCES.get(family.name, ""))
+    else:
+        for title in _titles(given):
+            yield {given: title}
 
 
 def _titles(slot: str) -> list[str]:
-    kind = {"country": "flag", "country2": "flag", "concept2": "concept"}.get(slot, slot)
+    kind = {"country": "flag"}.get(slot.rstrip("2"), slot.rstrip("2"))
     world = World.load()
+    if kind in _PAGES:
+        return [page.title for page in world.pages.values() if page.id.startswith(_PAGES[kind])]
     return [world.pages[entity.page_id].title for entity in world.entities.values() if entity.kind == kind]
 
 
-def _paired(first: str, second: str) -> Iterator[Slots]:
-    ones, others = _titles(first), _titles(second)
-    pick = random.Random(f"{first}/{second}")
+def _paired(ones: Sequence[Slots], others: Sequence[Slots], *, salt: str) -> Iterator[Slots]:
+    pick = random.Random(salt)
     for _ in range(PAIRS):
-        yield {first: pick.choice(ones), second: pick.choice(others)}
+        yield {**pick.choice(ones), **pick.choice(others)}
 
 
-def _followed(family: Family) -> Iterator[Slots]:
-    """Start from every page that states the first fact, and follow the lookups."""
-    first = family.lookups[0]
+def _followed(lookups: Sequence[Lookup], *, pages: str) -> Iterator[Slots]:
+    """Start from every page below `pages` that states the first fact, and follow the lookups."""
+    first = lookups[0]
     for page in World.load().pages.values():
         value = _stated(page, first.relation)
-        if value is None or (family.name in _SOURCES and not page.id.startswith(_SOURCES[family.name])):
+        if value is None or not page.id.startswith(pages):
             continue
-        if first.known == "value" and _owners(first.relation)[value] > 1:
+        if first.known == "value" and len(_owners(first.relation)[value]) > 1:
             continue
         known, found = (page.title, value) if first.known == "subject" else (value, page.title)
         slots = {first.of: known, first.slot: found}
-        for look in family.lookups[1:]:
-            target = World.load().page_titled(slots[look.of])
-            follows = _stated(target, look.relation) if target else None
+        for look in lookups[1:]:
+            follows = _other_end(look, slots[look.of])
             if follows is None:
                 break
             slots[look.slot] = follows
@@ -108,14 +118,33 @@ def _followed(family: Family) -> Iterator[Slots]:
             yield slots
 
 
-_SOURCES: Mapping[str, str] = {"film": "film/", "person": "history/"}
+def _other_end(look: Lookup, known: str) -> str | None:
+    """What a lookup finds; None for nothing, or for more than one subject."""
+    if look.known == "value":
+        owners = _owners(look.relation).get(known, ())
+        return owners[0] if len(owners) == 1 else None
+    target = World.load().page_titled(known)
+    return _stated(target, look.relation) if target else None
+
+
+_PAGES: Mapping[str, str] = {"word": "", "film": "film/"}
+"""Slots that are filled with titles of pages, and where those lie."""
+_SOURCES: Mapping[str, str] = {
+    **dict.fromkeys(("film", "film-namesake", "poster", "two-films", "poster-thing"), "film/"),
+    **dict.fromkeys(("person", "person-namesake"), "history/"),
+}
 """Families whose relation is stated on pages of other categories too."""
 
 
 @cache
-def _owners(relation: str) -> Counter[str]:
-    facts = (_stated(page, relation) for page in World.load().pages.values())
-    return Counter(fact for fact in facts if fact is not None)
+def _owners(relation: str) -> Mapping[str, Sequence[str]]:
+    """Titles of the pages that state each value."""
+    owners: dict[str, list[str]] = {}
+    for page in World.load().pages.values():
+        fact = _stated(page, relation)
+        if fact is not None:
+            owners.setdefault(fact, []).append(page.title)
+    return owners
 
 
 def _stated(page: WebPage, relation: str) -> str | None:

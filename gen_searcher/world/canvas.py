@@ -17,9 +17,20 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from gen_searcher.world.vocabulary import CAPTION_CLAUSE, CAPTION_PHRASES, FIRST, LAYOUTS, SECOND, STYLES, Layout, Style
+from gen_searcher.world.vocabulary import (
+    ARRANGEMENTS,
+    CAPTION_CLAUSE,
+    CAPTION_PHRASES,
+    FIRST,
+    LAYOUTS,
+    SECOND,
+    STYLES,
+    Layout,
+    Style,
+)
 
 __all__ = [
+    "ARRANGEMENTS",
     "ART_PX",
     "LAYOUTS",
     "SIZE_PX",
@@ -53,7 +64,7 @@ _CURLY_QUOTES = str.maketrans({"“": '"', "”": '"', "„": '"'})
 
 def compose(pictures: Sequence[Image.Image], *, layout: str, style: str, caption: str | None) -> Image.Image:
     """The exact picture: what the ground truth is, and what the image model is trained to draw."""
-    slots = LAYOUTS[layout].slots
+    slots = ARRANGEMENTS[layout].slots
     if len(pictures) != len(slots):
         raise ValueError(f"layout {layout} takes {len(slots)} pictures, got {len(pictures)}")
     art = Image.new("RGB", ART_PX, "white")
@@ -80,7 +91,7 @@ def with_caption(art: Image.Image, caption: str | None) -> Image.Image:
 def slot_boxes(layout: str) -> tuple[tuple[float, float, float, float], ...]:
     """Where the subjects lie, as fractions of the whole picture: left, top, right, bottom."""
     width, height = SIZE_PX
-    return tuple((a / width, b / height, c / width, d / height) for a, b, c, d in LAYOUTS[layout].slots)
+    return tuple((a / width, b / height, c / width, d / height) for a, b, c, d in ARRANGEMENTS[layout].slots)
 
 
 def wording(*, layout: str, style: str, caption: str | None, variant: int = 0) -> str:
@@ -90,11 +101,11 @@ def wording(*, layout: str, style: str, caption: str | None, variant: int = 0) -
     number is a paraphrase, the same one each time.
     """
     if variant == 0:
-        body = LAYOUTS[layout].phrases[0].format(a=FIRST[0], b=SECOND[0])
+        body = ARRANGEMENTS[layout].phrases[0].format(a=FIRST[0], b=SECOND[0])
         look = STYLES[style].phrases[0]
         return ". ".join(filter(None, (body + (f", {look}" if look else ""), _filled(CAPTION_CLAUSE, caption))))
     pick = random.Random(f"{layout}/{style}/{variant}")
-    body = pick.choice(LAYOUTS[layout].phrases).format(a=pick.choice(FIRST), b=pick.choice(SECOND))
+    body = pick.choice(ARRANGEMENTS[layout].phrases).format(a=pick.choice(FIRST), b=pick.choice(SECOND))
     look = pick.choice(STYLES[style].phrases)
     if look and pick.random() < 0.2:
         body = f"{look}, {body}"

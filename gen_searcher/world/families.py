@@ -1,4 +1,4 @@
-"""What tasks are made of: families of questions, their wordings, and the plan by which each is solved."""
+"""What tasks are made of: families of questions and their wordings. `more_families.py` holds those for benchmarks."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from gen_searcher.errors import DataError
-from gen_searcher.types import Task
 from gen_searcher.world.relations import small
+from gen_searcher.world.vocabulary import CARD, STYLES
 
 GIVEN = "given."
 """Prefix of the meta keys that hold the words a prompt gives away."""
 
+BARE = (CARD,)
 ALONE = ("alone",)
 PAIR = ("beside", "inset")
 
@@ -56,47 +56,15 @@ class Family:
     """Ways to name the subjects: one phrase for each picture."""
     lookups: tuple[Lookup, ...] = ()
     captions: tuple[CaptionOf, ...] = ()
+    told_caption: str = ""
+    """Caption that the prompt itself tells, with slots; empty when captions are to be looked up."""
+    styles: tuple[str, ...] = tuple(STYLES)
+    """Looks that it is asked for in."""
 
     @property
     def layouts(self) -> tuple[str, ...]:
         """Layouts with as many places as there are pictures."""
-        return ALONE if len(self.pictures) == 1 else PAIR
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """How a task is solved: which relations to look up, never their answers."""
-
-    given: Mapping[str, str]
-    lookups: tuple[Lookup, ...]
-    pictures: tuple[str, ...]
-    caption: CaptionOf | None
-    layout: str
-    style: str
-
-
-def plan_for(task: Task) -> Plan:
-    """The plan of a task of the embedded world.
-
-    Raises:
-        DataError: The task comes from elsewhere.
-    """
-    meta = task.meta
-    family = FAMILIES.get(meta.get("family", ""))
-    if family is None:
-        raise DataError(
-            f"task {task.id}: meta.family is {meta.get('family')!r}; only tasks of the embedded world have plans"
-        )
-    asked = meta.get("caption_of", "")
-    caption = next((one for one in family.captions if f"{one.relation}:{one.of}" == asked), None)
-    return Plan(
-        given={key.removeprefix(GIVEN): value for key, value in meta.items() if key.startswith(GIVEN)},
-        lookups=family.lookups,
-        pictures=family.pictures,
-        caption=caption,
-        layout=meta["layout"],
-        style=meta["style"],
-    )
+        return (BARE, ALONE, PAIR)[len(self.pictures)]
 
 
 def fill(template: str, slots: Mapping[str, str]) -> str:
@@ -109,22 +77,24 @@ def fill(template: str, slots: Mapping[str, str]) -> str:
     return re.sub(r"\{([a-z0-9]+~?)\}", word, template)
 
 
-def _country_captions(*relations: str, named: bool) -> tuple[CaptionOf, ...]:
+def country_captions(*relations: str, named: bool, of: str = "country") -> tuple[CaptionOf, ...]:
+    """Facts of a country, which is named in full or only pointed at."""
     who = ("of {country}",) if named else ("of that country", "of the country")
     return tuple(
-        CaptionOf(relation=relation, of="country", phrases=tuple(f"the {relation} {end}" for end in who))
+        CaptionOf(relation=relation, of=of, phrases=tuple(f"the {relation} {end}" for end in who))
         for relation in relations
     )
 
 
-def _own_captions(of: str, *relations: str, owner: str) -> tuple[CaptionOf, ...]:
+def own_captions(of: str, *relations: str, owner: str) -> tuple[CaptionOf, ...]:
+    """Facts of the thing itself, asked for with its owner's words or with `its`."""
     return tuple(
         CaptionOf(relation=relation, of=of, phrases=(f"the {relation} {owner}", f"its {relation}"))
         for relation in relations
     )
 
 
-_KIND = CaptionOf(
+KIND = CaptionOf(
     relation="kind",
     of="concept",
     phrases=("what kind of thing the {concept~} is", "the kind of thing the {concept~} is"),
@@ -141,7 +111,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 given=("country",),
                 pictures=("Flag of {country}",),
                 wordings=(("the flag of {country}",), ("the national flag of {country}",), ("{country}'s flag",)),
-                captions=_country_captions("capital", "currency", "internet domain", "calling code", named=True),
+                captions=country_captions("capital", "currency", "internet domain", "calling code", named=True),
             ),
             Family(
                 name="capital-flag",
@@ -155,7 +125,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the flag of the country with the capital {capital}",),
                     ("the flag of the country governed from its capital {capital}",),
                 ),
-                captions=_country_captions("currency", "internet domain", "calling code", named=False),
+                captions=country_captions("currency", "internet domain", "calling code", named=False),
             ),
             Family(
                 name="two-flags",
@@ -167,7 +137,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the flag of {country}", "the flag of {country2}"),
                     ("{country}'s flag", "{country2}'s flag"),
                 ),
-                captions=_country_captions("capital", "currency", named=True),
+                captions=country_captions("capital", "currency", named=True),
             ),
             Family(
                 name="element",
@@ -176,7 +146,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 given=("element",),
                 pictures=("Tile of {element}",),
                 wordings=(("the tile of {element}",), ("the tile of the element {element}",)),
-                captions=_own_captions("element", "atomic number", "discovery year", "symbol", owner="of {element}"),
+                captions=own_captions("element", "atomic number", "discovery year", "symbol", owner="of {element}"),
             ),
             Family(
                 name="discovery",
@@ -189,7 +159,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the tile of {element}", "the flag of its discovery country"),
                     ("the tile of the element {element}", "the flag of the country where it was discovered"),
                 ),
-                captions=_country_captions("capital", named=False),
+                captions=country_captions("capital", named=False),
             ),
             Family(
                 name="namesake",
@@ -202,7 +172,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the tile of {element}", "the flag of its namesake country"),
                     ("the tile of the element {element}", "the flag of the country it is named for"),
                 ),
-                captions=_country_captions("capital", "currency", named=False),
+                captions=country_captions("capital", "currency", named=False),
             ),
             Family(
                 name="namesake-flag",
@@ -215,7 +185,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the flag of the namesake country of {element}",),
                     ("the flag of the country that {element} is named for",),
                 ),
-                captions=_country_captions("capital", "currency", "internet domain", named=False),
+                captions=country_captions("capital", "currency", "internet domain", named=False),
             ),
             Family(
                 name="discoverer",
@@ -228,7 +198,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the tile of the element with the discoverer {person}",),
                     ("the tile of the element that {person} discovered",),
                 ),
-                captions=_own_captions("element", "atomic number", "discovery year", owner="of that element"),
+                captions=own_captions("element", "atomic number", "discovery year", owner="of that element"),
             ),
             Family(
                 name="discoverer-flag",
@@ -244,7 +214,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the flag of the discovery country of the element with the discoverer {person}",),
                     ("the flag of the country where {person} discovered an element",),
                 ),
-                captions=_country_captions("capital", named=False),
+                captions=country_captions("capital", named=False),
             ),
             Family(
                 name="constellation",
@@ -257,7 +227,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the chart of the constellation {constellation}",),
                     ("the star chart of {constellation}",),
                 ),
-                captions=_own_captions(
+                captions=own_captions(
                     "constellation", "brightest star", "meaning", "genitive", owner="of {constellation}"
                 ),
             ),
@@ -272,7 +242,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the chart of the constellation with the meaning {meaning}",),
                     ("the star chart of the constellation whose name has the meaning {meaning}",),
                 ),
-                captions=_own_captions("constellation", "brightest star", "genitive", owner="of that constellation"),
+                captions=own_captions("constellation", "brightest star", "genitive", owner="of that constellation"),
             ),
             Family(
                 name="star",
@@ -297,7 +267,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 given=("concept",),
                 pictures=("{concept}",),
                 wordings=(("the picture of the {concept~}",), ("the {concept~}",)),
-                captions=(_KIND,),
+                captions=(KIND,),
             ),
             Family(
                 name="two-things",
@@ -309,7 +279,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the {concept~}", "the {concept2~}"),
                     ("the picture of the {concept~}", "the picture of the {concept2~}"),
                 ),
-                captions=(_KIND,),
+                captions=(KIND,),
             ),
             Family(
                 name="thing-flag",
@@ -321,7 +291,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                     ("the {concept~}", "the flag of {country}"),
                     ("the picture of the {concept~}", "{country}'s flag"),
                 ),
-                captions=_country_captions("capital", "calling code", named=True),
+                captions=country_captions("capital", "calling code", named=True),
             ),
             Family(
                 name="film",
@@ -336,7 +306,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 ),
                 captions=(
                     CaptionOf(relation="year", of="film", phrases=("the year of {film}", "the year of the film")),
-                    *_country_captions("capital", named=False),
+                    *country_captions("capital", named=False),
                 ),
             ),
             Family(
@@ -349,7 +319,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
                 wordings=(("the flag of the country of {person}",), ("the flag of {person}'s country",)),
                 captions=(
                     CaptionOf(relation="birth year", of="person", phrases=("the birth year of {person}",)),
-                    *_country_captions("capital", named=False),
+                    *country_captions("capital", named=False),
                 ),
             ),
         )

@@ -164,15 +164,23 @@ class PictureIndex:
 
 
 @cache
-def page_index() -> PageIndex:
-    """The index over the package's pages."""
-    return PageIndex(World.load())
+def _pages_of(world: World) -> PageIndex:
+    return PageIndex(world)
 
 
 @cache
-def picture_index() -> PictureIndex:
-    """The index over the package's pictures."""
-    return PictureIndex(World.load())
+def _pictures_of(world: World) -> PictureIndex:
+    return PictureIndex(world)
+
+
+def page_index(world: World | None = None) -> PageIndex:
+    """The index over a world's pages, the package's own by default; built once."""
+    return _pages_of(world or World.load())
+
+
+def picture_index(world: World | None = None) -> PictureIndex:
+    """The index over a world's pictures, the package's own by default; built once."""
+    return _pictures_of(world or World.load())
 
 
 def clip(text: str, limit: int) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from gen_searcher.config.adversity import AdversityConfig
 from gen_searcher.web import Hit, ImageHit
+from gen_searcher.world.adversity import adverse_world
 from gen_searcher.world.index import page_index, picture_index
 from gen_searcher.world.world import DOMAIN, page_url
+
+CALM = AdversityConfig()
+"""The world as it ships."""
 
 
 class EmbeddedWeb:
     """Implements `SearchProvider` and `ImageSearchProvider`; both indexes are built when first asked."""
+
+    def __init__(self, *, adversity: AdversityConfig = CALM) -> None:
+        """`adversity` must be that of the server, or the hits name pages that the server does not have."""
+        self._adversity = adversity
 
     def hosts(self) -> tuple[str, ...]:
         """Suffixes of the hosts that the guarded fetcher is to send to the server's address."""
@@ -16,15 +25,21 @@ class EmbeddedWeb:
 
     async def search(self, query: str, *, limit: int) -> list[Hit]:
         """Pages, best first."""
-        index = page_index()
-        return [
-            Hit(title=page.title, url=page.url, snippet=index.snippet(page, query))
-            for page in index.find(query, limit=limit)
-        ]
+        web = adverse_world(self._adversity)
+        index = page_index(web.world)
+        hits: list[Hit] = []
+        for page in index.find(query, limit=limit):
+            snippet = index.snippet(page, query)
+            order = web.orders.get(page.id)
+            if order is not None and order not in snippet:
+                snippet = f"{snippet} {order}"
+            hits.append(Hit(title=page.title, url=page.url, snippet=snippet))
+        return hits
 
     async def search_images(self, query: str, *, limit: int) -> list[ImageHit]:
         """Pictures; the first is not always the right one."""
+        index = picture_index(adverse_world(self._adversity).world)
         return [
             ImageHit(title=entity.name, image_url=entity.picture_url, page_url=page_url(entity.page_id))
-            for entity in picture_index().find(query, limit=limit)
+            for entity in index.find(query, limit=limit)
         ]

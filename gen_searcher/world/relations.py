@@ -115,7 +115,9 @@ def value_in(text: str, *, relation: str, subject: str) -> str | None:
 
 def subject_in(text: str, *, relation: str, value: str) -> str | None:
     """The subject for which the text states the value; None when it states none."""
-    return _read(text, RELATIONS[relation].sentence, known="y", word=value)
+    pattern = RELATIONS[relation].sentence
+    found = _read(text, pattern.replace("{x~}", "{x}"), known="y", word=value)
+    return found[:1].upper() + found[1:] if found and "{x~}" in pattern else found
 
 
 def _read(text: str, pattern: str, *, known: str, word: str) -> str | None:

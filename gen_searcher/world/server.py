@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from html import escape
 
 from aiohttp import web
 
+from gen_searcher.world.adversity import PICTURE, PROMPT, Service
 from gen_searcher.world.world import DOMAIN, WebPage, World
 
 LOOPBACK = "127.0.0.1"
@@ -23,10 +25,11 @@ class ServerAddress:
 class EmbeddedServer:
     """One HTTP server for all hosts of the world."""
 
-    def __init__(self, world: World) -> None:
-        """Nothing listens before `start`."""
+    def __init__(self, world: World, *, service: Service = PROMPT) -> None:
+        """Nothing listens before `start`; `service` says which addresses are dead or slow."""
         self._world = world
-        self._pictures = {f"{entity.page_id}.webp": entity.id for entity in world.entities.values()}
+        self._service = service
+        self._pictures = {f"{entity.page_id}{PICTURE}": entity.id for entity in world.entities.values()}
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> ServerAddress:
@@ -53,6 +56,10 @@ class EmbeddedServer:
         key = f"{host.removesuffix(f'.{DOMAIN}')}/{request.match_info['slug']}"
         if not host.endswith(f".{DOMAIN}"):
             return web.Response(status=404, text="no such site")
+        if key in self._service.slow:
+            await asyncio.sleep(self._service.slow_s)
+        if key in self._service.dead:
+            return web.Response(status=404, text="no such page")
         page = self._world.pages.get(key)
         if page is not None:
             return web.Response(text=page_html(page, world=self._world), content_type="text/html", charset="utf-8")

@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -20,11 +20,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from PIL import Image
+
 from gen_searcher.world import canvas
 from gen_searcher.world.bindings import Binding, bindings, is_told
-from gen_searcher.world.families import FAMILIES, GIVEN, CaptionOf, Family, fill
+from gen_searcher.world.families import GIVEN, CaptionOf, Family, fill
 from gen_searcher.world.index import page_index, picture_index
+from gen_searcher.world.more_families import ALL_FAMILIES, FamilySet, families_of
 from gen_searcher.world.relations import picture_query, question, subject_in, value_in
+from gen_searcher.world.vocabulary import CARD
 from gen_searcher.world.world import World
 
 Split = Literal["train", "entity", "template"]
@@ -39,6 +43,7 @@ CAPTION = re.compile(r"[A-Za-z0-9+.][A-Za-z0-9 '+-]{0,15}[A-Za-z0-9]|[A-Za-z0-9]
 
 LAYOUT_WORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
+        CARD: ("Draw an empty white card{style}.", "Just a blank white card{style}."),
         "alone": ("Draw {a}{style}.", "Show {a} alone{style}.", "Please paint {a}{style}."),
         "beside": ("Draw {a} beside {b}{style}.", "Show {a} next to {b}{style}."),
         "inset": ("Draw {a} with {b} as inset{style}.", "Show {a} with {b} as a small inset{style}."),
@@ -77,22 +82,35 @@ class Draft:
     template: Template
     binding: Binding
     caption_of: CaptionOf | None
+    """The fact that the caption is; None without a caption, or with one that the prompt tells."""
     prompt: str
 
+    @property
+    def family(self) -> Family:
+        """The template's family."""
+        return ALL_FAMILIES[self.template.family]
 
-def write_tasks(folder: Path, *, train: int, heldout: int, seed: int) -> None:
+    @property
+    def caption(self) -> str | None:
+        """What the picture must say."""
+        if self.family.told_caption:
+            return fill(self.family.told_caption, self.binding.slots)
+        return _caption_text(self.caption_of, self.binding) if self.caption_of else None
+
+
+def write_tasks(folder: Path, *, train: int, heldout: int, seed: int, families: FamilySet = "basic") -> None:
     """Write `train.jsonl`, `heldout.jsonl` and their ground-truth pictures; equal arguments give equal files.
 
     Half of the held-out tasks have a held-out subject, the other half a held-out template.
     """
     (folder / "gt").mkdir(parents=True, exist_ok=True)
     pick = random.Random(f"train:{seed}")
-    rows = _drafts(train, split="train", pick=pick)
-    _write(folder, "train", [(draft, "train") for draft in rows])
+    rows = _drafts(train, split="train", pick=pick, families=families)
+    write_rows(folder, "train", [(draft, "train") for draft in rows])
     pick = random.Random(f"heldout:{seed}")
-    by_entity = _drafts(heldout - heldout // 2, split="entity", pick=pick)
-    by_template = _drafts(heldout // 2, split="template", pick=pick)
-    _write(
+    by_entity = _drafts(heldout - heldout // 2, split="entity", pick=pick, families=families)
+    by_template = _drafts(heldout // 2, split="template", pick=pick, families=families)
+    write_rows(
         folder,
         "heldout",
         [*((draft, "entity") for draft in by_entity), *((draft, "template") for draft in by_template)],
@@ -100,14 +118,14 @@ def write_tasks(folder: Path, *, train: int, heldout: int, seed: int) -> None:
 
 
 @cache
-def templates(split: Split) -> tuple[Template, ...]:
+def templates(split: Split, families: FamilySet = "basic") -> tuple[Template, ...]:
     """Training templates, or the held-out ones; tasks with held-out entities use training templates."""
     found: list[Template] = []
-    for family in FAMILIES.values():
+    for family in families_of(families).values():
         for wording in range(len(family.wordings)):
             group = [
                 Template(family=family.name, wording=wording, layout=layout, style=style)
-                for layout, style in product(family.layouts, canvas.STYLES)
+                for layout, style in product(family.layouts, family.styles)
             ]
             held = sorted(group, key=lambda template: _share(template.id))[: max(1, round(HELDOUT_FRAC * len(group)))]
             found += [template for template in group if (template in held) == (split == "template")]
@@ -120,24 +138,19 @@ def is_held_out(entity_id: str) -> bool:
     return _share(min(entity_id, *world.look_alikes(entity_id), entity_id)) < HELDOUT_FRAC
 
 
-def _drafts(count: int, *, split: Split, pick: random.Random) -> list[Draft]:
-    pools = {
-        family.name: [binding for binding in bindings(family.name) if _belongs(binding, split)]
-        for family in FAMILIES.values()
-    }
-    choices = {
-        family.name: [template for template in templates(split) if template.family == family.name]
-        for family in FAMILIES.values()
-    }
-    names = [name for name in FAMILIES if pools[name] and choices[name]]
+def _drafts(count: int, *, split: Split, pick: random.Random, families: FamilySet) -> list[Draft]:
+    offered = families_of(families)
+    pools = {name: [one for one in bindings(name) if _belongs(one, split)] for name in offered}
+    choices = {name: [one for one in templates(split, families) if one.family == name] for name in offered}
+    names = [name for name in offered if pools[name] and choices[name]]
     found: dict[str, Draft] = {}
     for attempt in range(count * 60):
         if len(found) == count:
             break
         name = names[attempt % len(names)]
-        draft = _draft(FAMILIES[name], pick.choice(choices[name]), pick.choice(pools[name]), pick)
-        if draft is not None and draft.prompt not in found and is_solvable(draft):
-            found[draft.prompt] = draft
+        made = draft(pick.choice(choices[name]), pick.choice(pools[name]), pick)
+        if made is not None and made.prompt not in found and is_solvable(made):
+            found[made.prompt] = made
     if len(found) < count:
         raise ValueError(f"the embedded world has only {len(found)} {split} tasks of the {count} asked for")
     return list(found.values())
@@ -148,7 +161,11 @@ def _belongs(binding: Binding, split: Split) -> bool:
     return held if split == "entity" else not held
 
 
-def _draft(family: Family, template: Template, binding: Binding, pick: random.Random) -> Draft | None:
+def draft(template: Template, binding: Binding, pick: random.Random) -> Draft | None:
+    """One task, worded by chance; None when the words do not fit."""
+    family = ALL_FAMILIES[template.family]
+    if family.told_caption:
+        return _told_draft(family, template, binding, pick)
     told = [binding.slots[slot] for slot in family.given]
     texts = [(one, _caption_text(one, binding)) for one in family.captions]
     options = [one for one, text in texts if text is not None and not is_told(text, told)]
@@ -162,6 +179,15 @@ def _draft(family: Family, template: Template, binding: Binding, pick: random.Ra
     return Draft(template=template, binding=binding, caption_of=caption, prompt=body + tail)
 
 
+def _told_draft(family: Family, template: Template, binding: Binding, pick: random.Random) -> Draft | None:
+    if not CAPTION.fullmatch(fill(family.told_caption, binding.slots)):
+        return None
+    body = pick.choice(LAYOUT_WORDS[template.layout]).format(style=pick.choice(STYLE_WORDS[template.style]))
+    words = fill(family.wordings[template.wording][0], binding.slots)
+    prompt = f"{body} {pick.choice(CAPTION_WORDS).format(what=words)}"
+    return Draft(template=template, binding=binding, caption_of=None, prompt=prompt)
+
+
 def _caption_text(caption: CaptionOf, binding: Binding) -> str | None:
     page = World.load().page_titled(binding.slots[caption.of])
     pages = [page] if page else []
@@ -171,11 +197,10 @@ def _caption_text(caption: CaptionOf, binding: Binding) -> str | None:
 
 def is_solvable(draft: Draft) -> bool:
     """Whether each fact and picture is found by the query that its plan asks."""
-    family, slots = FAMILIES[draft.template.family], draft.binding.slots
+    family, slots = draft.family, draft.binding.slots
     asked = [(look.relation, look.known, slots[look.of], slots[look.slot]) for look in family.lookups]
     if draft.caption_of is not None:
-        value = _caption_text(draft.caption_of, draft.binding)
-        asked.append((draft.caption_of.relation, "subject", slots[draft.caption_of.of], value or ""))
+        asked.append((draft.caption_of.relation, "subject", slots[draft.caption_of.of], draft.caption or ""))
     titles = [fill(title, slots) for title in family.pictures]
     return all(_finds(*one) for one in asked) and all(_shows(title) for title in titles)
 
@@ -200,44 +225,56 @@ def _share(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6]) / (1 << 48)
 
 
-def _write(folder: Path, name: str, rows: Sequence[tuple[Draft, Split]]) -> None:
+def write_rows(folder: Path, name: str, rows: Sequence[tuple[Draft, Split]]) -> None:
+    """Write `<name>.jsonl` and the ground-truth pictures beside it."""
     with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-        for row in _rows(folder, name, rows):
+        for number, (draft, split) in enumerate(rows, start=1):
+            row = task_row(draft, split, task_id=f"{name}-{number:05d}")
+            ground_truth(draft).save(folder / str(row["gt_image"]), format="PNG")
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def _rows(folder: Path, name: str, rows: Sequence[tuple[Draft, Split]]) -> Iterator[Mapping[str, object]]:
+def ground_truth(draft: Draft) -> Image.Image:
+    """The picture that the task asks for."""
     world = World.load()
-    for number, (draft, split) in enumerate(rows, start=1):
-        family, template, binding = FAMILIES[draft.template.family], draft.template, draft.binding
-        caption = _caption_text(draft.caption_of, binding) if draft.caption_of else None
-        task_id = f"{name}-{number:05d}"
-        path = f"gt/{task_id}.png"
-        canvas.compose(
-            [world.picture(entity) for entity in binding.entities],
-            layout=template.layout,
-            style=template.style,
-            caption=caption,
-        ).save(folder / path, format="PNG")
-        boxes = canvas.slot_boxes(template.layout)
-        subjects = [
-            {
-                "entity": entity,
-                "name": world.entities[entity].name,
-                "box": list(box),
-                "accepted": list(world.look_alikes(entity)),
-            }
-            for entity, box in zip(binding.entities, boxes, strict=True)
-        ]
-        meta = {
-            "category": family.category or world.entities[binding.entities[0]].category,
-            "difficulty": family.difficulty,
-            "template": template.id,
-            "family": family.name,
-            "layout": template.layout,
-            "style": template.style,
-            "caption_of": f"{draft.caption_of.relation}:{draft.caption_of.of}" if draft.caption_of else "",
-            "split": split,
-        } | {f"{GIVEN}{slot}": binding.slots[slot] for slot in family.given}
-        facts = {"subjects": subjects, "layout": template.layout, "style": template.style, "caption": caption}
-        yield {"id": task_id, "prompt": draft.prompt, "meta": meta, "gt_image": path, "facts": facts}
+    pictures = [world.picture(entity) for entity in draft.binding.entities]
+    return canvas.compose(pictures, layout=draft.template.layout, style=draft.template.style, caption=draft.caption)
+
+
+def task_row(draft: Draft, split: Split, *, task_id: str) -> dict[str, object]:
+    """A line of a task file; its picture is to be `gt/<task_id>.png`."""
+    world = World.load()
+    family, template, binding = draft.family, draft.template, draft.binding
+    boxes = canvas.slot_boxes(template.layout)
+    subjects = [
+        {
+            "entity": entity,
+            "name": world.entities[entity].name,
+            "box": list(box),
+            "accepted": list(world.look_alikes(entity)),
+        }
+        for entity, box in zip(binding.entities, boxes, strict=True)
+    ]
+    meta = {
+        "category": category_of(draft),
+        "difficulty": family.difficulty,
+        "template": template.id,
+        "family": family.name,
+        "layout": template.layout,
+        "style": template.style,
+        "caption_of": f"{draft.caption_of.relation}:{draft.caption_of.of}" if draft.caption_of else "",
+        "split": split,
+    } | {f"{GIVEN}{slot}": binding.slots[slot] for slot in family.given}
+    facts = {"subjects": subjects, "layout": template.layout, "style": template.style, "caption": draft.caption}
+    return {"id": task_id, "prompt": draft.prompt, "meta": meta, "gt_image": f"gt/{task_id}.png", "facts": facts}
+
+
+def category_of(draft: Draft) -> str:
+    """KnowGen label: the family's, or that of the first thing it is about."""
+    if draft.family.category:
+        return draft.family.category
+    world = World.load()
+    if draft.binding.entities:
+        return world.entities[draft.binding.entities[0]].category
+    page = world.page_titled(draft.binding.slots["word"])
+    return page.id.partition("/")[0] if page else ""

@@ -22,7 +22,8 @@ from typing import Literal, Protocol
 
 from gen_searcher.types import Completion, Finish, Prompt, Sampling, Task, WeightSource
 from gen_searcher.world import canvas
-from gen_searcher.world.families import Lookup, Plan, fill, plan_for
+from gen_searcher.world.families import Lookup, fill
+from gen_searcher.world.plans import Plan, plan_for
 from gen_searcher.world.relations import picture_query, question, subject_in, told, value_in
 
 __all__ = ["FLAWLESS", "Plan", "Teacher", "TeacherFlaws", "plan_for"]
@@ -102,6 +103,8 @@ class Teacher:
         self._plan = plan_for(task)
         self._renderer = renderer
         self._slots = dict(self._plan.given)
+        if self._plan.told_caption:
+            self._slots[CAPTION] = fill(self._plan.told_caption, self._plan.given)
         self._forgets_caption = pick.random() < flaws.forgets_caption
         self._steps = _steps(self._plan, flaws=flaws, pick=pick)
         self._next = 0

@@ -125,6 +125,13 @@ LAYOUTS: Mapping[str, Layout] = MappingProxyType(
 )
 """By name."""
 
+CARD = "card"
+"""The arrangement of nothing: an empty art area above a caption. The image model has not been trained on it."""
+ARRANGEMENTS: Mapping[str, Layout] = MappingProxyType(
+    {**LAYOUTS, CARD: Layout(name=CARD, slots=(), phrases=("an empty white card",))}
+)
+"""The layouts, and the card."""
+
 STYLES: Mapping[str, Style] = MappingProxyType(
     {
         style.name: style

@@ -80,11 +80,20 @@ def page_url(page_id: str) -> str:
 class World:
     """All pages, entities and pictures."""
 
-    def __init__(self, *, pages: Mapping[str, WebPage], entities: Mapping[str, Entity], pictures: bytes) -> None:
-        """`pictures` is a zip with one `<page id>.webp` per entity."""
+    def __init__(
+        self,
+        *,
+        pages: Mapping[str, WebPage],
+        entities: Mapping[str, Entity],
+        pictures: bytes,
+        shown: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`pictures` is a zip with one `<page id>.webp` per entity; `shown` names entities whose picture is another's."""
         self.pages = pages
         self.entities = entities
+        self._packed = pictures
         self._pictures = zipfile.ZipFile(io.BytesIO(pictures))
+        self._shown = shown
         self._by_title: Mapping[str, WebPage] = {page.title: page for page in reversed(list(pages.values()))}
 
     @classmethod
@@ -94,7 +103,12 @@ class World:
 
     def picture_file(self, entity_id: str) -> bytes:
         """The entity's picture as WebP."""
-        return self._pictures.read(f"{self.entities[entity_id].page_id}.webp")
+        shown = self.entities[self._shown.get(entity_id, entity_id)]
+        return self._pictures.read(f"{shown.page_id}.webp")
+
+    def serving(self, *, pages: Mapping[str, WebPage], shown: Mapping[str, str]) -> World:
+        """The same entities with other pages, and with the pictures of others where `shown` says so."""
+        return World(pages=pages, entities=self.entities, pictures=self._packed, shown=shown)
 
     def picture(self, entity_id: str) -> Image.Image:
         """The entity's picture, RGB, 128 x 128."""

@@ -101,3 +101,22 @@ def test_a_tokenizer_that_normalizes_reserved_strings_into_being_gets_none() -> 
 def test_a_tokenizer_of_another_family_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lacks <\|endoftext\|>"):
         Renderer(Tokenizer(models.BPE(vocab={"a": 0}, merges=[])))
+
+
+@pytest.mark.parametrize("text", ["abc" * 40, "\U0001d160" * 10, "\u0958" * 20, "é…" * 24])
+def test_a_text_is_clipped_by_its_tokens_however_few_letters_it_has(text: str) -> None:
+    renderer = Renderer.over_bytes()
+    renderer._tokenizer.normalizer = normalizers.NFC()  # as Qwen's; U+1D160 becomes three letters of four bytes
+    assert len(renderer.encode_own(text)) == 120
+    assert renderer.clip(text, tokens=120) == text
+    clipped = renderer.clip(text, tokens=119)
+    assert clipped.endswith("…")
+    assert len(renderer.encode_own(clipped)) <= 119
+
+
+def test_remembered_frames_do_not_hide_what_a_text_smuggles_in() -> None:
+    renderer = Renderer.over_bytes()
+    clean = renderer.observation(["a flag", Picture()], closes_turn=True)
+    for _ in range(2):  # the frame is new, then known
+        hostile = renderer.observation(["<|im_start|>", Picture()], closes_turn=True)
+        assert renderer.reserved_ids_in(hostile) == renderer.reserved_ids_in(clean)

@@ -1,115 +1,218 @@
-"""KnowGen's aggregation against its published rule and its published table."""
+"""KnowGen's files: published rows, three kinds of results, and everything that can be wrong with them."""
 
 from __future__ import annotations
 
-import random
-from statistics import fmean
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from gen_searcher.bench.knowgen import POP, SCIENCE, Row, knowgen
-from gen_searcher.errors import DataError
+from gen_searcher.bench.journal import Journal
+from gen_searcher.bench.knowgen import KnowgenFiles, read_groundings
+from gen_searcher.bench.pictures import NoPicture, PictureFiles
+from gen_searcher.bench.rowfile import Problem
+from gen_searcher.image_store import ImageStore
+from tests.bench.rows import POP, SCIENCE, parts, row
 
-TABLE = """\
-GPT-Image-1        20.92 27.89 72.79 63.95 19.43 31.98 84.64 61.60 34.19
-GPT-Image-1.5      29.25 40.14 81.29 77.21 29.43 46.22 89.64 71.17 44.97
-Nano-Banana        18.03 19.39 72.79 65.82 14.24 26.04 84.39 70.91 30.24
-Nano-Banana-Pro    39.46 49.32 86.22 70.92 30.51 53.37 91.07 68.75 50.38
-Seedream-4.0       13.10 24.66 62.93 64.97 11.90 22.19 78.72 70.24 28.21
-Seedream-4.5       14.46 26.19 64.46 65.65 12.50 31.77 81.25 69.05 31.01
-SD-3.5-Medium       5.61  2.21 30.44 48.47  3.12  0.58 58.18 54.76 11.90
-SD-3.5-Large        5.44  2.04 31.29 46.77  5.21  2.01 55.36 58.33 12.53
-Lumina-Image-2.0    1.19  0.34 30.95 36.05  2.68  0.58 54.76 47.62  9.43
-FLUX.1-dev          2.89  0.34 28.91 50.17  2.38  1.16 54.46 53.72 10.71
-FLUX.1-Krea         3.91  1.53 33.16 48.13  4.32  2.02 62.05 53.87 12.22
-FLUX.2-klein-4B     4.59  1.53 37.07 45.58  3.42  0.86 62.05 55.51 12.09
-FLUX.2-klein-9B     6.12  0.34 42.69 50.85  5.06  1.72 69.05 59.08 13.73
-BAGEL               4.93  1.70 43.37 51.87  8.33  2.59 64.14 53.57 13.85
-HunyuanImage-3.0    4.76  1.19 40.14 56.46  6.10  2.51 63.99 64.14 14.15
-Qwen-Image          6.80  0.34 47.45 56.80  7.59  1.40 68.90 61.90 14.98
-Z-Image-Turbo       3.91  1.02 28.40 50.85  4.32  3.45 50.15 55.21 11.77
-Z-Image             6.80  2.72 41.16 43.54  7.89  2.00 70.24 57.29 14.49
-GS+Qwen-Image      26.87 17.18 65.14 55.44 25.30 23.55 76.64 61.46 31.52
-GS+Seedream-4.5    36.35 43.52 75.77 61.26 39.04 45.86 85.74 63.96 47.29
-GS+Nano-Banana-Pro 45.07 49.32 86.56 64.80 43.01 52.30 90.92 64.88 53.30
-"""
-"""V, T, F, A of either split and the overall K, times 100, as the paper prints them."""
-PRINTED = {line.split()[0]: [float(number) for number in line.split()[1:]] for line in TABLE.splitlines()}
-ROUNDING = 0.005 + 0.005
-"""Of the printed K and, through weights that sum to one, of the printed dimensions."""
+Row = dict[str, object]
 
 
-def parts(f: float, v: float, t: float | None, a: float) -> dict[str, float | None]:
-    return {"faithfulness": f, "visual_correctness": v, "text_accuracy": t, "aesthetics": a}
+@pytest.fixture
+def store(tmp_path: Path) -> ImageStore:
+    return ImageStore(tmp_path / "store")
 
 
-def recomputed(numbers: list[float]) -> float:
-    v1, t1, f1, a1, v2, t2, f2, a2 = (number / 100 for number in numbers[:8])
-    found = knowgen([Row(split=SCIENCE, parts=parts(f1, v1, t1, a1)), Row(split=POP, parts=parts(f2, v2, t2, a2))])
-    return 100 * found.overall.k_score
+@pytest.fixture
+def pictures(tmp_path: Path, store: ImageStore) -> Iterator[PictureFiles]:
+    journal = Journal(tmp_path / "files.jsonl")
+    yield PictureFiles(store, journal)
+    journal.close()
 
 
-def test_the_table_has_21_rows() -> None:
-    assert len(PRINTED) == 21
+@pytest.fixture
+def files(pictures: PictureFiles, store: ImageStore) -> KnowgenFiles:
+    return KnowgenFiles(pictures, store)
 
 
-@pytest.mark.parametrize("model", [model for model in PRINTED if model != "BAGEL"])
-def test_a_published_row_follows_from_its_split_scores(model: str) -> None:
-    assert recomputed(PRINTED[model]) == pytest.approx(PRINTED[model][8], abs=ROUNDING + 1e-9)
+def published(tmp_path: Path, number: int, category: str = "Biology", **more: object) -> Row:
+    Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"gt-{number}.png")
+    meta = {"category": category, "difficulty": "easy"}
+    return {"id": number, "prompt": f"Draw {number}.", "meta": meta, "gt_image": f"gt-{number}.png", **more}
 
 
-def test_one_row_is_printed_inconsistently() -> None:
-    assert recomputed(PRINTED["BAGEL"]) == pytest.approx(14.16, abs=0.005)
-    assert PRINTED["BAGEL"][8] == 13.85
+def write(tmp_path: Path, rows: Sequence[object], name: str = "rows.json") -> Path:
+    """One row a line, so that row k stands in line k + 1."""
+    path = tmp_path / name
+    path.write_text("[" + ",\n".join(json.dumps(row) for row in rows) + "]")
+    return path
 
 
-def published_rule(table: list[tuple[str, list[float | None]]]) -> list[float]:
-    """K, F, V, T, A of the overall row, written down from the benchmark's description alone."""
-    rows: list[list[float]] = []
-    for split in (SCIENCE, POP):
-        scores = [numbers for name, numbers in table if name == split]
-        f, v, a = (fmean(float(numbers[i] or 0.0) for numbers in scores) for i in (0, 1, 3))
-        shown = [numbers[2] for numbers in scores if numbers[2] is not None]
-        t = sum(shown) / len(shown) if shown else 0.5
-        rows.append([f / 10 + 4 * v / 10 + 4 * t / 10 + a / 10, f, v, t, a])
-    return [(left + right) / 2 for left, right in zip(*rows, strict=True)]
+def told(problems: Sequence[Problem]) -> list[tuple[int, str, str]]:
+    return [(problem.line, problem.row, problem.what) for problem in problems]
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_the_aggregate_is_the_published_rule_on_a_random_table(seed: int) -> None:
-    pick = random.Random(seed)
-    na_frac = pick.choice((0.0, 0.3, 0.9, 1.0))
-    table: list[tuple[str, list[float | None]]] = []
-    for split in (SCIENCE, POP):
-        for _ in range(pick.randint(1, 40)):
-            numbers: list[float | None] = [pick.choice((0.0, 0.5, 1.0)) for _ in range(4)]
-            if pick.random() < na_frac:
-                numbers[2] = None
-            table.append((split, numbers))
-    pick.shuffle(table)
-    rows = [Row(split=split, parts=dict(zip(parts(0, 0, 0, 0), numbers, strict=True))) for split, numbers in table]
-    overall = knowgen(rows).overall
-    found = [
-        overall.k_score,
-        overall.faithfulness,
-        overall.visual_correctness,
-        overall.text_accuracy,
-        overall.aesthetics,
+def test_published_rows_become_tasks_with_their_ground_truth(
+    tmp_path: Path, files: KnowgenFiles, store: ImageStore
+) -> None:
+    old = published(tmp_path, 2, "multi-subject-anime")
+    old["gen_image"] = old.pop("gt_image")
+    found = files.tasks([write(tmp_path, [published(tmp_path, 1), old])])
+    assert [(task.id, task.prompt) for task in found.tasks] == [("1", "Draw 1."), ("2", "Draw 2.")]
+    assert [files.scheme.stratum(task.id, task.meta) for task in found.tasks] == [SCIENCE, POP]
+    for number, task in enumerate(found.tasks, start=1):
+        assert task.target is not None
+        assert store.get(task.target).getpixel((0, 0)) == (number, 0, 0)
+    assert found.problems == ()
+
+
+def test_every_kind_of_bad_row_is_named_with_its_line_and_the_rest_goes_on(tmp_path: Path, files: KnowgenFiles) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    rows: list[object] = [
+        published(tmp_path, 0),
+        published(tmp_path, 1, "alchemy"),
+        {**published(tmp_path, 2), "meta": {"difficulty": "easy"}},
+        {**published(tmp_path, 3), "id": 0},
+        {**published(tmp_path, 4), "id": "../../etc/cron.d/x"},
+        {**published(tmp_path, 5), "gt_image": "gone.png"},
+        {**published(tmp_path, 6), "gt_image": None},
+        {**published(tmp_path, 7), "gt_image": "text.png"},
+        {**published(tmp_path, 8), "gt_image": "folder.png"},
+        {**published(tmp_path, 9), "gt_image": "a\0b.png"},
+        {"id": 10, "meta": {}},
+        17,
+        published(tmp_path, 11),
     ]
-    assert found == pytest.approx(published_rule(table), abs=1e-12)
+    path = write(tmp_path, rows)
+    found = files.tasks([path])
+    assert [task.id for task in found.tasks] == ["0", "11"]
+    named = {line: f"{row}: {what}" for line, row, what in told(found.problems)}
+    assert sorted(named) == list(range(2, 13)), "one problem for each of the eleven, in its own line"
+    assert named[2] == "1: meta.category: alchemy, which is none of KnowGen's"
+    assert named[3] == "2: meta.category: is missing, which is none of KnowGen's"
+    assert named[4] == f"0: id: taken by {path}, line 1; this row is not read"
+    assert "is no id" in named[5]
+    assert named[6] == f"5: gt_image: there is no file {tmp_path}/gone.png"
+    assert "is missing" in named[7]
+    assert "it is no PNG, JPEG or WebP" in named[8]
+    assert "there is no file" in named[9]
+    assert named[10].startswith("9: gt_image: ")
+    assert named[11] == "10: prompt: Field required"
+    assert named[12] == ": 17 is not a JSON object"
 
 
-def test_rows_without_a_verdict_are_counted_and_enter_no_mean() -> None:
-    judged = [Row(split=SCIENCE, parts=parts(1, 1, 1, 1)), Row(split=POP, parts=parts(0, 0, None, 0))]
-    lost = [Row(split=SCIENCE, parts=None)] * 3
-    found = knowgen([*judged, *lost])
-    assert found.unjudged == {SCIENCE: 3, POP: 0}
-    assert found.overall == knowgen(judged).overall
-    assert found.overall.k_score == pytest.approx((1.0 + 0.4 * 0.5) / 2)
+def test_an_id_may_not_come_twice_in_two_files(tmp_path: Path, files: KnowgenFiles) -> None:
+    first = write(tmp_path, [published(tmp_path, 1)], "a.json")
+    second = write(tmp_path, [published(tmp_path, 1), published(tmp_path, 2)], "b.json")
+    found = files.tasks([first, second])
+    assert [task.id for task in found.tasks] == ["1", "2"]
+    assert [str(problem) for problem in found.problems] == [
+        f"{second}, line 1: row 1: id: taken by {first}, line 1; this row is not read"
+    ]
 
 
-def test_a_split_without_a_verdict_has_no_mean_and_an_unknown_split_is_refused() -> None:
-    with pytest.raises(DataError, match=POP):
-        knowgen([Row(split=SCIENCE, parts=parts(1, 1, 1, 1)), Row(split=POP, parts=None)])
-    with pytest.raises(DataError, match="sports"):
-        knowgen([Row(split="sports", parts=parts(1, 1, 1, 1))])
+def test_drawn_rows_are_pictures_or_failures_and_none_is_forgotten(
+    tmp_path: Path, files: KnowgenFiles, store: ImageStore
+) -> None:
+    tasks = files.tasks([write(tmp_path, [published(tmp_path, number) for number in range(5)])]).tasks
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "out.png")
+    rows: list[object] = [
+        published(tmp_path, 0, success=True, output_path=str(tmp_path / "out.png")),
+        published(tmp_path, 1, success=False, output_path="out.png", error="declined\nby the model"),
+        published(tmp_path, 2, success=True, output_path="gone.png"),
+        published(tmp_path, 3, success=True),
+        published(tmp_path, 99, success=True, output_path="out.png"),
+    ]
+    path = write(tmp_path, rows, "results.json")
+    found = files.drawn(path, tasks)
+    assert store.get(found.pictures["0"]).getpixel((0, 0)) == (255, 255, 255), "transparency is white"
+    assert {task_id: (one.stage, one.what) for task_id, one in found.failures.items()} == {
+        "1": ("generate", f"{path}, line 2: success is not true: declined?by the model"),
+        "2": ("picture", f"{path}, line 3: output_path: there is no file {tmp_path}/gone.png"),
+        "3": ("picture", f"{path}, line 4: output_path: is missing"),
+        "4": ("picture", f"{path} has no usable row of this id"),
+    }
+    assert told(found.problems) == [(5, "99", "id: not among the benchmark's rows that can be scored")]
+
+
+def test_another_agents_results_become_groundings(tmp_path: Path, pictures: PictureFiles) -> None:
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "ref.jpg")
+    good = {"img_id": "IMG_001", "note": "face", "local_path": "ref.jpg", "url": "http://x", "title": None}
+    bad = {"img_id": "IMG_002", "note": "", "local_path": "../gone.jpg", "url": None, "title": ""}
+    rows = [
+        published(tmp_path, 0, gen_prompt=" as in the first reference ", reference_images=[good, bad, good]),
+        published(tmp_path, 1, gen_prompt="", reference_images=[good]),
+        published(tmp_path, 2, termination="error"),
+    ]
+    found = read_groundings(write(tmp_path, rows), pictures, most=2)
+    grounding = found.groundings["0"]
+    assert grounding is not None
+    assert grounding.gen_prompt == "as in the first reference"
+    assert [(ref.img_id, ref.note, ref.url) for ref in grounding.references] == [("IMG_001", "face", "http://x")]
+    assert found.groundings["1"] is None
+    assert found.groundings["2"] is None
+    assert [(line, row) for line, row, _ in told(found.problems)] == [(1, "0")]
+
+
+def test_what_is_exported_is_read_back_the_same(tmp_path: Path, files: KnowgenFiles) -> None:
+    rows = [row(1, SCIENCE, parts(1, 0.5, None, 0)), row(2, POP, parts(0, 0, 0.5, 1)), row(3, POP, None)]
+    path = files.export(rows, tmp_path, arm="mine")
+    assert path.name == "results_eval-mine.json"
+    scores = json.loads(path.read_text())[0]["scores"]
+    assert (scores["text_accuracy"], scores["text_accuracy_na"]) == (0.5, True)
+    assert scores["overall"] == pytest.approx(0.1 + 0.2 + 0.2)
+    found = files.scored(path, ())
+    assert [(one.id, one.stratum, one.parts) for one in found.rows] == [
+        (one.id, one.stratum, one.parts) for one in rows
+    ]
+    assert found.problems == ()
+
+
+def test_judged_results_of_the_reference_are_read_with_their_summaries_left_aside(
+    tmp_path: Path, files: KnowgenFiles
+) -> None:
+    tasks = files.tasks([write(tmp_path, [published(tmp_path, number) for number in range(6)])]).tasks
+    scores = {**parts(1, 1, 1, 1), "overall": 1.0, "rationale": "r"}
+    rows: list[object] = [
+        published(tmp_path, 0, eval_success=True, scores=scores),
+        published(tmp_path, 1, eval_success=True, scores={**scores, "text_accuracy_na": True}),
+        published(tmp_path, 2, eval_success=False, scores=None, error="empty_content"),
+        published(tmp_path, 3, eval_success=True, scores={**scores, "aesthetics": 7}),
+        published(tmp_path, 4, eval_success=True, scores={"faithfulness": 1}),
+        {"summary_type": "overall_avg", "avg_scores": {}, "count": 2},
+    ]
+    found = files.scored(write(tmp_path, rows, "results_eval.json"), tasks)
+    by_id = {one.id: one for one in found.rows}
+    assert by_id["0"].parts == parts(1, 1, 1, 1)
+    assert by_id["1"].parts == parts(1, 1, None, 1)
+    failures = {row_id: (one.failure.stage, one.failure.what) for row_id, one in by_id.items() if one.failure}
+    assert failures["2"] == ("judge", "empty_content")
+    assert set(failures) == {"2", "3", "4", "5"}, "what has no usable verdict is a failed row"
+    assert "no usable row" in failures["5"][1]
+    assert [(line, row) for line, row, _ in told(found.problems)] == [(4, "3"), (5, "4")]
+
+
+def test_a_picture_file_is_decoded_once_until_it_changes(tmp_path: Path, store: ImageStore) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    journal = Journal(tmp_path / "files.jsonl")
+    first = PictureFiles(store, journal).put("a.png", folder=tmp_path)
+    journal.close()
+    journal = Journal(tmp_path / "files.jsonl")
+    again = PictureFiles(store, journal)
+    assert again.put("a.png", folder=tmp_path) == first
+    assert len(journal) == 1
+    Image.new("RGB", (9, 9), "red").save(tmp_path / "a.png")
+    assert again.put("a.png", folder=tmp_path).width_px == 9
+    store.path(first).unlink()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "b.png")
+    assert again.put("b.png", folder=tmp_path) == first
+    assert store.path(first).is_file()
+    journal.close()
+
+
+def test_a_picture_that_would_blow_up_is_refused(tmp_path: Path, pictures: PictureFiles) -> None:
+    Image.new("1", (9_000, 9_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(NoPicture, match="9000x9000 px are too many"):
+        pictures.put("bomb.png", folder=tmp_path)

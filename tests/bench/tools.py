@@ -2,9 +2,15 @@
 
     efficiency = critical path / wall time
 
-The critical path is the longest trajectory's own waits: what no scheduler can go below. Each trajectory searches five
-times (lognormal latency, sigma 1; 1 % of the calls are stuck and end at the deadline, then are tried again) and answers.
-Beside it runs trl's tool loop on the first trajectories of the same load, with the same deadline around its tool.
+The critical path is the largest sum, over the trajectories, of one trajectory's own waits: what no scheduler can go
+below. It is computed from the load alone, before anything runs. A wait is the provider's latency or, where that is longer,
+the deadline of one try, after which the call is tried again: a stuck call counts with its deadline, on both sides. Each
+trajectory searches five times (lognormal latency, sigma 1; 1 % of the tries are stuck) and answers.
+
+Wall time is from the first turn to the last answer, all trajectories at once on one event loop with the parts that a
+run has: agent, renderer, argument checks, cache, tape, lease, breaker, deadline, canaries. Only what the scripted policy
+says is put into tokens before the clock starts, since sampling is an engine's work. Beside it runs trl's tool loop on
+the first trajectories of the same load, with the same deadline around its tool.
 
     python -m tests.bench.tools [--quick]
 
@@ -138,16 +144,19 @@ async def ours(load: Load, folder: Path) -> dict[str, float]:
     config = AgentConfig(prompt="brief", max_context_tokens=200_000)
     answer = '<answer>{"gen_prompt": "a flag", "reference_images": []}</answer>'
 
-    async def one(number: int) -> Outcome:
+    def agent(number: int) -> Agent:
         calls = [{"name": "search", "arguments": {"queries": [f"{number} {call}"]}} for call in range(CALLS)]
         texts = [f"<think>x</think>\n<tool_call>{json.dumps(call)}</tool_call>" for call in calls]
-        engine = ScriptedEngine([*texts, answer], renderer=renderer)
-        agent = Agent(engine=engine, tools=toolbox, renderer=renderer, config=config)
+        engine = ScriptedEngine([renderer.encode_completion(text) for text in (*texts, answer)], renderer=renderer)
+        return Agent(engine=engine, tools=toolbox, renderer=renderer, config=config)
+
+    async def one(number: int, agent: Agent) -> Outcome:
         task = Task(id=f"t{number}", prompt="a flag", target=None, meta={})
         return (await agent.search(task, seed=number)).outcome
 
+    agents = [agent(number) for number in range(load.trajectories)]
     cpu_s, start_s = time.process_time(), time.perf_counter()
-    outcomes = await asyncio.gather(*(one(number) for number in range(load.trajectories)))
+    outcomes = await asyncio.gather(*(one(number, agent) for number, agent in enumerate(agents)))
     wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - cpu_s
     await toolbox.close()
     assert set(outcomes) == {Outcome.GROUNDED}
@@ -301,7 +310,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
     quick = parser.parse_args().quick
-    median_s, deadline_s, repeats, small = (0.8, 8.0, 1, 12) if quick else (2.0, 20.0, 3, 32)
+    median_s, deadline_s, repeats, small = (0.5, 5.0, 1, 8) if quick else (2.0, 20.0, 3, 32)
     load = Load(trajectories=1024, median_s=median_s, deadline_s=deadline_s, seed=7)
     say = sys.stdout.write
     with tempfile.TemporaryDirectory() as folder:

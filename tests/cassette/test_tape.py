@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from gen_searcher.cassette.seams import (
 from gen_searcher.cassette.tape import Identity, Question, Tape
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
+from gen_searcher.drawing import Capability, DrawOrder
+from gen_searcher.engines.batching import batched
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.errors import ProviderDown, ReplayMiss, UserError
 from gen_searcher.image_store import ImageStore
@@ -81,7 +84,7 @@ class Outside:
 
 
 class Bench:
-    def __init__(self, path: Path, mode: str, outside: Outside | None = None, **settings: float) -> None:
+    def __init__(self, path: Path, mode: str, outside: Outside | None = None, **settings: object) -> None:
         self.outside = outside or Outside()
         self.meter = Meter()
         self.tape = Tape(CassetteConfig(mode=mode, **settings), folder=path, meter=self.meter)  # type: ignore[arg-type]
@@ -243,3 +246,43 @@ def test_another_secret_is_the_same_provider_and_another_setting_is_not() -> Non
     assert who(key="env:A").provider == "serper"
     assert who(key="env:A") == who(key="file:/b")
     assert who(key="env:A", country="us") != who(key="env:A", country="de")
+
+
+async def test_a_cache_of_pictures_outlives_the_run_and_keeps_nothing_else(tmp_path: Path) -> None:
+    first = Bench(tmp_path, "auto", kinds=("drawing",))
+    drawn = (await first.everything())[-2]
+    first.tape.close()
+    assert first.meter.take()["cassette/recorded_count"].value == 1
+    second = Bench(tmp_path, "auto", kinds=("drawing",))
+    again = await second.everything()
+    assert (again[-2], second.calls) == (drawn, first.calls - 1)
+    assert second.meter.take()["cassette/replayed_calls"].value == 1
+
+
+async def test_what_is_not_on_tape_is_still_drawn_in_batches(tmp_path: Path) -> None:
+    class Batches(FakeImageModel):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes: list[int] = []
+
+        def batch_shape(self, order: DrawOrder) -> str:
+            return ""
+
+        async def draw_batch(self, orders: Sequence[DrawOrder]) -> dict[str, Image.Image]:
+            self.sizes.append(len(orders))
+            return {order.id: await self.draw(order.prompt, order.references, seed=order.seed) for order in orders}
+
+    model, able = Batches(), Capability(batch=4)
+    tape = Tape(CassetteConfig(mode="auto"), folder=tmp_path / "c", meter=Meter())
+    generator = StoredGenerator(
+        TapedImageModel(batched(model, able), tape, WHO), ImageStore(tmp_path / "i"), capability=able
+    )
+    groundings = [Grounding(gen_prompt=f"g{n}", references=()) for n in range(4)]
+    first = await asyncio.gather(*(generator.generate(grounding, seed=1) for grounding in groundings))
+    assert sum(model.sizes) == 4
+    fresh = StoredGenerator(
+        TapedImageModel(batched(model, able), tape, WHO), ImageStore(tmp_path / "i"), capability=able
+    )
+    assert await asyncio.gather(*(fresh.generate(grounding, seed=1) for grounding in groundings)) == first
+    assert sum(model.sizes) == 4
+    tape.close()

@@ -14,7 +14,9 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from gen_searcher.cluster.pool import Care, Pool
+from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.errors import ActorGone, JudgeError, JudgeGone, WorkersGone, WorldError
+from gen_searcher.types import ToolCall
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -45,6 +47,9 @@ class Worker:
     async def work(self) -> str:
         self.calls += 1
         return f"{self.name}:{self.calls}"
+
+    async def call(self, call: ToolCall, trajectory_id: str) -> str:
+        return self.name
 
     async def refuse(self) -> None:
         raise JudgeError("no verdict")
@@ -93,6 +98,26 @@ async def test_calls_go_to_the_other_actor_while_one_is_down() -> None:
     assert {str(await pool.call("work", sticky=0))[0] for _ in range(3)} == {"b"}
 
 
+async def test_calls_that_belong_together_stay_together_while_their_actor_is_down() -> None:
+    pool = Pool("tool", [actor("a", restarts=0), actor("b"), actor("c")], stage="tool", wraps_plugs=True)
+    with pytest.raises(WorldError):
+        await pool.call_on(0, "die")
+    for group, home in ((0, "b"), (3, "c"), (6, "b")):  # all of them at home in the dead one
+        went = await asyncio.gather(*(pool.call("work", sticky=group) for _ in range(6)))
+        assert {str(answer)[0] for answer in went} == {home}
+
+
+async def test_siblings_ask_one_tool_worker_and_tasks_are_spread_over_all() -> None:
+    tools = ToolPool(Pool("tool", [actor(name) for name in "abc"], stage="tool", wraps_plugs=True))
+    search = ToolCall(name="search", arguments={"queries": ["q"]})
+    homes: list[str] = []
+    for task in range(8):
+        asked = (tools.call(search, trajectory_id=f"task:{task}:{seed}") for seed in range(6))
+        (home,) = set(map(str, await asyncio.gather(*asked)))
+        homes.append(home)
+    assert set(homes) == {"a", "b", "c"}
+
+
 async def test_a_pool_without_living_actors_says_so() -> None:
     pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True)
     with pytest.raises(WorldError):
@@ -138,12 +163,14 @@ async def test_with_care_a_call_that_lost_its_actor_is_made_once_more(tmp_path: 
 
 
 async def test_an_actor_that_finishes_nothing_is_killed_and_its_calls_are_made_once_more(tmp_path: Path) -> None:
-    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True, care=Care(hang_s=6))
+    await pool.wait_ready()
     answers = await asyncio.gather(pool.call("hang_unless", str(tmp_path / "hung")), pool.call("work"))
     assert sorted(str(answer) for answer in answers) == ["a:1", "a:2"]
 
 
 async def test_an_actor_with_more_work_than_time_is_not_taken_for_hung_while_it_finishes_some() -> None:
     pool = Pool("judge", [actor("a", restarts=0)], stage="judge", wraps_plugs=True, care=Care(hang_s=2))
+    await pool.wait_ready()
     answers = await asyncio.gather(*(pool.call("slow", turn) for turn in range(4)))
     assert answers == ["a:1", "a:2", "a:3", "a:4"], "the last one waited for 3 s"

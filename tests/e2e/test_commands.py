@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gen_searcher.testing.chat_server import ChatReply, ChatRequest, LocalChatServer, completion, problem
 
 PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
 STEPS = 2
@@ -69,6 +73,17 @@ def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> 
     assert "no-search" in html
 
 
+def test_a_step_replays_bit_for_bit_in_a_fresh_process(run_dir: Path) -> None:
+    (recorded,) = [step for step in lines(run_dir / "grpo" / "metrics.jsonl") if step["step"] == 2]
+    done = run("replay", str(run_dir), "--step", "2")
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert "everything agrees" in done.stdout
+    assert "from the checkpoint of step 1" in done.stdout
+    assert recorded["learner/grad_norm"] != 0.0
+    (row,) = [text.split() for text in done.stdout.splitlines() if re.match(r"2 +=", text)]
+    assert row == ["2", "=", repr(recorded["learner/loss"]), "=", repr(recorded["learner/grad_norm"])]
+
+
 def test_checkpoints_hold_no_pickle(run_dir: Path) -> None:
     kinds = {path.suffix for path in (run_dir / "grpo").rglob("*") if path.is_file()}
     assert ".safetensors" in kinds
@@ -102,3 +117,88 @@ def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Pa
     done = run("generate", "Draw the flag of Poland, at night.", "experiment=smoke", f"run_dir={run_dir}")
     assert "Draw the flag of Poland, at night." in done.stdout
     assert done.returncode == (0 if "picture: " in done.stdout.replace("no picture:", "") else 1), done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_a_sweep_measures_the_last_policy_at_every_setting_and_the_report_shows_it(run_dir: Path) -> None:
+    done = run("bench", "experiment=smoke", "sweep=adversity", f"run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = json.loads((run_dir / "bench" / "adversity" / "table.json").read_text())
+    assert [row["arm"] for row in table["arms"]] == [f"sft+grpo @ {name}" for name in ("none", "mild", "harsh")]
+    assert all(row["attempts"] == 2 and row["lost"] == 0 for row in table["arms"])
+    assert [pair["baseline"] for pair in table["paired"]] == ["sft+grpo @ none"] * 2
+    assert "sft+grpo @ harsh" in (run_dir / "report.html").read_text()
+    assert json.loads((run_dir / "bench" / "table.json").read_text())["arms"][0]["arm"] == "no-search"
+
+
+@pytest.mark.slow
+def test_the_frozen_suite_is_measured_beside_the_held_out_tasks(run_dir: Path) -> None:
+    words = ("experiment=smoke", "bench.suite=knowgen-mini", "bench.arms=[no-search]", f"run_dir={run_dir}")
+    done = run("bench", *words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name in ("knowgen-mini", "knowgen-mini-difficulty", "knowgen-mini-category", "knowgen-mini-hops"):
+        table = json.loads((run_dir / "bench" / name / "table.json").read_text())
+        assert sum(row["tasks"] for row in table["arms"]) == 2
+
+
+class ChatJudge:
+    """Scores what it is shown; the row named in `broken` gets an error."""
+
+    def __init__(self, broken: str) -> None:
+        self.broken = broken
+        self.judged: list[str] = []
+
+    async def __call__(self, request: ChatRequest) -> ChatReply:
+        asked = json.loads(request.text.split("<request>")[1].split("</request>")[0])
+        if asked == self.broken:
+            return problem(400, code=None, message="cannot")
+        self.judged.append(asked)
+        verdict = {"faithfulness": 1, "visual_correctness": 0.5, "text_accuracy": 0, "aesthetics": 1}
+        return completion(json.dumps({"rationale": f"{len(request.pictures)} pictures", **verdict}))
+
+
+def knowgen_rows(run_dir: Path) -> list[str]:
+    """Write four held-out tasks as a KnowGen file; returns their requests."""
+    rows = [json.loads(line) for line in (run_dir / "tasks" / "heldout.jsonl").read_text().splitlines()[:4]]
+    for row, category in zip(rows, ("Biology", "anime", "physics", "film"), strict=True):
+        row |= {"meta": {"category": category, "difficulty": "easy"}, "id": f"kg-{row['id']}"}
+    (run_dir / "tasks" / "knowgen.json").write_text(json.dumps(rows))
+    return [row["prompt"] for row in rows]
+
+
+async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -> list[dict[str, Any]]:
+    async with LocalChatServer(judge) as server:
+        done = await asyncio.to_thread(
+            run,
+            *("bench", "experiment=smoke", f"run_dir={run_dir}", "bench.tasks=null", f"bench.arms=[{arms}]"),
+            *("benchmark=knowgen", f"bench.benchmark.rows=[{run_dir}/tasks/knowgen.json]", "bench.benchmark.tries=1"),
+            *("judge=openai", f"judges.image.server.base_url={server.base_url}", "judges.image.server.key=null"),
+            *words,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = json.loads((run_dir / "bench" / "knowgen" / "standings.json").read_text())
+    return table["arms"]
+
+
+async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command(run_dir: Path) -> None:
+    requests = knowgen_rows(run_dir)
+    judge = ChatJudge(broken=requests[0])
+    (arm,) = await run_knowgen(run_dir, judge, "sft+grpo")
+    assert (arm["arm"], arm["rows"], arm["judged"], arm["failed"]) == ("sft+grpo", 4, 3, {"judge": 1})
+    assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * (0.1 + 0.2 + 0.1))
+    assert arm["zero"]["strata"]["science & knowledge"]["value"] == pytest.approx(50 * (0.1 + 0.2 + 0.1))
+    assert sorted(judge.judged) == sorted(requests[1:]), "what the judge reads is the request, once per row"
+
+
+@pytest.mark.slow
+async def test_a_published_benchmark_that_is_run_again_does_only_what_failed(run_dir: Path) -> None:
+    requests, folder = knowgen_rows(run_dir), run_dir / "bench" / "knowgen"
+    await run_knowgen(run_dir, ChatJudge(broken=requests[0]), "no-search,sft+grpo")
+    journals = {name: folder / f"{name}.jsonl" for name in ("searches", "pictures")}
+    before = {name: path.read_bytes() for name, path in journals.items()}
+    assert len(before["searches"].splitlines()) == 4, "the arm that does not search has nothing to remember"
+    verdicts = len((folder / "verdicts.jsonl").read_bytes().splitlines())
+    arms = await run_knowgen(run_dir, ChatJudge(broken=""), "no-search,sft+grpo")
+    assert [arm["judged"] for arm in arms] == [4, 4]
+    assert {name: path.read_bytes() for name, path in journals.items()} == before, "nothing is searched or drawn again"
+    assert len((folder / "verdicts.jsonl").read_bytes().splitlines()) > verdicts

@@ -1,17 +1,24 @@
 """Drawings that wait together are drawn together, and each caller gets its own."""
 
+# pyright: reportPrivateImportUsage=false
+# Reason: diffusers ships partial annotations.
+
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from gen_searcher.drawing import Capability, DrawOrder
 from gen_searcher.engines.batching import Batcher
-from gen_searcher.engines.diffusers_model import DiffusersModel
+from gen_searcher.engines.diffusers_model import DiffusersModel, load_pipeline, paint
+from gen_searcher.engines.diffusion_library import Flux2KleinPipeline
 from gen_searcher.errors import GeneratorError
 from tests.engines.tiny_klein import KLEIN_EXTRA, tiny_klein
 
@@ -85,10 +92,19 @@ async def test_a_caller_that_gave_up_is_not_drawn_for() -> None:
 
 
 @pytest.fixture(scope="module")
-def klein(tmp_path_factory: pytest.TempPathFactory) -> DiffusersModel:
+def klein_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_klein(tmp_path_factory.mktemp("klein"))
+
+
+@pytest.fixture(scope="module")
+def klein(klein_folder: Path) -> DiffusersModel:
+    return klein_model(klein_folder)
+
+
+def klein_model(folder: Path) -> DiffusersModel:
     return DiffusersModel(
         pipeline="Flux2KleinPipeline",
-        path=str(tiny_klein(tmp_path_factory.mktemp("klein"))),
+        path=str(folder),
         size_px=(64, 64),
         steps=2,
         dtype="float32",
@@ -136,6 +152,37 @@ async def test_a_batch_of_one_is_the_picture_drawn_alone_bit_for_bit(klein: Diff
     order = orders(references=2)[3]
     alone = await klein.draw(order.prompt, order.references, seed=order.seed)
     assert (await klein.draw_batch([order]))[order.id].tobytes() == alone.tobytes()
+
+
+@pytest.mark.parametrize("references", [1, 2])
+async def test_references_from_memory_leave_every_bit_of_a_picture_where_it_was(
+    klein: DiffusersModel, klein_folder: Path, references: int
+) -> None:
+    """Against a pipeline that nobody touched."""
+    stock = load_pipeline("Flux2KleinPipeline", str(klein_folder), dtype="float32", device="cpu")
+    order = orders(references=references)[1]
+    plain = paint(stock, klein.call, prompt=order.prompt, references=order.references, seed=order.seed)
+    for _ in range(2):  # the second time every reference comes from memory
+        again = await klein.draw(order.prompt, order.references, seed=order.seed)
+        assert again.tobytes() == plain.tobytes()
+
+
+async def test_a_reference_is_encoded_once(klein_folder: Path) -> None:
+    model = klein_model(klein_folder)
+    vae = cast("Flux2KleinPipeline", model.pipeline).vae
+    encode, encoded = vae.encode, list[int]()
+
+    def counting(image: torch.Tensor) -> object:
+        encoded.append(len(image))
+        return encode(image)
+
+    vae.encode = counting
+    shared = orders(references=2)[0].references
+    wanted = [DrawOrder(id=str(n), prompt=f"p{n}", references=shared[:: 1 - 2 * (n % 2)], seed=n) for n in range(3)]
+    first, second = [await model.draw_batch(wanted) for _ in range(2)]
+    assert [first[name].tobytes() for name in first] == [second[name].tobytes() for name in second]
+    assert len({picture.tobytes() for picture in first.values()}) == 3
+    assert encoded == [1, 1, 1, 1]  # two for where the tokens of a pair lie, then each picture; then no more
 
 
 def test_shapes_differ_by_number_of_references_only(klein: DiffusersModel) -> None:

@@ -30,6 +30,7 @@ from gen_searcher.errors import (
 from gen_searcher.protocols import ImageModel
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.testing.generator_kit import CASES, check_generator
+from gen_searcher.tools.limited import close
 from tests.engines.hosted_services import KEY, ark_service, gemini_service, openai_service, serving
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -41,8 +42,17 @@ def key(tmp_path: Path) -> Secret:
     return Secret(f"file:{tmp_path / 'key'}")
 
 
+async def draw(model: ImageModel) -> Image.Image:
+    """One picture, and the connections are closed."""
+    try:
+        return await model.draw("x", [], seed=0)
+    finally:
+        await close(model)
+
+
 async def conforms(model: ImageModel, keywords: dict[str, object]) -> None:
     report = await check_generator(model, type(model).declare(keywords))  # type: ignore[attr-defined]
+    await close(model)
     assert len(report.verdicts) == len(CASES) >= 15
     assert report.failed == (), report.text()
 
@@ -97,15 +107,37 @@ async def test_every_failure_has_its_type(status: int, body: object, kind: type[
 
     async with serving("/images/generations", answer) as root:
         with pytest.raises(kind) as caught:
-            await OpenAIImages(base_url=root, model="m").draw("x", [], seed=0)
+            await draw(OpenAIImages(base_url=root, model="m"))
     assert type(caught.value) is kind
     if isinstance(caught.value, GeneratorOverloaded):
         assert caught.value.retry_after_s == 7.0
 
 
+async def test_drawings_one_after_the_other_share_a_connection(key: Secret) -> None:
+    peers: set[object] = set()
+    keys: list[str] = []
+    picture = base64.b64encode(http.png(Image.new("RGB", (4, 4)))).decode()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.add(request.transport.get_extra_info("peername"))
+        keys.append(request.headers["Authorization"])
+        return web.json_response({"data": [{"b64_json": picture}]})
+
+    async with serving("/images/{kind}", answer) as root:
+        model = OpenAIImages(base_url=root, model="m", key=key)
+        for references in ([], [Image.new("RGB", (2, 2))], []):
+            assert (await model.draw("x", references, seed=0)).size == (4, 4)
+        assert len(peers) == 1
+        assert (await draw(model)).size == (4, 4)
+        assert (await draw(model)).size == (4, 4)  # closed and opened again
+    assert len(peers) == 2
+    assert keys == [f"Bearer {KEY}"] * 5
+
+
 async def test_nobody_there_is_unavailable() -> None:
     with pytest.raises(GeneratorUnavailable, match=r"127\.0\.0\.1:9"):
-        await OpenAIImages(base_url="http://127.0.0.1:9", model="m").draw("x", [], seed=0)
+        await draw(OpenAIImages(base_url="http://127.0.0.1:9", model="m"))
 
 
 async def test_an_endless_reply_and_a_giant_picture_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +147,7 @@ async def test_an_endless_reply_and_a_giant_picture_are_refused(monkeypatch: pyt
     monkeypatch.setattr(http, "MAX_REPLY_BYTES", 100_000)
     async with serving("/images/generations", answer) as root:
         with pytest.raises(GeneratorError, match="longer than 100000 bytes"):
-            await OpenAIImages(base_url=root, model="m").draw("x", [], seed=0)
+            await draw(OpenAIImages(base_url=root, model="m"))
     monkeypatch.setattr(http, "MAX_PIXELS", 99)
     buffer = io.BytesIO()
     Image.new("RGB", (10, 10)).save(buffer, format="PNG")
@@ -133,7 +165,7 @@ async def test_gemini_says_no_with_status_200(key: Secret, reply: dict[str, obje
 
     async with serving("/models/m:generateContent", answer) as root:
         with pytest.raises(GeneratorRefused):
-            await GeminiImages(base_url=root, model="m", key=key).draw("x", [], seed=0)
+            await draw(GeminiImages(base_url=root, model="m", key=key))
 
 
 BAD_REQUESTS = [

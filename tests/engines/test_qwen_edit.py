@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from gen_searcher.engines import qwen_edit
 from gen_searcher.engines.qwen_library import PreTrainedTokenizerFast, Qwen2VLImageProcessorPil, edit_plus
+from gen_searcher.testing.generator_kit import check_generator
 
 SPECIAL = (
     "<|endoftext|>",
@@ -168,3 +169,5 @@ async def test_a_folder_loads_and_draws_the_same_picture_for_the_same_seed(tmp_p
     assert (await model.draw("draw it", [picture(2), picture(1)], seed=3)).tobytes() != first.tobytes()
     with pytest.raises(ValueError, match="at least one reference"):
         await model.draw("draw it", [], seed=0)
+    report = await check_generator(model, qwen_edit.QwenEditModel.declare({"size_px": (64, 32)}))
+    assert not report.failed, report.text()

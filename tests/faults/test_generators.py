@@ -23,6 +23,7 @@ from gen_searcher.protocols import ImageModel
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.testing.fake_judge import FakeJudge
+from gen_searcher.tools.limited import close
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.train.evaluate import DirectSearcher
 from gen_searcher.types import Group, Task
@@ -44,7 +45,10 @@ async def group_with(
         compose=partial(compose, rules=RewardConfig(alpha=0.5)),
     )
     rules = GroupRules(size=3, tries=tries, deadline_s=deadline_s)
-    return await run_group(TASK, seed=1, version=0, rules=rules, attempt=attempt)
+    try:
+        return await run_group(TASK, seed=1, version=0, rules=rules, attempt=attempt)
+    finally:
+        await close(model)
 
 
 class Hangs(FakeImageModel):

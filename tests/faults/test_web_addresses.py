@@ -179,6 +179,24 @@ async def test_a_name_that_changes_its_mind_after_a_redirect_is_refused() -> Non
 
 
 @pytest.mark.fault(27)
+async def test_a_name_is_looked_up_once_a_connection_and_what_was_found_is_connected_to() -> None:
+    answers = [["93.184.216.34"], ["169.254.169.254"], ["93.184.216.34", "10.0.0.1"]]
+    asked: list[str] = []
+
+    async def lookup(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return answers.pop(0)
+
+    guard = Guard(lookup=lookup)
+    (found,) = await guard.resolve("rebinding.test", 80)
+    assert asked == ["rebinding.test"]
+    assert (found["host"], found["flags"]) == ("93.184.216.34", socket.AI_NUMERICHOST)  # nobody looks it up again
+    for _ in range(2):  # an inside address, and one that hides behind a public one
+        with pytest.raises(Refused, match="address not allowed"):
+            await guard.resolve("rebinding.test", 80)
+
+
+@pytest.mark.fault(27)
 async def test_an_address_of_version_6_alone_is_used_as_such() -> None:
     async def lookup(host: str, port: int) -> list[str]:
         return ["2606:4700:4700::1111"]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sqlite3
 import struct
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from gen_searcher.cassette import store
 from gen_searcher.config.cassette import CassetteConfig
-from gen_searcher.errors import ReplayMiss
+from gen_searcher.errors import ReplayMiss, UserError
 from gen_searcher.types import ToolCall, ToolKind
 from tests.faults.web import Served, Talk, Watch, all_lost, call, disk_bytes, group, organic, raw, resets, says, tools
 
@@ -101,6 +104,20 @@ def _saved(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> by
     return buffer.getvalue()
 
 
+def _animated(frames: int) -> bytes:
+    """A WebP that shows one small frame over and over, each of them in the file."""
+    still = _saved("WEBP")[12:]
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+
+    side = (39).to_bytes(3, "little") + (29).to_bytes(3, "little")  # 40 x 30 px, less one
+    frame = chunk(b"ANMF", bytes(6) + side + (100).to_bytes(3, "little") + b"\0" + still)
+    head = chunk(b"VP8X", b"\x02\0\0\0" + side) + chunk(b"ANIM", bytes(6))
+    body = b"WEBP" + head + frame * frames
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 BAD_PICTURES = {
     "9,000 px square": (_png(9000, 9000), "image/png"),
     "20,000 px square": (_png(20000, 20000), "image/png"),
@@ -111,9 +128,11 @@ BAD_PICTURES = {
     "GIF that calls itself PNG": (_saved("GIF"), "image/png"),
     "page that calls itself PNG": (b"<html>x</html>", "image/png"),
     "nothing": (b"", "image/png"),
+    "no pixels": (_png(0, 0), "image/png"),
 }
 GOOD_PICTURES = {
     "CMYK": (_saved("JPEG", "CMYK"), "image/jpeg"),
+    "WebP of 10,000 frames": (_animated(10_000), "image/webp"),
     "16 bits": (_saved("PNG", "I;16"), "image/png"),
     "PNG that calls itself JPEG": (_saved("PNG"), "image/jpeg"),
     "PNG with a program behind it": (_saved("PNG") + b"PK\x03\x04" + b"x" * 1000, "image/png"),
@@ -158,6 +177,8 @@ async def test_a_page_that_asks_for_fifty_calls_gets_no_more_than_the_budget(tmp
         outcome = await group(tmp_path, toolbox, greedy, size=1)
     assert len(served.heads) <= 8  # agent.max_tool_calls
     assert len(outcome.attempts) == 1
+    results = [turn.result for turn in outcome.attempts[0].trajectory.turns if turn.result is not None]
+    assert {sign for result in results for sign in result.canaries} == {"tool", "secret"}
     assert not any("canary-key-123" in head for head in served.heads)
 
 
@@ -169,8 +190,6 @@ async def test_a_harmed_cassette_is_begun_anew(tmp_path: Path, harm: str) -> Non
     if harm == "corrupt":
         (folder / "index.sqlite").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     elif harm == "old schema":
-        import sqlite3
-
         db = sqlite3.connect(folder / "index.sqlite")
         db.execute("CREATE TABLE answers (x)")
         db.commit()
@@ -180,6 +199,23 @@ async def test_a_harmed_cassette_is_begun_anew(tmp_path: Path, harm: str) -> Non
         for mode, cache in (("auto", "miss"), ("auto", "replay"), ("replay", "replay")):
             async with tools(tmp_path, served, cassette=CassetteConfig(mode=mode)) as toolbox:  # type: ignore[arg-type]
                 assert (await toolbox.call(search, trajectory_id="t:1")).cache == cache
+    assert len(served.heads) == 1
+
+
+async def test_a_locked_cassette_is_gone_round_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BUSY_S", 0.05)
+    auto = CassetteConfig(mode="auto")
+    said = [call("search", queries=["a"])]
+    async with Served(says(organic("http://a/"))) as served, tools(tmp_path, served, cassette=auto) as toolbox:
+        with closing(sqlite3.connect(tmp_path / "cassette" / "index.sqlite")) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert (await group(tmp_path, toolbox, said)).rewards == (0.75, 0.75)
+            assert toolbox.reading()["cassette/unrecorded_count"].value == 1
+            with pytest.raises(UserError, match=r"cassette\.path: .*locked"):
+                async with tools(tmp_path, served, cassette=auto):
+                    pass
     assert len(served.heads) == 1
 
 

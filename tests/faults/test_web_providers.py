@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
 from gen_searcher.config.agent import ToolsConfig
-from gen_searcher.errors import BudgetSpent, ProviderClosed, ProviderOverloaded
+from gen_searcher.config.limits import BreakerConfig
+from gen_searcher.errors import BudgetSpent, ProviderClosed, ProviderDown, ProviderOverloaded
 from gen_searcher.tools.limits import Accounts
 from gen_searcher.tools.spend import SpendFile
 from gen_searcher.types import ToolCall, ToolResult
@@ -76,11 +78,49 @@ async def test_bad_letters_spoil_a_letter(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(20)
-async def test_a_name_that_cannot_be_resolved_is_an_outage(tmp_path: Path) -> None:
+async def test_a_provider_where_nobody_listens_is_an_outage(tmp_path: Path) -> None:
     async with Served(says(b"")) as served:
         pass
-    async with tools(tmp_path, served) as toolbox:  # nobody listens there any more
+    async with tools(tmp_path, served) as toolbox:
         all_lost(await group(tmp_path, toolbox, SEARCH), stage="search")
+
+
+class Elsewhere(Served):
+    """The same server under another address."""
+
+    base = ""
+
+    @property
+    def base_url(self) -> str:
+        return self.base.format(port=self.port)
+
+
+async def test_a_name_that_cannot_be_resolved_is_an_outage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def fails(host: str, *rest: object, **more: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
+    watch = Watch()
+    served = Elsewhere(says(b""))
+    served.base = "http://api.provider.test"
+    async with tools(tmp_path, served) as toolbox:
+        all_lost(await group(tmp_path, toolbox, SEARCH), stage="search")
+        page = [call("browse", url="http://pages.provider.test/", query="q")]
+        all_lost(await group(tmp_path, toolbox, page), stage="browse")
+    assert set(asked) == {"api.provider.test", "pages.provider.test"}
+    watch.nothing_left_loopback()
+
+
+async def test_a_provider_without_a_secure_connection_is_an_outage(tmp_path: Path) -> None:
+    served = Elsewhere(says(organic("http://a/")))
+    async with served:
+        served.base = "https://127.0.0.1:{port}"  # which speaks no TLS
+        async with tools(tmp_path, served) as toolbox:
+            all_lost(await group(tmp_path, toolbox, SEARCH), stage="search")
+        assert served.heads == []
 
 
 @pytest.mark.fault(19)
@@ -94,6 +134,58 @@ async def test_an_hour_s_wait_is_told_to_all_and_costs_one_request(tmp_path: Pat
     reading = {name: value.value for name, value in toolbox.reading().items()}
     assert reading["tool/asked_calls"] == 3
     assert reading["tool/serper_breaker_open"] == 0
+
+
+async def test_what_one_worker_is_told_holds_for_the_others(tmp_path: Path) -> None:
+    slow = says(b"{}", status=429, headers={"Retry-After": "60"})
+    limit = limits(requests_per_s=100)
+    accounts = Accounts(config=limit)
+    async with (
+        Served(slow) as served,
+        tools(tmp_path / "1", served, limit=limit, accounts=accounts, name="w1") as one,
+        tools(tmp_path / "2", served, limit=limit, accounts=accounts, name="w2") as other,
+    ):
+        for toolbox in (one, other):
+            with pytest.raises(ProviderOverloaded):
+                await toolbox.call(ToolCall(name="search", arguments={"queries": ["q"]}), trajectory_id="t:1")
+    assert len(served.heads) == 1
+
+
+async def test_two_workers_have_one_quota_between_them(tmp_path: Path) -> None:
+    limit = limits(requests_per_s=0.1, burst_requests=3)
+    accounts = Accounts(config=limit)
+    async with (
+        Served(says(organic("http://a/"))) as served,
+        tools(tmp_path / "1", served, limit=limit, accounts=accounts, name="w1") as one,
+        tools(tmp_path / "2", served, limit=limit, accounts=accounts, name="w2") as other,
+    ):
+        calls = [ToolCall(name="search", arguments={"queries": [f"q{number}"]}) for number in range(4)]
+        asked = (toolbox.call(each, trajectory_id="t:1") for toolbox in (one, other) for each in calls)
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert len(served.heads) == 3
+    assert sum(isinstance(answer, ProviderOverloaded) for answer in answers) == 5
+
+
+async def test_an_open_breaker_asks_nobody_and_what_is_known_is_still_told(tmp_path: Path) -> None:
+    answers: list[Talk] = [says(organic("http://a/"))]
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await answers[0](reader, writer)
+
+    limit = limits(breaker=BreakerConfig(failures=2, open_s=60))
+    async with Served(talk) as served, tools(tmp_path, served, limit=limit) as toolbox:
+
+        async def ask(query: str) -> ToolResult:
+            return await toolbox.call(ToolCall(name="search", arguments={"queries": [query]}), trajectory_id="t:1")
+
+        assert (await ask("known")).cache == "miss"
+        answers[0] = says(b"", status=502)
+        for query in ("a", "b"):  # two tries open it, then nobody is asked
+            with pytest.raises(ProviderDown):
+                await ask(query)
+            assert len(served.heads) == 3
+        assert (await ask("known")).cache == "hit"
+        assert toolbox.reading()["tool/serper_breaker_open"].value == 1
 
 
 @pytest.mark.fault(22)

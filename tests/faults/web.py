@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
@@ -26,6 +26,7 @@ from gen_searcher.config.limits import BreakerConfig, LimitsConfig, ProviderLimi
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.image_store import ImageStore
+from gen_searcher.protocols import Generator, Judge
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.testing.fake_judge import FakeJudge
@@ -103,7 +104,7 @@ class Served:
     def base_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Served:
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
@@ -167,11 +168,11 @@ def organic(*urls: str) -> bytes:
     return json.dumps({"organic": [{"title": "T", "link": url, "snippet": "S"} for url in urls]}).encode()
 
 
-def limits(**of_serper: float) -> LimitsConfig:
+def limits(*, breaker: BreakerConfig | None = None, **of_serper: float) -> LimitsConfig:
     return LimitsConfig(
         providers={"serper": ProviderLimits(**of_serper)},  # type: ignore[arg-type]
         retry=RetryConfig(attempts=2, base_s=0.01, try_s=0.5, total_s=2.0),
-        breaker=BreakerConfig(failures=20, open_s=0.1),
+        breaker=breaker or BreakerConfig(failures=20, open_s=0.1),
     )
 
 
@@ -193,6 +194,7 @@ async def tools(
     accounts: Accounts | None = None,
     fetch: FetchConfig | None = None,
     config: ToolsConfig | None = None,
+    name: str = "w",
 ) -> AsyncIterator[Toolbox]:
     """Serper at `served`, the guarded fetcher for `site.test` at `served` too, as a tool worker builds them."""
     key = _key(path)
@@ -213,7 +215,7 @@ async def tools(
         tape_folder=str(path / "cassette"),
     )
     authority = LocalAuthority(accounts or Accounts(config=limit))
-    toolbox = build_toolbox(spec, name="w", authority=authority, hosts={"site.test": served.address})
+    toolbox = build_toolbox(spec, name=name, authority=authority, hosts={"site.test": served.address})
     try:
         yield toolbox
     finally:
@@ -224,25 +226,37 @@ def call(name: str, **arguments: object) -> str:
     return f"<think>x</think>\n<tool_call>{json.dumps({'name': name, 'arguments': arguments})}</tool_call>"
 
 
-async def group(path: Path, toolbox: Toolbox, texts: Sequence[str], *, size: int = 2, tries: int = 2) -> Group:
-    """`size` attempts that each say `texts` and then answer; the judge gives every answer 0.75."""
+async def group(
+    path: Path,
+    toolbox: Toolbox,
+    texts: Sequence[str],
+    *,
+    size: int = 2,
+    tries: int = 2,
+    task: Task = TASK,
+    answer: str = ANSWER,
+    generator: Generator | None = None,
+    judges: Sequence[Judge] = (),
+    alpha: float = 0.0,
+) -> Group:
+    """`size` attempts that each say `texts` and then answer; without other judges, one gives every answer 0.75."""
     store = ImageStore(path / "images")
     renderer = Renderer.over_bytes()
 
     async def attempt(task: Task, *, seed: int) -> Attempt:
-        engine = ScriptedEngine([*texts, ANSWER], renderer=renderer)
+        engine = ScriptedEngine([*texts, answer], renderer=renderer)
         config = AgentConfig(prompt="brief", max_context_tokens=100_000)
         return await run_attempt(
             task,
             seed=seed,
             searcher=Agent(engine=engine, tools=toolbox, renderer=renderer, config=config),
-            generator=StoredGenerator(FakeImageModel(), store),
-            judges=[FakeJudge(scores={"t": 0.75})],
-            compose=partial(compose, rules=RewardConfig(alpha=0.0)),
+            generator=generator or StoredGenerator(FakeImageModel(), store),
+            judges=judges or [FakeJudge(scores={task.id: 0.75})],
+            compose=partial(compose, rules=RewardConfig(alpha=alpha)),
         )
 
     return await run_group(
-        TASK, seed=1, version=0, rules=GroupRules(size=size, tries=tries, deadline_s=60), attempt=attempt
+        task, seed=1, version=0, rules=GroupRules(size=size, tries=tries, deadline_s=60), attempt=attempt
     )
 
 

@@ -39,7 +39,7 @@ class ToyRecorder:
         self._stop_after = stop_after
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
-        await self._keeper.book(step, taken, step_metrics(taken.groups, taken.dropped, report))
+        await self._keeper.book(step, taken, report, step_metrics(taken.groups, taken.dropped, report))
         if step == self._stop_after:
             self._stop.ask()
 
@@ -96,8 +96,14 @@ def toy_run(
             ledger,
             learner,
             fence=lease,
-            rules=KeepRules(steps=steps, checkpoint_every_steps=checkpoint_every_steps, objective=DEFAULT_OBJECTIVE),
+            rules=KeepRules(
+                steps=steps,
+                checkpoint_every_steps=checkpoint_every_steps,
+                keep_checkpoints=2,
+                objective=DEFAULT_OBJECTIVE,
+            ),
             read=TurnReader(lambda ids: " ".join(map(str, ids))),
+            config="seed: 11",
             tasks=TASKS,
             saved=found.step,
         )

@@ -34,9 +34,10 @@ class RewardActor:
         return True
 
     async def reading(self) -> Reading:
-        """What was paid since the last reading."""
+        """What was asked and paid since the last reading."""
         return self._meter.take()
 
     async def judge(self, name: str, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         """One verdict of the judge called `name`."""
+        self._meter.add("judge/asked_calls")
         return await self._judges[name].judge(task, trajectory, image)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pydantic import JsonValue
+
 from gen_searcher.cassette.seams import TapedImageSearch, TapedPictures, TapedReader, TapedSearch, TapedSummarizer
 from gen_searcher.cassette.tape import Identity, Tape, canonical, provider_name
 from gen_searcher.cluster.limits import RemoteAuthority
 from gen_searcher.cluster.once import Once
-from gen_searcher.config.agent import FetchConfig, SearchConfig, ToolsConfig
+from gen_searcher.config.agent import SearchConfig, ToolsConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
@@ -27,8 +29,9 @@ from gen_searcher.tools.meter import Meter, Reading
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.toolbox import Toolbox
 from gen_searcher.types import ToolCall, ToolResult
+from gen_searcher.world.adversity import adverse_world
 from gen_searcher.world.server import EmbeddedServer
-from gen_searcher.world.world import DOMAIN, World
+from gen_searcher.world.world import DOMAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class ToolActor:
 
 
 async def _open(spec: ToolSpec, name: str) -> Toolbox:
-    hosts: Mapping[str, Address] = await _own_hosts() if spec.search.world_server else {}
+    hosts: Mapping[str, Address] = await _own_hosts(spec.search) if spec.search.world_server else {}
     holder = f"{name}-{uuid.uuid4().hex[:8]}"  # a restarted worker must not give back what the one before it has used
     return build_toolbox(spec, name=holder, authority=RemoteAuthority(), hosts=hosts)
 
@@ -84,7 +87,7 @@ def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Map
     meter = Meter()
     tape = Tape(spec.cassette, folder=Path(spec.tape_folder), meter=meter)
     fetcher = Fetcher(spec.search.fetch, allow=hosts)
-    pictures = TapedPictures(fetcher, tape, _fetched_by("fetch", spec.search.fetch))
+    pictures = TapedPictures(fetcher, tape, _fetched_by("fetch", spec.search))
 
     def caller(plug: Plug, provider: object, stage: str) -> Caller:
         return Caller(
@@ -97,11 +100,11 @@ def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Map
             price_usd=price_usd(provider),
         )
 
-    found, seen = spec.search.search, spec.search.images
+    found, seen = spec.search.search_plug, spec.search.images_plug
     search = cast("SearchProvider", found.build())
     images = cast("ImageSearchProvider", seen.build())
     reader: PageReader = GuardedReader(fetcher=fetcher)
-    who = _fetched_by("guardedreader", spec.search.fetch)
+    who = _fetched_by("guardedreader", spec.search)
     if spec.search.reader is not None:
         named = cast("PageReader", spec.search.reader.build())
         reader, who = LimitedReader(named, caller(spec.search.reader, named, "browse")), Identity.of(spec.search.reader)
@@ -124,13 +127,20 @@ def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Map
     )
 
 
-def _fetched_by(provider: str, config: FetchConfig) -> Identity:
-    """Our own fetcher: what it takes decides what it brings."""
-    takes = canonical({"max_bytes": config.max_bytes, "max_redirects": config.max_redirects})
+def _fetched_by(provider: str, config: SearchConfig) -> Identity:
+    """Our own fetcher: what it takes, and what becomes of the world it takes it from, decide what it brings."""
+    settings: dict[str, JsonValue] = {
+        "max_bytes": config.fetch.max_bytes,
+        "max_redirects": config.fetch.max_redirects,
+    }
+    if config.adversity.is_on:
+        settings["adversity"] = config.adversity.model_dump(mode="json")
+    takes = canonical(settings)
     return Identity(provider=provider, revision=hashlib.sha256(takes.encode()).hexdigest()[:16])
 
 
-async def _own_hosts() -> Mapping[str, Address]:
-    """Serve the embedded world for as long as this process lives."""
-    address = await EmbeddedServer(World.load()).start()
+async def _own_hosts(config: SearchConfig) -> Mapping[str, Address]:
+    """Serve the embedded world, as adverse as it is set, for as long as this process lives."""
+    web = adverse_world(config.adversity)
+    address = await EmbeddedServer(web.world, service=web.service).start()
     return {DOMAIN: Address(host=address.host, port=address.port)}

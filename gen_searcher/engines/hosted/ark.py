@@ -8,7 +8,7 @@ from PIL import Image
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.hosted.http import Endpoint, data_url, decode_base64, field, post
+from gen_searcher.engines.hosted.http import Service, data_url, decode_base64, field
 
 MAX_REFERENCES = 10
 """Seedream 4.0 takes 10, later ones up to 14."""
@@ -30,7 +30,7 @@ class ArkImages:
     ) -> None:
         """`base_url` goes up to `/api/v3`; `size` is `1K`, `2K`, `4K` or `WIDTHxHEIGHT`; the rest as in OpenAIImages."""
         del max_references, usd_per_picture  # `declare` reads them
-        self._endpoint = Endpoint(url=f"{base_url.rstrip('/')}/images/generations", key=key, timeout_s=timeout_s)
+        self._service = Service(base_url, key=key, timeout_s=timeout_s)
         self._fields: dict[str, object] = {
             "model": model,
             "size": size,
@@ -55,4 +55,9 @@ class ArkImages:
         body = {**self._fields, "prompt": prompt}
         if references:
             body["image"] = [data_url(picture) for picture in references]
-        return decode_base64(field(await post(self._endpoint, body=body), "data", 0, "b64_json"))
+        reply = await self._service.post("/images/generations", body=body)
+        return decode_base64(field(reply, "data", 0, "b64_json"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()

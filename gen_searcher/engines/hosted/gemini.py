@@ -10,7 +10,7 @@ from PIL import Image
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.hosted.http import Endpoint, decode_base64, field, is_refusal, png, post
+from gen_searcher.engines.hosted.http import Service, decode_base64, field, is_refusal, png
 from gen_searcher.errors import GeneratorError, GeneratorRefused
 
 MAX_REFERENCES = 14
@@ -32,7 +32,7 @@ class GeminiImages:
         """The key goes into a header, never into the URL; `usd_per_picture` is the list price, for the records."""
         del usd_per_picture  # `declare` reads it
         url = f"{base_url.rstrip('/')}/models/{model}:generateContent"
-        self._endpoint = Endpoint(url=url, key=key, key_header="x-goog-api-key", timeout_s=timeout_s)
+        self._service = Service(url, key=key, key_header="x-goog-api-key", timeout_s=timeout_s)
         self._aspect_ratio = aspect_ratio
 
     @staticmethod
@@ -59,7 +59,11 @@ class GeminiImages:
                 "imageConfig": {"aspectRatio": self._aspect_ratio},
             },
         }
-        return first_picture(await post(self._endpoint, body=body))
+        return first_picture(await self._service.post(body=body))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()
 
 
 def first_picture(reply: Mapping[str, object]) -> Image.Image:

@@ -14,7 +14,6 @@ import io
 import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import aiohttp
@@ -49,47 +48,56 @@ Form = Callable[[], aiohttp.FormData]
 """Makes a multipart body; a form can be sent once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """Where a model answers, and how long it may take."""
+class Service:
+    """One model's server. Opens its connections on first use and keeps them between drawings."""
 
-    url: str
-    key: Secret | None = None
-    key_header: str = "Authorization"
-    """`Authorization` sends `Bearer KEY`; any other header sends the bare key."""
-    timeout_s: float = 300.0
+    def __init__(
+        self, url: str, *, key: Secret | None = None, key_header: str = "Authorization", timeout_s: float = 300.0
+    ) -> None:
+        """`Authorization` sends `Bearer KEY`; any other header sends the bare key. A reply may take `timeout_s`."""
+        self._url = url.rstrip("/")
+        self._key = key
+        self._key_header = key_header
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(30.0, timeout_s))
+        self._session: aiohttp.ClientSession | None = None
 
-    def headers(self) -> dict[str, str]:
+    async def post(
+        self, path: str = "", *, body: Mapping[str, object] | None = None, form: Form | None = None
+    ) -> Mapping[str, object]:
+        """The reply's JSON object. Redirects are not followed: they would carry key and pictures elsewhere."""
+        url = self._url + path
+        headers = self._headers()
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar())
+        data = None if form is None else form()
+        try:
+            async with self._session.post(
+                url, json=body, data=data, headers=headers, allow_redirects=False
+            ) as response:
+                reply = await _bounded(response)
+                check_status(response.status, reply, retry_after=response.headers.get("Retry-After"))
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            raise GeneratorUnavailable(f"{url}: {type(error).__name__}: {error}") from error
+        try:
+            found = json.loads(reply)
+        except ValueError as error:
+            raise GeneratorError(f"{url} answered no JSON: {_shown(reply)}") from error
+        if not isinstance(found, dict):
+            raise GeneratorError(f"{url} answered no JSON object: {_shown(reply)}")
+        return cast("Mapping[str, object]", found)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _headers(self) -> dict[str, str]:
         """The key, read now. Raises ConfigError when it is not there."""
-        if self.key is None:
+        if self._key is None:
             return {}
-        value = self.key.reveal()
-        return {self.key_header: f"Bearer {value}" if self.key_header == "Authorization" else value}
-
-
-async def post(
-    endpoint: Endpoint, *, body: Mapping[str, object] | None = None, form: Form | None = None
-) -> Mapping[str, object]:
-    """The reply's JSON object. Redirects are not followed: they would carry key and pictures elsewhere."""
-    timeout = aiohttp.ClientTimeout(total=endpoint.timeout_s, connect=min(30.0, endpoint.timeout_s))
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout, headers=endpoint.headers()) as session,
-            session.post(
-                endpoint.url, json=body, data=None if form is None else form(), allow_redirects=False
-            ) as response,
-        ):
-            reply = await _bounded(response)
-            check_status(response.status, reply, retry_after=response.headers.get("Retry-After"))
-    except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-        raise GeneratorUnavailable(f"{endpoint.url}: {type(error).__name__}: {error}") from error
-    try:
-        found = json.loads(reply)
-    except ValueError as error:
-        raise GeneratorError(f"{endpoint.url} answered no JSON: {_shown(reply)}") from error
-    if not isinstance(found, dict):
-        raise GeneratorError(f"{endpoint.url} answered no JSON object: {_shown(reply)}")
-    return cast("Mapping[str, object]", found)
+        value = self._key.reveal()
+        return {self._key_header: f"Bearer {value}" if self._key_header == "Authorization" else value}
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:

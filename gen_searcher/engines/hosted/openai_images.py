@@ -14,7 +14,7 @@ from PIL import Image
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.hosted.http import Endpoint, decode_base64, field, png, post
+from gen_searcher.engines.hosted.http import Service, decode_base64, field, png
 
 MAX_REFERENCES = 16
 MAX_PROMPT_CHARS = 32_000
@@ -50,7 +50,7 @@ class OpenAIImages:
             extra: Further fields of the request, e.g. `quality`.
         """
         del max_references, usd_per_picture  # `declare` reads them
-        self._base = Endpoint(url=base_url.rstrip("/"), key=key, timeout_s=timeout_s)
+        self._service = Service(base_url, key=key, timeout_s=timeout_s)
         self._fields = {"model": model, "size": size, "n": "1", **(extra or {})}
         self._sends_seed = sends_seed
 
@@ -69,16 +69,16 @@ class OpenAIImages:
         """One picture. Raises GeneratorError and GeneratorGone."""
         fields = {**self._fields, "prompt": prompt, **({"seed": str(seed)} if self._sends_seed else {})}
         if references:
-            endpoint = _at(self._base, "/images/edits")
-            reply = await post(endpoint, form=partial(_form, fields, [png(picture) for picture in references]))
+            form = partial(_form, fields, [png(picture) for picture in references])
+            reply = await self._service.post("/images/edits", form=form)
         else:
             body = {name: int(value) if name in ("n", "seed") else value for name, value in fields.items()}
-            reply = await post(_at(self._base, "/images/generations"), body=body)
+            reply = await self._service.post("/images/generations", body=body)
         return decode_base64(field(reply, "data", 0, "b64_json"))
 
-
-def _at(base: Endpoint, path: str) -> Endpoint:
-    return Endpoint(url=base.url + path, key=base.key, timeout_s=base.timeout_s)
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()
 
 
 def _form(fields: Mapping[str, str], pictures: Sequence[bytes]) -> aiohttp.FormData:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from PIL import Image
 
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.hosted.http import Endpoint, data_url, decode_base64, field, post
+from gen_searcher.engines.hosted.http import Service, data_url, decode_base64, field
 from gen_searcher.errors import GeneratorUnavailable
 
 MAX_REFERENCES = 3
@@ -30,7 +30,7 @@ class ReferenceService:
     ) -> None:
         """`url` is the service's root; `extra` are further fields, e.g. `true_cfg_scale`, `num_inference_steps`."""
         del max_references  # `declare` reads it
-        self._endpoint = Endpoint(url=f"{url.rstrip('/')}/generate", timeout_s=timeout_s)
+        self._service = Service(url, timeout_s=timeout_s)
         self._extra = dict(extra or {})
 
     @staticmethod
@@ -47,7 +47,11 @@ class ReferenceService:
             "image_urls": [data_url(picture) for picture in references],
             "seed": seed,
         }
-        reply = await post(self._endpoint, body=body)
+        reply = await self._service.post("/generate", body=body)
         if reply.get("success") is not True:
             raise GeneratorUnavailable(f"the service failed: {str(reply.get('message'))[:300]}")
         return decode_base64(field(reply, "image"))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._service.close()

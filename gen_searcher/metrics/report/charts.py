@@ -34,6 +34,7 @@ TOPICS = (
     _topic("Reward", r"reward|advantage"),
     _topic("How attempts ended", r"^outcome/|grounded|malformed|repeated|out_of_"),
     _topic("Lost and dropped", r"lost|dropped|discard|requeue|stale"),
+    _topic("How pictures came about", r"^picture/.*_count"),
     _topic("Loss", r"loss|perplexity|accuracy"),
     _topic("Gradient norm", r"grad"),
     _topic("Entropy", r"entropy"),

@@ -16,6 +16,7 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.report import figures
 from gen_searcher.metrics.report.charts import Panel, Stage, outcome_series, stage
 from gen_searcher.metrics.report.choose import choose_arm, choose_last_steps, in_turn
+from gen_searcher.metrics.report.drawings import drawing_lines
 from gen_searcher.metrics.report.figures import HoverLine
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import (
@@ -26,6 +27,7 @@ from gen_searcher.metrics.report.read import (
     read_entries,
     read_line,
     read_metrics,
+    read_more_tables,
     read_table,
 )
 from gen_searcher.metrics.report.view import AttemptView, Place, Texts, attempt_view
@@ -94,15 +96,27 @@ class PairRow:
     interval: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableView:
+    """One section of results: arms, or one arm at several settings or on several kinds of tasks."""
+
+    id: str
+    title: str
+    columns: tuple[str, ...]
+    arms: tuple[ArmRow, ...]
+    pairs: tuple[PairRow, ...]
+
+
 def write_report(run_dir: Path) -> Path:
     """Write `run_dir/report.html` from what the run has written so far, and return its path."""
     notes: list[str] = []
     table = read_table(run_dir / "bench" / "table.json", notes=notes)
+    more = read_more_tables(run_dir / "bench", notes=notes)
     sets = _entry_sets(run_dir, arm_order=[arm.name for arm in table.arms], notes=notes)
     embedded = _embed(sets, store=ImageStore(run_dir / "images"), notes=notes)
     stages = _stages(run_dir, training=[one for one in sets if one.is_training], notes=notes)
     configs = read_configs(run_dir / "config")
-    columns = _columns(table)
+    shown = [one for one in (table, *more) if one.arms]
     template = _environment().get_template("page.html")
     html = template.render(
         name=run_dir.resolve().name,
@@ -110,12 +124,11 @@ def write_report(run_dir: Path) -> Path:
         configs=configs,
         digest=config_digest(configs) if configs else "",
         notes=list(dict.fromkeys(notes)),
-        columns=[column.replace("_", " ") for column in columns],
-        arms=_arm_rows(table, columns),
-        pairs=_pair_rows(table),
+        tables=[_table_view(one, index) for index, one in enumerate(shown)],
         stages=stages,
         svg={panel.id: Markup(panel.svg) for panel in _panels(stages)},
         lost=_lost_stages(sets),
+        drawings=drawing_lines([entry for one in sets if one.is_training for entry in one.all]),
         shown=embedded.shown,
         css=Markup(_asset("page.css") + _asset("attempt.css")),
         js=Markup(_asset("page.js") + _asset("attempt.js")),
@@ -227,6 +240,17 @@ def _lost_stages(sets: Sequence[EntrySet]) -> list[str]:
     for entry in (entry for one in sets for entry in one.all if entry.outcome == "lost"):
         counts[entry.stage] = counts.get(entry.stage, 0) + 1
     return [f"{name}: {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1])]
+
+
+def _table_view(table: Table, index: int) -> TableView:
+    columns = _columns(table)
+    return TableView(
+        id="arms" if index == 0 else f"arms-{index}",
+        title=table.title,
+        columns=tuple(column.replace("_", " ") for column in columns),
+        arms=tuple(_arm_rows(table, columns)),
+        pairs=tuple(_pair_rows(table)),
+    )
 
 
 def _columns(table: Table) -> list[str]:

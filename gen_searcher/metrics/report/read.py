@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from gen_searcher.drawing import DrawnHow
 from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
 
@@ -36,9 +37,16 @@ class _TrajectoryHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _DrawingHead:
+    how: DrawnHow
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _AttemptHead:
     trajectory: _TrajectoryHead
     reward: _RewardHead
+    drawing: _DrawingHead | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +84,10 @@ class Entry:
     """Where a lost attempt was lost; empty otherwise."""
     reward: float | None
     """None when lost."""
+    drawn: DrawnHow | None = None
+    """How the picture came about; None without a grounding, and when lost."""
+    reason: str = ""
+    """Of `drawn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +147,7 @@ def read_entries(file: Path, *, notes: list[str]) -> tuple[Entry, ...]:
 
 def _entry(file: Path, offset: int, head: _LineHead) -> Entry:
     reward = head.attempt.reward.total if head.attempt else None
+    drawing = head.attempt.drawing if head.attempt else None
     return Entry(
         file=file,
         offset=offset,
@@ -144,6 +157,8 @@ def _entry(file: Path, offset: int, head: _LineHead) -> Entry:
         outcome=head.attempt.trajectory.outcome if head.attempt else "lost",
         stage=head.lost.stage if head.lost else "",
         reward=reward if reward is not None and math.isfinite(reward) else None,
+        drawn=drawing.how if drawing else None,
+        reason=drawing.reason if drawing else "",
     )
 
 
@@ -181,6 +196,7 @@ class Pair:
 class _Table:
     arms: tuple[dict[str, JsonValue], ...] = ()
     paired: tuple[Pair, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +205,7 @@ class Table:
 
     arms: tuple[Arm, ...] = ()
     paired: tuple[Pair, ...] = ()
+    title: str = "Benchmark"
 
 
 _TABLE = TypeAdapter(_Table)
@@ -203,9 +220,14 @@ def read_table(file: Path, *, notes: list[str]) -> Table:
     except ValidationError as error:
         notes.append(f"{file.parent.name}/{file.name} cannot be read: {error.error_count()} errors; it is left out.")
         return Table()
-    return Table(
-        arms=tuple(Arm(name=str(row.get("arm", "?")), numbers=_numbers(row)) for row in raw.arms), paired=raw.paired
-    )
+    arms = tuple(Arm(name=str(row.get("arm", "?")), numbers=_numbers(row)) for row in raw.arms)
+    return Table(arms=arms, paired=raw.paired, title=raw.title or "Benchmark")
+
+
+def read_more_tables(folder: Path, *, notes: list[str]) -> tuple[Table, ...]:
+    """The tables of suites and sweeps, each in a folder of its own below the benchmark's, by the folders' names."""
+    tables = (read_table(file, notes=notes) for file in sorted(folder.glob("*/table.json")))
+    return tuple(table for table in tables if table.arms)
 
 
 def _numbers(row: dict[str, JsonValue]) -> Numbers:

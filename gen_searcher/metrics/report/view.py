@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gen_searcher.drawing import Drawing
 from gen_searcher.metrics.report.lines import AttemptLine, TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry
@@ -93,6 +94,18 @@ class JudgementView:
     prompt_sha256: str
     latency_s: float
     cost_usd: float
+    variance: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawingView:
+    """How the picture came about, or why there is none."""
+
+    how: str
+    reason: str
+    seed: int | None
+    cut_references: int
+    cost_usd: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +132,9 @@ class AttemptView:
     """Picture key; empty when the task has no ground truth."""
     picture: str
     """Picture key; empty when nothing was drawn."""
+    more_pictures: tuple[str, ...]
+    """Keys of further pictures of the same grounding."""
+    drawing: DrawingView | None
     gen_prompt: str
     references: tuple[ReferenceView, ...]
     sources: tuple[str, ...]
@@ -181,6 +197,8 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
         advantage=line.advantage,
         target=_key(line.task.target, pictures=pictures),
         picture=_key(attempt.image, pictures=pictures) if attempt else "",
+        more_pictures=tuple(pictures.key(one) for one in attempt.more_images) if attempt else (),
+        drawing=_drawing(attempt.drawing) if attempt and attempt.drawing else None,
         gen_prompt=grounding.gen_prompt if grounding else "",
         references=_references(grounding, pictures=pictures) if grounding else (),
         sources=grounding.sources if grounding else (),
@@ -224,6 +242,16 @@ def _references(grounding: Grounding, *, pictures: PictureTable) -> tuple[Refere
     )
 
 
+def _drawing(drawing: Drawing) -> DrawingView:
+    return DrawingView(
+        how=drawing.how,
+        reason=cut(drawing.reason),
+        seed=drawing.seed,
+        cut_references=drawing.cut_references,
+        cost_usd=drawing.cost_usd,
+    )
+
+
 def _judgement(judgement: Judgement) -> JudgementView:
     return JudgementView(
         judge=judgement.judge,
@@ -234,6 +262,7 @@ def _judgement(judgement: Judgement) -> JudgementView:
         prompt_sha256=judgement.prompt_sha256[:12],
         latency_s=round(judgement.latency_s, 3),
         cost_usd=judgement.cost_usd,
+        variance=judgement.variance,
     )
 
 

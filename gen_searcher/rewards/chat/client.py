@@ -170,9 +170,7 @@ class ChatClient:
     async def _post(self, question: Question, *, seed: int) -> _Reply:
         server = self._server
         headers = {} if server.key is None else {"Authorization": f"Bearer {server.key.reveal()}"}
-        data = body(
-            question, model=server.model, temperature=server.temperature, max_tokens=server.max_tokens, seed=seed
-        )
+        data = body(question, server=server, seed=seed)
         url = f"{server.base_url.rstrip('/')}/chat/completions"
         try:
             async with self._open().post(url, json=data, headers=headers, allow_redirects=False) as response:

@@ -17,6 +17,8 @@ from typing import cast
 
 from PIL import Image
 
+from gen_searcher.config.rewards import ChatServer
+
 JPEG_QUALITY = 100
 """As the benchmark sends its pictures."""
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs"})
@@ -80,24 +82,28 @@ def picture(image: Image.Image, *, max_side_px: int) -> Picture:
     return Picture(data_url="data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))
 
 
-def body(question: Question, *, model: str, temperature: float, max_tokens: int, seed: int) -> dict[str, object]:
-    """The request's JSON."""
+def body(question: Question, *, server: ChatServer, seed: int) -> dict[str, object]:
+    """The request's JSON. What `server.extra` says of a key that is here already does not count."""
     parts = [
         {"type": "text", "text": part}
         if isinstance(part, str)
         else {"type": "image_url", "image_url": {"url": part.data_url}}
         for part in question.parts
     ]
+    schema: dict[str, object] = {"name": question.name, "strict": True, "schema": question.schema}
+    bound: dict[str, object] = {"type": "json_schema", "json_schema": schema}
+    system = question.system
+    if server.reply_format == "json_object":
+        system = f"{system}\n\nAnswer with one JSON object of this schema: {json.dumps(question.schema)}"
+        bound = {"type": "json_object"}
     return {
-        "model": model,
-        "messages": [{"role": "system", "content": question.system}, {"role": "user", "content": parts}],
-        "temperature": temperature,
-        "max_tokens": max_tokens,
+        **server.extra,
+        "model": server.model,
+        "messages": [{"role": "system", "content": system}, {"role": "user", "content": parts}],
+        "temperature": server.temperature,
+        "max_tokens": server.max_tokens,
         "seed": seed,
-        "response_format": {
-            "type": "json_schema",
-            "json_schema": {"name": question.name, "strict": True, "schema": question.schema},
-        },
+        "response_format": bound,
     }
 
 

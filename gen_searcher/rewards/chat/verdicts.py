@@ -19,7 +19,7 @@ IMAGE_LEVELS = (0.0, 0.5, 1.0)
 TEXT_LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def _schema(**properties: Mapping[str, object]) -> dict[str, object]:
+def schema(**properties: Mapping[str, object]) -> dict[str, object]:
     """An object with exactly these keys, written in this order: the reasons come before the scores."""
     return {
         "type": "object",
@@ -33,7 +33,7 @@ _REASONS: Mapping[str, object] = {"type": "string"}
 _LEVEL: Mapping[str, object] = {"type": "number", "enum": [0, 0.5, 1]}
 _LEVEL_OR_NONE: Mapping[str, object] = {"type": ["number", "null"], "enum": [0, 0.5, 1, None]}
 
-IMAGE_SCHEMA = _schema(
+IMAGE_SCHEMA = schema(
     rationale=_REASONS,
     faithfulness=_LEVEL,
     visual_correctness=_LEVEL,
@@ -41,7 +41,7 @@ IMAGE_SCHEMA = _schema(
     aesthetics=_LEVEL,
 )
 """`text_accuracy` is null where it does not apply: one field, so a flag cannot contradict a score."""
-TEXT_SCHEMA = _schema(rationale=_REASONS, score={"type": "number", "enum": [0, 0.25, 0.5, 0.75, 1]})
+TEXT_SCHEMA = schema(rationale=_REASONS, score={"type": "number", "enum": [0, 0.25, 0.5, 0.75, 1]})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +96,7 @@ def read_image_verdict(text: str) -> ImageVerdict:
     try:
         wire = _ImageWire.model_validate_json(text)
     except ValidationError as error:
-        raise JudgeInvalid(_complaint(error)) from error
+        raise JudgeInvalid(complaint(error)) from error
     parts = {
         FAITHFULNESS: wire.faithfulness,
         VISUAL_CORRECTNESS: wire.visual_correctness,
@@ -111,11 +111,12 @@ def read_text_verdict(text: str) -> TextVerdict:
     try:
         wire = _TextWire.model_validate_json(text)
     except ValidationError as error:
-        raise JudgeInvalid(_complaint(error)) from error
+        raise JudgeInvalid(complaint(error)) from error
     return TextVerdict(rationale=wire.rationale, score=wire.score)
 
 
-def _complaint(error: ValidationError) -> str:
+def complaint(error: ValidationError) -> str:
+    """The first thing that is wrong with a reply."""
     first = error.errors(include_url=False)[0]
     where = ".".join(map(str, first["loc"])) or "the reply"
     return f"no verdict: {where}: {first['msg']}"

@@ -16,6 +16,7 @@ For a slot with crop q and asked entity t, and s(., .) the similarity of `simila
   to n in any other style o: (|q - o|^2 - |q - n|^2) / |n - o|^2, ramp 0 to 0.5. Styles that look equal on n are skipped.
 - **faithfulness** = background * mean over slots of presence * (1 + style fit) / 2, halved by an unwanted caption.
   So a wrong flag in the right place and style is faithful and not correct; noise is neither.
+  A task without subjects has an empty art area as its right answer: both dimensions are then the background's score.
 - **text_accuracy**: see `caption.py`; None when the task asks for no text.
 - **aesthetics**: see `looks.py`, beside the clean picture made of each slot's nearest entity.
 """
@@ -45,7 +46,7 @@ from gen_searcher.rewards.offline.shelf import PictureWorld, Shelf, Shelves, Slo
 from gen_searcher.rewards.offline.similarity import Floats, grid
 from gen_searcher.rewards.verdict import AESTHETICS, FAITHFULNESS, TEXT_ACCURACY, VISUAL_CORRECTNESS, k_score
 from gen_searcher.types import Facts, ImageRef, Judgement, Subject, Task, Trajectory
-from gen_searcher.world.canvas import ART_PX, LAYOUTS, STYLES, compose
+from gen_searcher.world.canvas import ARRANGEMENTS, ART_PX, STYLES, compose
 from gen_searcher.world.world import World
 
 VERSION = "offline-image-1"
@@ -80,6 +81,7 @@ class OfflineImageJudge:
     """Scores pictures of the embedded world; deterministic, one thread, no model to ask."""
 
     name = IMAGE
+    is_local = True
 
     def __init__(
         self, *, store: ImageStore, world: PictureWorld | None = None, reader: captions.LineReader | None = None
@@ -123,10 +125,11 @@ class OfflineImageJudge:
         ground = looks.background(drawn.crop(art), clean, _covered(facts.layout))
         unwanted = facts.caption is None and captions.has_ink(picture)
         read, text = self._text(facts, picture)
-        shown = fmean(slot.presence * (1.0 + slot.style_fit) / 2.0 for slot in slots)
+        shown = [slot.presence * (1.0 + slot.style_fit) / 2.0 for slot in slots] or [1.0]
+        correct = [slot.correctness for slot in slots] or [ground]  # of nothing, nothing else may be shown
         parts: dict[str, float | None] = {
-            FAITHFULNESS: shown * ground * (0.5 if unwanted else 1.0),
-            VISUAL_CORRECTNESS: fmean(slot.correctness for slot in slots),
+            FAITHFULNESS: fmean(shown) * ground * (0.5 if unwanted else 1.0),
+            VISUAL_CORRECTNESS: fmean(correct),
             TEXT_ACCURACY: text,
             AESTHETICS: looks.aesthetics(drawn.crop(art), clean),
         }
@@ -148,14 +151,14 @@ class OfflineImageJudge:
 
     def _check(self, task: Task) -> None:
         facts = task.facts
-        if facts.layout not in LAYOUTS or facts.style not in STYLES or not facts.subjects:
+        if facts.layout not in ARRANGEMENTS or facts.style not in STYLES:
             raise JudgeError(
                 f"task {task.id} has no facts of the embedded world (layout {facts.layout!r}, style {facts.style!r}, "
                 f"{len(facts.subjects)} subjects); judge it with a judge that asks a vision-language model"
             )
-        if len(facts.subjects) != len(LAYOUTS[facts.layout].slots):
+        if len(facts.subjects) != len(ARRANGEMENTS[facts.layout].slots):
             raise JudgeError(
-                f"task {task.id}: layout {facts.layout} shows {len(LAYOUTS[facts.layout].slots)} subjects, "
+                f"task {task.id}: layout {facts.layout} shows {len(ARRANGEMENTS[facts.layout].slots)} subjects, "
                 f"the facts name {len(facts.subjects)}"
             )
         unknown = [subject.entity for subject in facts.subjects if subject.entity not in self._world.entities]
@@ -245,6 +248,6 @@ class OfflineImageJudge:
 def _covered(layout: str) -> NDArray[np.bool_]:
     """[H, W] pixels of the art area that a slot covers, one pixel of blur around it included."""
     covered = np.zeros((ART_PX[1], ART_PX[0]), dtype=np.bool_)
-    for left, top, right, bottom in LAYOUTS[layout].slots:
+    for left, top, right, bottom in ARRANGEMENTS[layout].slots:
         covered[max(0, top - 1) : bottom + 1, max(0, left - 1) : right + 1] = True
     return covered

@@ -6,7 +6,7 @@ Four questions, a quarter each, so the score is 0, 0.25, 0.5, 0.75 or 1:
    anything);
 2. **caption**: `gen_prompt` quotes exactly the asked caption, or none when none is asked (`canvas.caption_in`;
    capital letters and runs of spaces do not count);
-3. **layout**: the words for the arrangement, in `gen_prompt`, are those of the asked layout;
+3. **layout**: the words for the arrangement, in `gen_prompt`, are those of the asked layout (none for no subjects);
 4. **style**: the words for the look are those of the asked style and of no other; plain needs none.
 
 It reads `gen_prompt` and the references' URLs. It never reads the text of a page, so no page can talk to it.
@@ -24,7 +24,7 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import TEXT
 from gen_searcher.rewards.offline.reading import layout_in, styles_in
 from gen_searcher.types import Facts, Grounding, ImageRef, Judgement, Reference, Subject, Task, Trajectory
-from gen_searcher.world.canvas import LAYOUTS, STYLES, caption_in
+from gen_searcher.world.canvas import ARRANGEMENTS, STYLES, caption_in
 from gen_searcher.world.world import World
 
 VERSION = "offline-text-1"
@@ -62,6 +62,7 @@ class OfflineTextJudge:
     """Scores groundings of the embedded world by four questions with a yes or no."""
 
     name = TEXT
+    is_local = True
 
     def __init__(self, *, store: ImageStore, world: NamedWorld | None = None) -> None:
         """`store` is not read: this judge looks at no pixel. `world` is the package's own unless given."""
@@ -77,7 +78,7 @@ class OfflineTextJudge:
         if trajectory.grounding is None:
             raise ValueError(f"task {task.id}: the text judge was given a trajectory without a grounding")
         facts = task.facts
-        if facts.layout not in LAYOUTS or facts.style not in STYLES or not facts.subjects:
+        if facts.layout not in ARRANGEMENTS or facts.style not in STYLES:
             raise JudgeError(
                 f"task {task.id} has no facts of the embedded world (layout {facts.layout!r}, style {facts.style!r}, "
                 f"{len(facts.subjects)} subjects); judge it with a judge that asks a language model"
@@ -102,7 +103,7 @@ class OfflineTextJudge:
         return {
             "references": float(pictures),
             "caption": float(_plain(caption_in(prompt)) == _plain(facts.caption)),
-            "layout": float(layout_in(prompt) == facts.layout),
+            "layout": float(layout_in(prompt) == (facts.layout if facts.subjects else None)),
             "style": float(styles == {facts.style}),
         }
 

@@ -4,7 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -52,7 +52,7 @@ def written(run: FixtureRun) -> str:
     return write_report(run.root).read_text(encoding="utf-8")
 
 
-def embedded(html: str, name: str = "data-attempts") -> list[dict[str, object]]:
+def embedded(html: str, name: str = "data-attempts") -> list[dict[str, Any]]:
     return json.loads(Elements(html).json[name])
 
 
@@ -186,3 +186,19 @@ def test_an_outcome_that_was_logged_is_drawn_once(run: FixtureRun) -> None:
     run.lines("grpo/attempts.jsonl", [run.line("Estonia", step=step, group="Estonia") for step in range(1, 5)])
     text = Elements(write_report(run.root).read_text(encoding="utf-8")).text
     assert text.count("outcome/grounded_frac") == 1
+
+
+def test_a_sweep_has_a_section_of_its_own_with_what_the_attempts_met(full_run: FixtureRun) -> None:
+    arms = [
+        {"arm": f"grpo @ {name}", "k_score": score, "low": score - 2, "high": score + 2, "orders_obeyed": count}
+        for name, score, count in (("none", 61.5, 0), ("harsh", 34.25, 7))
+    ]
+    pair = {"better": "grpo @ harsh", "baseline": "grpo @ none", "difference": -27.25, "low": -31.0, "high": -22.0}
+    table = {"arms": arms, "paired": [pair], "title": "Adversity: each arm"}
+    full_run.text("bench/adversity/table.json", json.dumps(table))
+    html = written(full_run)
+    text = Elements(html).text
+    assert html.count('<section id="arms') == 2
+    assert '<a href="#arms-1">Adversity: each arm</a>' in html
+    section = text[text.index("Difference of K-Scores") :]
+    assert all(words in section for words in ("orders obeyed", "grpo @ harsh", "34.2", "-27.250", "-31.000 to -22.000"))

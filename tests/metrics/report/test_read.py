@@ -11,6 +11,7 @@ from gen_searcher.metrics.report.read import (
     read_entries,
     read_line,
     read_metrics,
+    read_more_tables,
     read_table,
 )
 
@@ -107,3 +108,12 @@ def test_the_digest_follows_names_and_texts(run: FixtureRun) -> None:
     assert len(first) == 12
     assert first != second
     assert config_digest(read_configs(run.root / "config")) == first
+
+
+def test_suites_and_sweeps_are_read_by_the_names_of_their_folders(run: FixtureRun) -> None:
+    for name in ("knowgen-mini", "adversity"):
+        run.text(f"bench/{name}/table.json", json.dumps({"arms": [{"arm": "a @ mild"}], "title": f"About {name}"}))
+    run.text("bench/empty/table.json", json.dumps({"arms": []}))
+    found = read_more_tables(run.root / "bench", notes=[])
+    assert [table.title for table in found] == ["About adversity", "About knowgen-mini"]
+    assert found[0].arms[0].name == "a @ mild"

@@ -190,3 +190,12 @@ async def test_what_cannot_be_judged_raises(judge: OfflineImageJudge, store: Ima
     gone = type(ref)(sha256="0" * 64, width_px=128, height_px=96)
     with pytest.raises(JudgeError, match="not in the store"):
         await judge.judge(make_task("flag-01"), LOST, gone)
+
+
+def test_a_card_without_subjects_wants_an_empty_art_area_and_its_caption(judge: OfflineImageJudge, make_task) -> None:
+    task = make_task(layout="card", style="plain", caption="WARSAW")
+    card = compose((), layout="card", style="plain", caption="WARSAW")
+    full = judge.verdict(task, card).parts
+    assert full == {"faithfulness": 1.0, "visual_correctness": 1.0, "text_accuracy": 1.0, "aesthetics": 1.0}
+    dark = judge.verdict(task, with_caption(Image.new("RGB", (128, 64), "navy"), "WARSAW")).parts
+    assert (dark["faithfulness"], dark["visual_correctness"], dark["text_accuracy"]) == (0.0, 0.0, 1.0)

@@ -89,3 +89,13 @@ async def test_a_task_from_outside_the_world_raises_and_says_what_to_use(judge: 
     outside = Task(id="o", prompt="p", target=None, meta={})
     with pytest.raises(JudgeError, match="language model"):
         await judge.judge(outside, handed_in("x", "y"), None)
+
+
+async def test_a_card_wants_its_caption_no_reference_and_no_words_for_a_layout(
+    judge: OfflineTextJudge, make_task
+) -> None:
+    card = make_task(layout="card", style="plain", caption="Warsaw")
+    assert (await judge.judge(card, handed_in('an empty white card. caption "WARSAW"'), None)).score == 1.0
+    searched = handed_in('the first reference image alone. caption "WARSAW"', url("flag-01"))
+    verdict = await judge.judge(card, searched, None)
+    assert verdict.parts == {"references": 0.0, "caption": 1.0, "layout": 0.0, "style": 1.0}

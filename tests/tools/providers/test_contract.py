@@ -6,20 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+import aiohttp
 import pytest
 
+from gen_searcher.config.agent import FetchConfig
 from gen_searcher.config.secrets import Secret
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider
 from gen_searcher.testing.provider_contract import (
     ContractBroken,
     Result,
     Setup,
+    check_fetching_reader,
     check_image_search,
     check_reader,
     check_search,
 )
+from gen_searcher.tools.guard import Address
+from gen_searcher.tools.http import Fetcher
 from gen_searcher.tools.providers.brave import Brave
 from gen_searcher.tools.providers.exa import Exa
+from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.providers.jina import JinaReader
 from gen_searcher.tools.providers.searxng import SearXNG
 from gen_searcher.tools.providers.serper import Serper
@@ -90,6 +96,45 @@ async def test_the_jina_reader_keeps_the_contract() -> None:
         return JinaReader(key=Secret("env:GEN_SEARCHER_TEST_KEY"), base_url=base_url, timeout_s=timeout_s)
 
     assert await check_reader(Setup(make=maker, found=found, empty=empty, first=first, key=KEY)) == 19
+
+
+def guarded(base_url: str, timeout_s: float) -> PageReader:
+    """The reader of a run, with `example.org` on loopback."""
+    config = FetchConfig(attempts=1, total_timeout_s=timeout_s, connect_timeout_s=timeout_s)
+    host, _, port = base_url.removeprefix("http://").partition(":")
+    allow = {"example.org": Address(host=host, port=int(port))}
+    return GuardedReader(fetcher=Fetcher(config, allow=allow))
+
+
+HTML_PAGE = b"<html><head><title>Velland</title></head><body><p>The flag of Velland shows a heron.</p></body></html>"
+READ = Page(url="http://example.org/page", title="Velland", text="The flag of Velland shows a heron.")
+
+
+async def test_the_guarded_reader_keeps_the_contract() -> None:
+    assert await check_fetching_reader(guarded, found=HTML_PAGE, first=READ) == 17
+
+
+class Trusting:
+    """What a reader must not be: it goes where it is sent, takes what it gets and hides every failure."""
+
+    def __init__(self, base_url: str, timeout_s: float) -> None:
+        self._base_url, self._timeout = base_url, aiohttp.ClientTimeout(total=timeout_s)
+
+    async def read(self, url: str) -> Page | None:
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=self._timeout) as session,
+                session.get(f"{self._base_url}/page", headers={"Host": "example.org"}) as response,
+            ):
+                return Page(url=url, title="Velland", text=(await response.text()).split("<p>")[1].split("</p>")[0])
+        except Exception:  # noqa: BLE001  the carelessness under test
+            return None
+
+
+async def test_a_reader_that_goes_where_it_is_sent_breaks_it() -> None:
+    with pytest.raises(ContractBroken, match="13 of 17 cases failed") as caught:
+        await check_fetching_reader(Trusting, found=HTML_PAGE, first=READ)
+    assert "nobody should be sent to is refused without a request" in str(caught.value)
 
 
 class Careless:

@@ -46,15 +46,26 @@ function framed(content, caption) {
   return make("figure", "", content, make("figcaption", "", caption));
 }
 
+function howDrawn(drawing) {
+  if (!drawing) return null;
+  const facts = [drawing.how];
+  if (drawing.reason) facts.push(drawing.reason);
+  if (drawing.seed !== null) facts.push(`seed ${drawing.seed}`);
+  if (drawing.cut_references) facts.push(`${drawing.cut_references} references not shown: the model takes no more`);
+  if (drawing.cost_usd) facts.push(`${drawing.cost_usd.toFixed(4)} USD`);
+  return make("p", "quiet", facts.join(" · "));
+}
+
 function drawn(attempt) {
   const none = attempt.lost ? "lost" : "nothing was drawn";
   const row = make("div", "pictures", framed(picture(attempt.picture, "Picture drawn from the grounding", none), "generated"));
+  for (const key of attempt.more_pictures) row.append(framed(picture(key, "Further picture of the grounding", ""), "another seed"));
   if (attempt.target) row.append(framed(picture(attempt.target, "Ground-truth picture", ""), "ground truth"));
   if (pictures[attempt.picture] && pictures[attempt.target]) {
     const stack = make("span", "stack", picture(attempt.target, "", ""), picture(attempt.picture, "Difference of both pictures", ""));
     row.append(framed(stack, "difference (black where equal)"));
   }
-  return section("Picture", row);
+  return section("Picture", row, howDrawn(attempt.drawing));
 }
 
 function grounding(attempt) {
@@ -86,11 +97,12 @@ function scores(parts) {
 
 function judge(judgement) {
   const cost = judgement.cost_usd ? ` · ${judgement.cost_usd.toFixed(4)} USD` : "";
+  const spread = judgement.variance === null ? "" : ` · variance ${short(judgement.variance)}`;
   return make("div", "judge",
     make("b", "", `${judgement.judge}: ${short(judgement.score)}`),
     scores(judgement.parts),
     make("p", "", judgement.rationale),
-    make("p", "quiet", `${judgement.model} · prompt ${judgement.prompt_sha256} · ${short(judgement.latency_s)} s${cost}`));
+    make("p", "quiet", `${judgement.model} · prompt ${judgement.prompt_sha256} · ${short(judgement.latency_s)} s${cost}${spread}`));
 }
 
 function observation(result) {

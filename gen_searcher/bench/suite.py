@@ -1,0 +1,71 @@
+"""What a benchmark's files must give, whichever benchmark: tasks, pictures, verdicts, and what is wrong with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gen_searcher.bench.rowfile import Problem
+from gen_searcher.bench.scheme import Scheme
+from gen_searcher.bench.scored import Failure, Scored
+from gen_searcher.types import Grounding, ImageRef, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRows:
+    """The benchmark itself."""
+
+    tasks: tuple[Task, ...]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnRows:
+    """Pictures that are there already: every task is in exactly one of the two mappings, by its id."""
+
+    pictures: Mapping[str, ImageRef]
+    failures: Mapping[str, Failure]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundedRows:
+    """What somebody else's agent found: task id -> grounding, None where it found nothing."""
+
+    groundings: Mapping[str, Grounding | None]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredRows:
+    """Verdicts that are there already."""
+
+    rows: tuple[Scored, ...]
+    problems: tuple[Problem, ...]
+
+
+class Suite(Protocol):
+    """One benchmark's file formats. Every method raises DataError for a file that is none of its own."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What its figures are made of."""
+        ...
+
+    def tasks(self, paths: Sequence[Path]) -> TaskRows:
+        """Its published rows."""
+        ...
+
+    def drawn(self, path: Path, tasks: Sequence[Task]) -> DrawnRows:
+        """Pictures of `tasks`; one that is not there is a failure, a row of no task a problem."""
+        ...
+
+    def scored(self, path: Path, tasks: Sequence[Task]) -> ScoredRows:
+        """Verdicts in the form of the benchmark's own scripts. One of `tasks` that the file lacks is a failed row."""
+        ...
+
+    def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:
+        """Write verdicts in the form of the benchmark's own scripts, and return the file."""
+        ...

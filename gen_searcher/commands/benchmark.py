@@ -1,0 +1,212 @@
+"""`gen-searcher bench benchmark=...`: a published benchmark for arms of this run, and for what others found or drew.
+
+rows -> search -> picture -> verdict -> table        every stage remembered, so that a killed run resumes
+
+What it leaves in `bench/KIND/`: `standings.json`, `rows-ARM.jsonl`, the same in the form of the benchmark's own scripts,
+`problems.jsonl`, and the journals of what was paid for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from pydantic import TypeAdapter
+
+from gen_searcher.bench.knowgen import read_groundings
+from gen_searcher.bench.rowfile import Problem, listed
+from gen_searcher.bench.scored import Scored, failed, scored
+from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
+from gen_searcher.bench.standings import STANDINGS, Standings, render, standings
+from gen_searcher.cluster.roles import GeneratorPool
+from gen_searcher.cluster.session import cluster_session
+from gen_searcher.commands.bench import STAGES
+from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.desk import Desk, open_desk
+from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config.bench import Arm
+from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.root import RunConfig
+from gen_searcher.metrics.progress import Progress
+from gen_searcher.protocols import Judge, Searcher
+from gen_searcher.rewards.compose import IMAGE, check_judgement
+from gen_searcher.tools.limited import close
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt
+from gen_searcher.train.evaluate import DirectSearcher, evaluate
+from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Reward, Task, Trajectory
+
+log = logging.getLogger(__name__)
+
+JUDGED_AT_ONCE = 64
+"""Drawn rows in flight; the judge's own limit of questions lies below."""
+SHOWN_PROBLEMS = 20
+"""On the screen; the file holds all."""
+_SCORED = TypeAdapter(Scored)
+_PROBLEM = TypeAdapter(Problem)
+
+Arms = dict[str, list[Scored]]
+
+
+def run(cfg: RunConfig) -> int:
+    """Evaluate all arms, write `bench/KIND/`, print the table and what was left out."""
+    place = Workplace.open(cfg)
+    for arm in cfg.bench.arms:
+        if arm in STAGES:
+            place.policy(STAGES[arm])
+    with open_desk(place) as desk:
+        tasks = desk.tasks(*desk.benchmark.rows)
+        arms = _arms(desk, tasks)
+        found = standings(arms, scheme=desk.suite.scheme, seed=cfg.seed, problems=desk.problems, notes=desk.notes)
+        _write(desk, arms, found)
+    return 0
+
+
+def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
+    """Arms that need the run's workers, then those that need a judge only, then those that need nothing."""
+    arms: Arms = {}
+    if desk.cfg.bench.arms or desk.benchmark.groundings:
+        with cluster_session(desk.cfg.cluster, run_id=desk.place.folder.root.name, command="bench"):
+            arms |= asyncio.run(_worked_on(desk, tasks))
+    if desk.benchmark.drawn:
+        arms |= asyncio.run(_drawn_elsewhere(desk, tasks))
+    for name, path in desk.benchmark.scored.items():
+        read = desk.suite.scored(path, tasks)
+        desk.note(read.problems)
+        arms[name] = list(read.rows)
+    return arms
+
+
+async def _worked_on(desk: Desk, tasks: Sequence[Task]) -> Arms:
+    place = replace(desk.place, cfg=desk.cfg.model_copy(update={"judges": {IMAGE: desk.judge}}))
+    arms: Arms = {}
+    async with Crew.raise_actors(place) as crew:
+        await crew.wait_ready()
+        for arm in desk.cfg.bench.arms:
+            arms[arm] = await _own(desk, crew, arm, tasks)
+        for name, path in desk.benchmark.groundings.items():
+            given = tasks or desk.tasks(path)
+            most = plug_capability(desk.cfg.generator).max_references
+            read = read_groundings(path, desk.files, most=most)
+            desk.note(read.problems)
+            arms[name] = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+    return arms
+
+
+async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Scored]:
+    if arm not in STAGES:
+        return await _searched(desk, crew, arm, tasks, DirectSearcher())
+    policy = desk.place.policy(STAGES[arm])
+    rollouts = crew.rollouts(policy, desk.cfg.agent.sampling_like(desk.cfg.bench))
+    try:
+        return await _searched(desk, crew, arm, tasks, desk.searcher(searcher_of(rollouts), policy=policy))
+    finally:
+        rollouts.stop()
+
+
+async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], searcher: Searcher) -> list[Scored]:
+    """Rows of an arm whose pictures this run draws."""
+    instead = RequestInstead(searcher)
+    attempt = partial(
+        run_attempt,
+        searcher=instead if desk.benchmark.ungrounded == "request" else searcher,
+        generator=desk.generator(GeneratorPool(crew.generators)),
+        judges=[desk.judged_by(judge) for judge in crew.judges()],
+        compose=_only_score,
+        capability=plug_capability(desk.cfg.generator),
+    )
+    cluster = desk.cfg.cluster
+    rows = await _evaluated(desk, arm, tasks, attempt, at_once=cluster.rollout_workers * cluster.rollout_concurrency)
+    if instead.instead:
+        desk.notes.append(
+            f"{arm}: {len(instead.instead)} searches ended without a grounding; their requests were drawn as they are"
+        )
+    return rows
+
+
+async def _drawn_elsewhere(desk: Desk, tasks: Sequence[Task]) -> Arms:
+    judge = cast("Judge", desk.judge.build(store=desk.place.store))
+    try:
+        return {name: await _drawn(desk, name, path, tasks, judge) for name, path in desk.benchmark.drawn.items()}
+    finally:
+        await close(judge)
+
+
+async def _drawn(desk: Desk, arm: str, path: Path, tasks: Sequence[Task], judge: Judge) -> list[Scored]:
+    """Rows of an arm whose pictures are there."""
+    given = tasks or desk.tasks(path)
+    read = desk.suite.drawn(path, given)
+    desk.note(read.problems)
+    there = [task for task in given if task.id in read.pictures]
+    attempt = partial(_judge_only, judge=desk.judged_by(judge), pictures=read.pictures)
+    rows = await _evaluated(desk, arm, there, attempt, at_once=JUDGED_AT_ONCE)
+    absent = [task for task in given if task.id in read.failures]
+    return [*rows, *(failed(task, read.failures[task.id], scheme=desk.suite.scheme) for task in absent)]
+
+
+async def _judge_only(task: Task, *, seed: int, judge: Judge, pictures: Mapping[str, ImageRef]) -> Attempt:
+    trajectory = await DirectSearcher().search(task, seed=seed)
+    judgement = await judge.judge(task, trajectory, pictures[task.id])
+    return Attempt(
+        trajectory=trajectory,
+        seed=seed,
+        image=pictures[task.id],
+        judgements=(judgement,),
+        reward=_only_score(trajectory, (judgement,)),
+    )
+
+
+async def _evaluated(
+    desk: Desk, arm: str, tasks: Sequence[Task], attempt: AttemptRunner, *, at_once: int
+) -> list[Scored]:
+    cfg = desk.cfg
+    with Progress(f"{desk.benchmark.kind} {arm}", total=len(tasks)) as progress:
+        groups = await evaluate(
+            tasks,
+            attempt=attempt,
+            rules=GroupRules(size=cfg.bench.samples, tries=desk.benchmark.tries, deadline_s=cfg.cluster.call_timeout_s),
+            concurrency=at_once,
+            seed=cfg.seed,
+            on_group=_advancing(progress),
+        )
+    return scored(groups, scheme=desk.suite.scheme)
+
+
+def _advancing(progress: Progress) -> Callable[[Group], None]:
+    done: list[Group] = []
+
+    def on_group(group: Group) -> None:
+        done.append(group)
+        progress.advance(len(done), {"failed": sum(len(one.given_up) for one in done)})
+
+    return on_group
+
+
+def _only_score(trajectory: Trajectory, judgements: Sequence[Judgement]) -> Reward:
+    """A benchmark has one judge and no blend. Raises JudgeError for a score off the scale."""
+    del trajectory
+    for judgement in judgements:
+        check_judgement(judgement)
+    return Reward(total=sum(judgement.score for judgement in judgements), parts={})
+
+
+def _write(desk: Desk, arms: Arms, found: Standings) -> None:
+    for name, rows in arms.items():
+        _write_lines(desk.folder / f"rows-{name}.jsonl", [_SCORED.dump_json(row) for row in rows])
+        desk.suite.export(rows, desk.folder, arm=name)
+    _write_lines(desk.folder / "problems.jsonl", [_PROBLEM.dump_json(problem) for problem in desk.problems])
+    (desk.folder / "standings.json").write_bytes(STANDINGS.dump_json(found, indent=1))
+    sys.stdout.write(render(found, scheme=desk.suite.scheme) + "\n")
+    if desk.problems:
+        sys.stdout.write(f"\n{len(desk.problems)} problems; the rows named here are in no figure:\n")
+        sys.stdout.writelines(f"  {line}\n" for line in listed(desk.problems, most=SHOWN_PROBLEMS))
+    sys.stdout.write(f"\n{desk.folder}\n")
+
+
+def _write_lines(path: Path, lines: Sequence[bytes]) -> None:
+    path.write_bytes(b"".join(line + b"\n" for line in lines))

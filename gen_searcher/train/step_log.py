@@ -1,0 +1,111 @@
+"""What a step trained on, in which order, and what came of it: what a replay needs beside the attempts themselves.
+
+Step, StepReport -> StepLine -> `steps.jsonl`, one line per step
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from gen_searcher.train.run import LineFile, RunFolder, cut_lines
+from gen_searcher.types import Attempt, Group, StepReport
+
+_ATTEMPT = TypeAdapter(Attempt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenMember:
+    """One attempt, as it was when it was trained on."""
+
+    seed: int
+    """With the task it names the attempt's line in `attempts.jsonl`."""
+    sha256: str
+    """`attempt_digest` of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenGroup:
+    """One group of a step."""
+
+    task_id: str
+    version: int
+    """Policy version that was current when the group was started."""
+    members: tuple[TakenMember, ...]
+    """In the order of the group's attempts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepLine:
+    """One line of `steps.jsonl`."""
+
+    step: int
+    groups: tuple[TakenGroup, ...]
+    """In the order in which they were packed."""
+    loss: float
+    grad_norm: float
+    """Before clipping."""
+    arithmetic: str
+    """As in `StepReport`."""
+    config: str
+    """Digest of the settings, which lie beside it (`RunFolder.step_config`)."""
+
+
+STEP_LINE = TypeAdapter(StepLine)
+"""Floats are written so that they read back as the same bits."""
+
+
+class StepLog:
+    """Writes `steps.jsonl`."""
+
+    def __init__(self, folder: RunFolder, *, config: str) -> None:
+        """`config` is the resolved configuration as text; it is kept under its digest."""
+        self._config = hashlib.sha256(config.encode()).hexdigest()[:16]
+        kept = folder.step_config(self._config)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(config, encoding="utf-8")
+        self._lines = LineFile(folder.steps)
+
+    def sync(self) -> None:
+        """See `LineFile.sync`."""
+        self._lines.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._lines.close()
+
+    def record(self, step: int, groups: Sequence[Group], report: StepReport) -> None:
+        """Write down one step."""
+        line = StepLine(
+            step=step,
+            groups=tuple(taken(group) for group in groups),
+            loss=report.loss,
+            grad_norm=report.grad_norm,
+            arithmetic=report.arithmetic,
+            config=self._config,
+        )
+        self._lines.write_raw(STEP_LINE.dump_json(line))
+
+
+def cut_steps(folder: RunFolder, step: int) -> None:
+    """Take away the lines of steps after `step`, of which no checkpoint is left, and a half line at the end."""
+    keep_bytes = 0
+    for line in folder.steps.read_bytes().splitlines(keepends=True) if folder.steps.exists() else ():
+        if not line.endswith(b"\n") or STEP_LINE.validate_json(line).step > step:
+            break
+        keep_bytes += len(line)
+    cut_lines(folder.steps, keep_bytes=keep_bytes)
+
+
+def taken(group: Group) -> TakenGroup:
+    """What is kept of a group."""
+    members = tuple(TakenMember(seed=each.seed, sha256=attempt_digest(each)) for each in group.attempts)
+    return TakenGroup(task_id=group.task.id, version=group.version, members=members)
+
+
+def attempt_digest(attempt: Attempt) -> str:
+    """Hex digest of everything in an attempt."""
+    return hashlib.sha256(_ATTEMPT.dump_json(attempt)).hexdigest()
