@@ -17,6 +17,7 @@ from typing import Protocol
 from gen_searcher.config.objective import ObjectiveConfig
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
+from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
@@ -143,7 +144,10 @@ class Keeper:
         """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""
         self._fence.check()
         for pending in self._ledger.pending():
-            group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
+            try:
+                group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
+            except Unreadable:
+                continue  # the next start runs it again
             if group is not None:
                 self._log(group, step + 1)
 
