@@ -39,6 +39,9 @@ from gen_searcher.bench.suite import DrawnRows, ScoredRows, TaskRows
 from gen_searcher.errors import DataError
 from gen_searcher.types import Facts, ImageRef, Task
 
+STRANGERS = 10
+"""Rows of the other convention that make a file the other's; fewer are slips of single rows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convention:
@@ -94,10 +97,15 @@ class WiseFiles:
         return self._convention.scheme
 
     def tasks(self, paths: Sequence[Path]) -> TaskRows:
-        """Rows whose id and category agree under this convention; the others are problems."""
+        """Rows whose id and category agree under this convention; the others are problems.
+
+        Raises:
+            DataError: So many of them are the other convention's that the whole file is.
+        """
         tasks: list[Task] = []
         problems: list[Problem] = []
         taken: dict[int, str] = {}
+        strangers = 0
         for path in paths:
             file = read_rows(path)
             problems += file.problems
@@ -109,8 +117,14 @@ class WiseFiles:
                 wrong = self._category_problem(row)
                 if wrong is not None:
                     problems.append(file.problem(line, str(row.prompt_id), wrong))
+                    strangers += self._is_of_the_other(row)
                     continue
                 tasks.append(_task(row))
+        if strangers >= STRANGERS:
+            raise DataError(
+                f"{', '.join(map(str, paths))}: {strangers} rows have ids and categories of {self._other.scheme.name}, "
+                f"not of {self.scheme.name}; the two are never mixed: read the files with {self._other.setting}"
+            )
         return TaskRows(tasks=tuple(tasks), problems=tuple(problems))
 
     def drawn(self, path: Path, tasks: Sequence[Task]) -> DrawnRows:
@@ -199,15 +213,22 @@ class WiseFiles:
             "is it a file of the other convention?"
         )
 
+    @property
+    def _other(self) -> Convention:
+        return VERIFIED if self._convention is LEGACY else LEGACY
+
+    def _is_of_the_other(self, row: _Row) -> bool:
+        there = wise_range(self._other.ranges, row.prompt_id)
+        return there is not None and row.Category.strip().lower().startswith(there.label)
+
     def _scored(self, row: _Score, task: Task | None, *, where: str) -> Scored | str:
         legacy = {CONSISTENCY: row.consistency, REALISM: row.realism, AESTHETIC_QUALITY: row.aesthetic_quality}
         verified = {SCORE: row.score}
         mine, other = (legacy, verified) if self._convention is LEGACY else (verified, legacy)
         if all(value is None for value in mine.values()) and None not in other.values():
-            theirs = VERIFIED if self._convention is LEGACY else LEGACY
             raise DataError(
-                f"{where}: a score of {theirs.scheme.name} in a table of {self.scheme.name}; the two are never mixed: "
-                f"read the file with {theirs.setting}"
+                f"{where}: a score of {self._other.scheme.name} in a table of {self.scheme.name}; the two are never "
+                f"mixed: read the file with {self._other.setting}"
             )
         top = self._convention.top
         parts: dict[str, float | None] = {}

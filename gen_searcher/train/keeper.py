@@ -7,6 +7,7 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from typing import Protocol
 from gen_searcher.config.objective import ObjectiveConfig
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
+from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
 from gen_searcher.types import Group, StepReport, Task
+
+log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
@@ -52,9 +56,11 @@ def resume(folder: RunFolder, ledger: Ledger) -> Found:
         UserError: Checkpoint and ledger do not belong together.
     """
     step = folder.latest_checkpoint()
-    for unfinished in (*folder.checkpoints.glob("step-*.partial"), *folder.checkpoints.glob("step-*.old")):
-        shutil.rmtree(unfinished)
     stands = standing(ledger, step)
+    beyond = [folder.checkpoint(later) for later in folder.checkpoint_steps() if later > step]
+    for gone in (*folder.checkpoints.glob("step-*.partial"), *folder.checkpoints.glob("step-*.old"), *beyond):
+        log.warning("%s is not whole, or of a step that is trained again: it is deleted", gone)
+        shutil.rmtree(gone)
     cut = [line for line in lines_beyond(folder.metrics, start_bytes=stands.metrics_bytes) if line]
     found = roll_back(ledger, step, cut_metrics=cut)
     cut_lines(folder.metrics, keep_bytes=found.metrics_bytes)
@@ -138,7 +144,10 @@ class Keeper:
         """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""
         self._fence.check()
         for pending in self._ledger.pending():
-            group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
+            try:
+                group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
+            except Unreadable:
+                continue  # the next start runs it again
             if group is not None:
                 self._log(group, step + 1)
 

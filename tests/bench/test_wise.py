@@ -133,6 +133,13 @@ def test_bad_rows_are_named_and_a_row_of_the_other_convention_is_recognised(
     ]
 
 
+def test_a_whole_file_of_the_other_convention_is_refused(tmp_path: Path, pictures: PictureFiles) -> None:
+    path = write(tmp_path, [published(number, "Space") for number in range(521, 541)])
+    with pytest.raises(DataError, match=r"20 rows .* of wise-verified.*benchmark=wise_verified"):
+        WiseFiles(pictures, LEGACY).tasks([path])
+    assert len(WiseFiles(pictures, VERIFIED).tasks([path]).tasks) == 20
+
+
 def test_pictures_are_found_by_their_row_and_strays_are_named(tmp_path: Path, pictures: PictureFiles) -> None:
     files = WiseFiles(pictures, VERIFIED)
     rows = [published(number, "Cultural knowledge") for number in (1, 2, 3)]

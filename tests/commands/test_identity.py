@@ -51,12 +51,14 @@ def identity(tmp_path: Path, policy: Path, *changes: str) -> dict[str, str]:
     return grpo_identity(Workplace.open(cfg), policy)
 
 
+@pytest.mark.fault(41)
 def test_settings_of_where_and_how_long_may_change(tmp_path: Path, policy: Path) -> None:
     file = tmp_path / "identity.json"
     check_identity(file, identity(tmp_path, policy), what="run")
     check_identity(file, identity(tmp_path, policy, *SAFE_CHANGES), what="run")
 
 
+@pytest.mark.fault(41)
 def test_whatever_changes_what_a_step_means_is_refused_with_the_difference(tmp_path: Path, policy: Path) -> None:
     file = tmp_path / "identity.json"
     check_identity(file, identity(tmp_path, policy), what="run")
@@ -68,6 +70,7 @@ def test_whatever_changes_what_a_step_means_is_refused_with_the_difference(tmp_p
         assert told in lines[0]
 
 
+@pytest.mark.fault(41)
 def test_other_weights_are_another_run(tmp_path: Path, policy: Path) -> None:
     file = tmp_path / "identity.json"
     check_identity(file, identity(tmp_path, policy), what="run")

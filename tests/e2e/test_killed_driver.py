@@ -14,6 +14,7 @@ from tests.bench.killed_driver import command, issued, measure, result, wait_for
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
+@pytest.mark.fault(5)
 def test_twenty_kills_lose_nothing_and_end_with_the_same_weights() -> None:
     figures = measure(kills=20, seed=0, repeat=False)
     assert figures["kills"] >= 15, "a kill may come after the end of the last step"
@@ -21,6 +22,7 @@ def test_twenty_kills_lose_nothing_and_end_with_the_same_weights() -> None:
     assert figures["bit_equal"] == 1
 
 
+@pytest.mark.fault(6, 7)
 def test_a_terminated_run_saves_its_step_exits_with_75_and_goes_on(tmp_path: Path) -> None:
     run_dir, log = tmp_path / "run", tmp_path / "log"
     subprocess.run(command("sft", run_dir), check=True, timeout=600)

@@ -136,6 +136,7 @@ def test_a_damaged_payload_is_made_again(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.fault(7)
 def test_a_stale_holder_is_refused_every_write_and_changes_nothing(tmp_path: Path) -> None:
     stale = opened(tmp_path, token=1)
     issue(stale, 0)
@@ -174,6 +175,7 @@ def test_a_checkpoint_that_the_ledger_does_not_know_is_refused(tmp_path: Path) -
         roll_back(ledger, 4, cut_metrics=())
 
 
+@pytest.mark.fault(14)
 def test_a_full_disk_stops_the_run_with_the_books_in_order(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     ledger._db.execute("PRAGMA max_page_count=1")  # SQLite takes that for: not a page more than now

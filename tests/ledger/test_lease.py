@@ -65,6 +65,7 @@ def test_tokens_grow_and_a_released_lease_is_free_at_once(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002.json", "00000003.json"]
 
 
+@pytest.mark.fault(7)
 def test_a_living_holder_is_not_disturbed_and_named(tmp_path: Path) -> None:
     with ExitStack() as stack:
         holding = Holding(tmp_path, stack)
@@ -90,6 +91,7 @@ def test_a_hanging_holder_is_followed_after_its_time_and_may_not_write_when_it_w
             assert lease.token == 2
 
 
+@pytest.mark.fault(7)
 def test_the_one_that_was_followed_stops_writing_and_says_who_follows(tmp_path: Path) -> None:
     first = RunLease.acquire(tmp_path, beat_s=1e9, expiry_s=EXPIRY_S)
     second = take(tmp_path)
@@ -101,6 +103,7 @@ def test_the_one_that_was_followed_stops_writing_and_says_who_follows(tmp_path: 
     second.release()
 
 
+@pytest.mark.fault(15)
 def test_a_holder_on_another_host_counts_as_gone_only_when_its_beat_stands_still(tmp_path: Path) -> None:
     with take(tmp_path):
         pass
@@ -112,6 +115,7 @@ def test_a_holder_on_another_host_counts_as_gone_only_when_its_beat_stands_still
             take(tmp_path)
 
 
+@pytest.mark.fault(15)
 def test_clocks_do_not_matter(tmp_path: Path) -> None:
     with take(tmp_path):
         pass
@@ -120,6 +124,7 @@ def test_clocks_do_not_matter(tmp_path: Path) -> None:
         assert lease.token == 2
 
 
+@pytest.mark.fault(7)
 def test_of_many_that_reach_at_once_one_holds(tmp_path: Path) -> None:
     results: list[RunLease | LeaseHeld] = []
     together = threading.Barrier(8)

@@ -33,6 +33,7 @@ def begun_tasks(root: Path) -> list[str]:
         return [row[0] for row in db.execute("SELECT task_id FROM instances ORDER BY visit")]
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("stop_after", [1, 4, 6])
 def test_a_run_that_is_asked_to_end_saves_its_last_step_and_goes_on_to_the_same_weights(
     tmp_path: Path, whole: Path, stop_after: int
@@ -60,6 +61,7 @@ def test_every_epoch_holds_every_task_once_however_often_the_run_was_ended(tmp_p
     assert max(Counter(epochs[-1]).values()) == 1
 
 
+@pytest.mark.fault(3)
 def test_groups_that_an_earlier_start_finished_are_not_run_again(tmp_path: Path, whole: Path) -> None:
     toy_run(tmp_path, steps=STEPS, checkpoint_every_steps=STEPS)
     folder = RunFolder(root=tmp_path)
@@ -76,6 +78,7 @@ def test_a_longer_run_goes_on_from_the_end(tmp_path: Path) -> None:
     assert metric_steps(tmp_path) == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.fault(3)
 def test_an_older_checkpoint_can_be_chosen_and_its_steps_are_trained_again_from_what_was_kept(
     tmp_path: Path, whole: Path
 ) -> None:
@@ -110,3 +113,22 @@ def test_what_an_asynchronous_run_ended_but_did_not_use_is_on_record_and_used_by
     with closing(sqlite3.connect(RunFolder(root=tmp_path).ledger)) as db:
         (trained,) = db.execute("SELECT count(*) FROM instances WHERE state = 'trained'").fetchone()
     assert trained == STEPS * GROUPS_PER_STEP
+
+
+@pytest.mark.fault(4)
+@pytest.mark.parametrize("moment", ["before the rename", "after the rename", "while the oldest is deleted"])
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Path, whole: Path, moment: str) -> None:
+    with pytest.raises(Interrupted):
+        toy_run(tmp_path, steps=STEPS, stop_after=7)
+    folder = RunFolder(root=tmp_path)
+    assert folder.checkpoint_steps() == [6, 7]
+    half = folder.checkpoint(9)
+    if moment == "before the rename":
+        half = half.with_suffix(".partial")
+    elif moment == "while the oldest is deleted":
+        half = folder.checkpoint(3).with_suffix(".old")
+    half.mkdir()
+    toy_run(tmp_path, steps=STEPS)
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
+    assert folder.checkpoint_steps() == [7, 9]
+    assert [path.name for path in folder.checkpoints.glob("*.*")] == []
