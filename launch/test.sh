@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 launch/setup.sh
 export PATH="$PWD/.venv/bin:$PATH"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # the models of the tests are small: threads only get in each other's way
+export RAY_worker_niceness=0                   # else the actors of one test wait for the arithmetic of the other
 export PYRIGHT_PYTHON_IGNORE_WARNINGS=1        # no advice to upgrade: the version is pinned
 
 echo "test: ruff" >&2

@@ -12,6 +12,8 @@ from gen_searcher.world.adversity import PICTURE, PROMPT, Service
 from gen_searcher.world.world import DOMAIN, WebPage, World
 
 LOOPBACK = "127.0.0.1"
+STOP_GRACE_S = 1.0
+"""Longest wait for answers under way when the server stops."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class EmbeddedServer:
             raise RuntimeError("the embedded server has been started already")
         app = web.Application()
         app.router.add_get("/{slug}", self._answer)
-        self._runner = web.AppRunner(app, access_log=None)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_GRACE_S)
         await self._runner.setup()
         site = web.TCPSite(self._runner, LOOPBACK, 0)
         await site.start()

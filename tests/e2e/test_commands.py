@@ -180,6 +180,7 @@ async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -
     return table["arms"]
 
 
+@pytest.mark.slow
 async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command(run_dir: Path) -> None:
     requests = knowgen_rows(run_dir)
     judge = ChatJudge(broken=requests[0])

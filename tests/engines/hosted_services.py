@@ -21,7 +21,7 @@ async def serving(path: str, handler: Callable[[web.Request], Awaitable[web.Stre
     """A server on loopback with one route; yields its root."""
     app = web.Application(client_max_size=64_000_000)
     app.router.add_post(path, handler)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

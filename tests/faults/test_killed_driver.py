@@ -117,7 +117,11 @@ def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weig
 @pytest.mark.fault(5)
 @pytest.mark.timeout(120)
 def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twice(tmp_path: Path) -> None:
-    killed = run_and_kill(tmp_path, kills=KILLS, longest_s=0.06, seed=2, max_staleness=1)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    started = time.monotonic()
+    toy_run(whole, steps=STEPS, latency_s=LATENCY_S, max_staleness=1)
+    undisturbed_s = time.monotonic() - started
+    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=2, max_staleness=1)
     assert killed == KILLS
-    found = assert_nothing_lost(tmp_path, rolled_back=True)
+    found = assert_nothing_lost(broken, rolled_back=True)
     assert len(found.trained) == STEPS * GROUPS_PER_STEP

@@ -113,7 +113,8 @@ async def run_over_http(
         chat = ChatServer(base_url=server.base_url, model="m", tries=1)
         judge = ChatTextJudge(store=store, server=chat)
         url = await service.start()
-        generator = StoredGenerator(ReferenceService(url=url), store, patience=Patience(tries=1))
+        client = ReferenceService(url=url)
+        generator = StoredGenerator(client, store, patience=Patience(tries=1))
         attempt = attempt_with(store, generator=generator, judges=[LengthJudge("image"), judge])
         truth = store.put(Image.new("RGB", (32, 32), "blue"))
         try:
@@ -122,6 +123,7 @@ async def run_over_http(
             error = outage
         finally:
             await judge.close()
+            await client.close()
             await service.stop()
     return Ran(
         recorder=recorder,

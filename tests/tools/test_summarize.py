@@ -108,7 +108,7 @@ class Chat:
     def __init__(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> None:
         application = web.Application()
         application.router.add_route("*", "/{path:.*}", handler)
-        self._runner = web.AppRunner(application)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.1)
 
     async def __aenter__(self) -> str:
         await self._runner.setup()
