@@ -90,6 +90,7 @@ def test_checkpoints_hold_no_pickle(run_dir: Path) -> None:
     assert not kinds & {".pt", ".pth", ".bin", ".pkl", ".ckpt"}
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again_and_a_longer_one_resumes(run_dir: Path) -> None:
     again = run("grpo", "experiment=smoke", f"run_dir={run_dir}")
     assert again.returncode == 0

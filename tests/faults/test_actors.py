@@ -104,7 +104,8 @@ TASK = Task(id="t", prompt="a flag", target=None, meta={})
 
 
 @pytest.mark.fault(11)
-@pytest.mark.parametrize("way", [pytest.param("dies", marks=pytest.mark.slow), "hangs"])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["dies", "hangs"])
 async def test_a_generator_that_dies_or_hangs_is_replaced_and_its_drawings_are_asked_for_once_more(
     tmp_path: Path, way: str
 ) -> None:

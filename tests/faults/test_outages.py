@@ -158,8 +158,17 @@ async def test_the_gradient_of_an_outage_is_bit_for_bit_that_without_the_lost_at
     rules = grpo_rules(OutageRules(max_lost_frac=0.6))
     whole = await run_over_http(tmp_path / "whole", rules)
     out = share_of_calls(frac, calls=CALLS, seed=SEED)
-    ran = await run_over_http(tmp_path / "out", rules, **{f"{part}_out": out})
-    (step,), (undisturbed,) = ran.recorder.steps, whole.recorder.steps
+    (undisturbed,) = whole.recorder.steps
+
+    async def disturbed(tries: int = 8) -> Ran:
+        """Who asks first is chance: a group may lose so many members that another one takes its place; then once more."""
+        ran = await run_over_http(tmp_path / f"out-{tries}", rules, **{f"{part}_out": out})
+        found = [group.task.id for group in ran.recorder.steps[0].groups]
+        is_whole = found == [group.task.id for group in undisturbed.groups]
+        return ran if is_whole or tries == 1 else await disturbed(tries - 1)
+
+    ran = await disturbed()
+    (step,) = ran.recorder.steps
     nothing_was_made_up(step.groups, stage="judge" if part == "judge" else "generate")
     assert sum(len(group.given_up) for group in step.groups) == round(frac * CALLS)
     rest = [less(*pair) for pair in zip(undisturbed.groups, step.groups, strict=True)]
