@@ -16,12 +16,12 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS=1        # no advice to upgrade: the versi
 echo "test: ruff" >&2
 ruff check .
 ruff format --check .
-echo "test: pyright, beside pytest; three files at a time, because the long ones mostly wait for actors" >&2
+echo "test: pyright, beside pytest; two files at a time" >&2
 findings=$(mktemp)
 trap 'rm -f "$findings"' EXIT
 pyright >"$findings" 2>&1 &
 types=$!
 code=0
-pytest -n 3 --dist loadfile --no-loadscope-reorder "$@" || code=$?
+pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" || code=$?
 wait "$types" || { cat "$findings" >&2; code=1; }
 exit "$code"
