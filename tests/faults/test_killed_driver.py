@@ -114,6 +114,7 @@ def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weig
     assert (broken / "weights.json").read_text() == (whole / "weights.json").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.fault(5)
 @pytest.mark.timeout(120)
 def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twice(tmp_path: Path) -> None:
