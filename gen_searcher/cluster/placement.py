@@ -27,7 +27,7 @@ def actor_options(role: RoleConfig) -> dict[str, object]:
     """What one actor of the role is started with."""
     options: dict[str, object] = {"num_cpus": role.cpus, "num_gpus": role.gpus}
     if role.memory_gib:
-        options["memory"] = int(role.memory_gib * 2**30)
+        options["memory"] = role.memory_bytes
     if role.labels:
         options["label_selector"] = dict(role.labels)
     return options
@@ -47,7 +47,7 @@ def packed(role: RoleConfig, *, ranks: int) -> list[dict[str, object]]:
         return [actor_options(role)] * ranks
     bundle: dict[str, float] = {"CPU": role.cpus, "GPU": role.gpus}
     if role.memory_gib:
-        bundle["memory"] = role.memory_gib * 2**30
+        bundle["memory"] = role.memory_bytes
     selectors = [dict(role.labels)] * ranks if role.labels else None
     group = placement_group(
         [bundle] * ranks, strategy="PACK", bundle_label_selector=cast("list[dict[str, str]]", selectors)

@@ -13,7 +13,7 @@ from gen_searcher.protocols import Tracker
 
 
 def open_trackers(cfg: RunConfig, *, stage: str) -> FanOut:
-    """Build `cfg.trackers` for `sft` or `grpo`. One that cannot be built fails here, before anything is spent."""
+    """Build `cfg.trackers` for `sft` or `grpo`. One that cannot be built fails here, before the first step."""
     folder = cfg.run_dir.absolute()
     run = RunInfo(
         id=re.sub(r"[^A-Za-z0-9_-]", "-", f"{folder.name}-{stage}"),

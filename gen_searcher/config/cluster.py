@@ -22,6 +22,11 @@ class RoleConfig(Config):
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels that its node must carry, e.g. `{market-type: on-demand}`; Ray's label selectors (`!spot`, `in(a, b)`)."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """As Ray counts it."""
+        return int(self.memory_gib * 2**30)
+
 
 class RolesConfig(Config):
     """What the actors of each role ask for."""

@@ -17,7 +17,7 @@ class Need:
 
     def each(self, kind: str) -> float:
         """Of one actor; `kind` is Ray's name: `CPU`, `GPU` or `memory` [bytes]."""
-        amounts = {"CPU": self.asks.cpus, "GPU": self.asks.gpus, "memory": self.asks.memory_gib * 2**30}
+        amounts = {"CPU": self.asks.cpus, "GPU": self.asks.gpus, "memory": self.asks.memory_bytes}
         return amounts[kind]
 
     def total(self, kind: str) -> float:

@@ -18,7 +18,7 @@ from gen_searcher.grpo.tensors import RowTensors
 
 ensure_torchvision()
 from transformers import Qwen3VLForConditionalGeneration  # noqa: E402 - after the repair of its dependency
-from transformers.utils.logging import disable_progress_bar  # noqa: E402
+from transformers.utils.logging import disable_progress_bar  # noqa: E402 - as above
 
 disable_progress_bar()
 

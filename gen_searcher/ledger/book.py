@@ -113,7 +113,7 @@ class Ledger:
                     raise LeaseLost(f"another process has taken over {self._path}; this one has stopped writing")
                 yield self._db
                 self._db.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # a cancelled caller too: what was begun is undone, and the error goes on
                 self._db.execute("ROLLBACK")
                 raise
 

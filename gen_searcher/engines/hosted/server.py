@@ -119,7 +119,7 @@ class GeneratorServer:
             image = base64.b64encode(await asyncio.to_thread(png, drawn)).decode()
         except GeneratorError as error:
             return _failed(_status(error), error.message)
-        except Exception as error:
+        except Exception as error:  # a plug may raise anything; the client reads the kind, the log has the rest
             log.exception("the image model failed")
             return _failed(500, f"the image model raised {type(error).__name__}")
         what = f"{len(pictures)} references, {drawn.width}x{drawn.height} px"

@@ -79,7 +79,7 @@ class _Line:
             try:
                 self._tracker.log(*entry)
                 failures = 0
-            except Exception:
+            except Exception:  # somebody else's code may raise anything, and none of it may stop training
                 failures += 1
                 log.exception("tracker %s failed at step %d; training goes on", self.name, entry[0])
                 if failures == FAILURES:
@@ -87,5 +87,5 @@ class _Line:
                     log.warning("tracker %s failed %d times in a row and is given up", self.name, FAILURES)
         try:
             self._tracker.close()
-        except Exception:
+        except Exception:  # as above
             log.exception("tracker %s could not be closed", self.name)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -32,6 +32,7 @@ from gen_searcher.errors import (
 )
 from gen_searcher.rewards.chat.question import Question, body
 from gen_searcher.tools.http import parse_retry_after
+from gen_searcher.types import Judgement
 
 Verdict = TypeVar("Verdict")
 Pause = Callable[[float], Awaitable[None]]
@@ -58,6 +59,21 @@ class Answer(Generic[Verdict]):
     latency_s: float
     """Over all tries and pauses."""
     tries: int
+
+    def judgement(
+        self, judge: str, *, score: float, parts: Mapping[str, float | None], rationale: str, prompt_sha256: str
+    ) -> Judgement:
+        """What the judge called `judge` makes of it, with who said it and what that took."""
+        return Judgement(
+            judge=judge,
+            score=score,
+            parts=parts,
+            rationale=rationale,
+            model=self.model,
+            prompt_sha256=prompt_sha256,
+            latency_s=self.latency_s,
+            cost_usd=self.cost_usd,
+        )
 
 
 class _Wire(BaseModel):

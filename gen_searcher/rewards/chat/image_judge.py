@@ -71,15 +71,12 @@ class ChatImageJudge:
             schema=IMAGE_SCHEMA,
         )
         answer = await self._client.ask(question, read_image_verdict)
-        return Judgement(
-            judge=self.name,
+        return answer.judgement(
+            self.name,
             score=k_score(answer.verdict.parts),
             parts=answer.verdict.parts,
             rationale=answer.verdict.rationale,
-            model=answer.model,
             prompt_sha256=self._prompt.sha256,
-            latency_s=answer.latency_s,
-            cost_usd=answer.cost_usd,
         )
 
     async def close(self) -> None:

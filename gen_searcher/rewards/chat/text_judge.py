@@ -56,15 +56,12 @@ class ChatTextJudge:
             schema=TEXT_SCHEMA,
         )
         answer = await self._client.ask(question, read_text_verdict)
-        return Judgement(
-            judge=self.name,
+        return answer.judgement(
+            self.name,
             score=answer.verdict.score,
             parts={},
             rationale=answer.verdict.rationale,
-            model=answer.model,
             prompt_sha256=self._prompt.sha256,
-            latency_s=answer.latency_s,
-            cost_usd=answer.cost_usd,
         )
 
     async def close(self) -> None:

@@ -138,15 +138,12 @@ class ChatWiseJudge:
             schema=self._asked.schema,
         )
         answer = await self._client.ask(question, self._asked.read)
-        return Judgement(
-            judge=self.name,
+        return answer.judgement(
+            self.name,
             score=answer.verdict.score,
             parts=answer.verdict.parts,
             rationale=answer.verdict.rationale,
-            model=answer.model,
             prompt_sha256=self._prompt.sha256,
-            latency_s=answer.latency_s,
-            cost_usd=answer.cost_usd,
         )
 
     async def close(self) -> None:
