@@ -188,6 +188,14 @@ class WorkersGone(StopRun):
     """Every worker of one kind is dead and out of restarts."""
 
 
+class LearnerGone(StopRun):
+    """A learner rank died or hangs. Weights and optimizer are in the last checkpoint: the same command goes on from it."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        """`message` says what was asked of it, and how to go on."""
+        super().__init__(message, exit_code)
+
+
 class JudgeGone(StopRun):
     """The judge will not answer this run again: its model is retired or unknown, its key refused, its credit spent."""
 

@@ -78,7 +78,7 @@ class Fleet:
             self._actor(f"tool-{number}", ToolActor, spec, f"tool-{number}", options=options)
             for number in range(self.cluster.tool_workers)
         ]
-        return Pool("tool", handles, stage="tool", wraps_plugs=True)
+        return Pool("tool", handles, stage="tool", wraps_plugs=True, care=self._patience)
 
     @property
     def board(self) -> WeightBoard:
@@ -104,7 +104,7 @@ class Fleet:
             self._actor(f"rollout-{number}-{uuid.uuid4().hex[:8]}", RolloutActor, spec, options=options)
             for number in range(self.cluster.rollout_workers)
         ]
-        return Pool("rollout", handles, stage="search", wraps_plugs=False)
+        return Pool("rollout", handles, stage="search", wraps_plugs=False, care=self._patience)
 
     def generators(self, plug: Plug) -> Pool:
         """Image workers."""
@@ -135,11 +135,15 @@ class Fleet:
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
         meeting = cast("Meeting", await pool.call_on(0, "meeting", world))
         await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting, device) for rank in range(world)))
-        return LearnerRanks(pool, board=self.board, rollouts=rollouts)
+        return LearnerRanks(pool, board=self.board, rollouts=rollouts, timeout_s=self.cluster.learner_timeout_s)
 
     @property
     def _care(self) -> Care:
         return Care(hang_s=self.cluster.hang_s)
+
+    @property
+    def _patience(self) -> Care:
+        return Care(hang_s=self.cluster.hang_s, repeats=False, asks_first=True)
 
     @property
     def _tape_folder(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -16,30 +16,34 @@ from typing import cast
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard
 from gen_searcher.engines.policy_files import description_files
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import ActorGone, LearnerGone, WorldError
 from gen_searcher.grpo.pack import split_rows
 from gen_searcher.types import Batch, Sample, StepReport
 
+GO_ON = "Its state is in the last checkpoint; run the same command again to continue from there"
+
 
 class LearnerRanks:
-    """One actor per rank. A rank that dies ends the run: its state cannot be rebuilt but from a checkpoint."""
+    """One actor per rank. A rank that dies ends the run: its state cannot be rebuilt but from a checkpoint.
 
-    def __init__(self, pool: Pool, *, board: WeightBoard, rollouts: Pool | None) -> None:
-        """`rollouts` is None when nothing samples while learning (SFT)."""
+    Every method raises LearnerGone when a rank is dead or does not answer in time; nothing is ever asked of a part of
+    the ranks, whose answer would be half a checkpoint.
+    """
+
+    def __init__(
+        self, pool: Pool, *, board: WeightBoard, rollouts: Pool | None, timeout_s: float | None = None
+    ) -> None:
+        """`rollouts` is None when nothing samples while learning (SFT); `timeout_s` is for one call, None waits."""
         self._pool = pool
         self._board = board
         self._rollouts = rollouts
+        self._timeout_s = timeout_s
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimizer step over all ranks; the report is rank 0's, whose numbers are already reduced."""
         started = time.monotonic()
         shares = split_rows(batch, len(self._pool.handles))
-        reports = await asyncio.gather(
-            *(
-                self._pool.call_on(rank, "step", rows, batch.trained_tokens, batch.samples)
-                for rank, rows in enumerate(shares)
-            )
-        )
+        reports = await self._on_ranks("step", [(rows, batch.trained_tokens, batch.samples) for rows in shares])
         report = cast("StepReport", reports[0])
         metrics: Mapping[str, float] = {**report.metrics, "learner/step_s": time.monotonic() - started}
         return replace(report, metrics=metrics)
@@ -47,16 +51,14 @@ class LearnerRanks:
     async def logprobs(self, batch: Batch) -> dict[Sample, tuple[float, ...]]:
         """Score the trained tokens of every sample on all ranks; nothing is learned."""
         shares = split_rows(batch, len(self._pool.handles))
-        answers = await asyncio.gather(
-            *(self._pool.call_on(rank, "logprobs", rows) for rank, rows in enumerate(shares))
-        )
+        answers = await self._on_ranks("logprobs", [(rows,) for rows in shares])
         samples = [sample for rows in shares for row in rows for sample in row]
         scored = [scores for answer in answers for scores in cast("list[tuple[float, ...]]", answer)]
         return dict(zip(samples, scored, strict=True))
 
     async def publish(self, version: int) -> None:
         """Export, announce, then load into every rollout worker; one that dies meanwhile loads it when it restarts."""
-        await self._pool.call_all("export", str(self._board.path(version)))
+        await self._on_all("export", str(self._board.path(version)))
         self._board.announce(version)
         if self._rollouts is not None:
             await asyncio.gather(*(self._load(index) for index in self._rollouts.healthy))
@@ -64,16 +66,31 @@ class LearnerRanks:
 
     async def save(self, path: Path) -> None:
         """Write a checkpoint; all ranks take part."""
-        await self._pool.call_all("save", str(path))
+        await self._on_all("save", str(path))
 
     async def save_policy(self, path: Path, *, base: Path) -> None:
         """Write the policy alone, as a Hugging Face folder: new weights beside the small files of `base`."""
-        await self._pool.call_all("export", str(path / "model.safetensors"))
+        await self._on_all("export", str(path / "model.safetensors"))
         await asyncio.to_thread(_copy_policy_files, base, path)
 
     async def load(self, path: Path) -> None:
         """Continue from a checkpoint, bit for bit."""
-        await self._pool.call_all("load", str(path))
+        await self._on_all("load", str(path))
+
+    async def _on_all(self, method: str, *args: object) -> None:
+        await self._on_ranks(method, [args] * len(self._pool.handles))
+
+    async def _on_ranks(self, method: str, each: Sequence[tuple[object, ...]]) -> list[object]:
+        """Call `method` on every rank, with the arguments of `each`."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.gather(
+                    *(self._pool.call_on(rank, method, *args) for rank, args in enumerate(each))
+                )
+        except ActorGone as error:
+            raise LearnerGone(f"{method}: {error.message}. {GO_ON}") from error
+        except TimeoutError as error:
+            raise LearnerGone(f"{method}: no answer from the learner within {self._timeout_s:g} s. {GO_ON}") from error
 
     async def _load(self, index: int) -> None:
         if self._rollouts is None:

@@ -1,9 +1,9 @@
 """The edge for code we did not write: calls to actors, and what becomes of their failures.
 
-A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again (Ray restarts it). An actor
-that has work and finishes none of it for `Care.hang_s` hangs: it is killed, which makes it a dead one. With `Care` a call
-that lost its actor is made once more, on another one or the restarted one. What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and
-what only the user can mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
+A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again (Ray restarts it). `Care` says
+when an actor that has work hangs: it is killed, which makes it a dead one, and its calls may be made once more elsewhere.
+What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
+mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
@@ -12,6 +12,7 @@ what only the user can mend (a spent budget, a revoked key, a retired judge) sto
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,10 +38,15 @@ class _Method(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Care:
-    """For actors whose calls may be repeated: the same request gives the same answer and is not paid for twice."""
+    """When an actor hangs, and what becomes of its calls."""
 
     hang_s: float
     """Longest time without any finished call while there are calls."""
+    repeats: bool = True
+    """A call that lost its actor is made once more: the same request gives the same answer and is not paid for twice."""
+    asks_first: bool = False
+    """Its calls may take any time (a long trajectory, a provider that asks for patience): an actor that still answers
+    `ready`, within `hang_s` again, does not hang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,7 @@ class Pool:
             handles: The actors.
             stage: Where their failures happened.
             wraps_plugs: They run somebody else's code, so anything they raise is the world's failure.
-            care: For calls that may be repeated; None leaves a call lost when its actor dies, and waits for a hung one.
+            care: None leaves a call lost when its actor dies, and waits for a hung one.
         """
         if not handles:
             raise ValueError(f"the {role} pool needs at least one actor")
@@ -114,7 +120,7 @@ class Pool:
         try:
             return await self.call_on(index, method, *args, **kwargs)
         except ActorGone as error:
-            if self._care is None:
+            if self._care is None or not self._care.repeats:
                 raise
             log.warning("%s; asking once more", error)
         return await self.call_on(await self._pick(sticky, near), method, *args, **kwargs)
@@ -146,7 +152,7 @@ class Pool:
         try:
             while not answer.done():
                 if care is not None and watch.left_s(care.hang_s) == 0.0:
-                    raise self._kill_hung(index, hang_s=care.hang_s)
+                    await self._check_hung(index, care)
                 await asyncio.wait({answer}, timeout=None if care is None else watch.left_s(care.hang_s))
             return answer.result()
         finally:
@@ -154,12 +160,19 @@ class Pool:
             self._router.ended(index)
             answer.cancel()
 
-    def _kill_hung(self, index: int, *, hang_s: float) -> ActorGone:
-        """Its other calls end with it, and `_recover` waits for its restart."""
+    async def _check_hung(self, index: int, care: Care) -> None:
+        """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone."""
+        if care.asks_first and index in self._healthy:
+            self._watches[index].since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
+            remote = cast("_Method", self.handles[index].ready)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(care.hang_s):
+                    await remote.remote()
+                    return
         if index in self._healthy:
             ray.kill(self.handles[index], no_restart=False)
         self._suspend(index)
-        return ActorGone(f"{self.role} actor {index} finished nothing for {hang_s:g} s and was killed")
+        raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
 
     async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
         """Call `method` on every healthy actor; the failure of one is the failure of the call."""

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 import ray
 
 from gen_searcher.cluster.placement import check_room
+from gen_searcher.cluster.scratch import scratch_folder
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.errors import UserError
 
@@ -43,7 +43,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
     if cfg.address == "local":
-        with tempfile.TemporaryDirectory(prefix="gs-ray-", ignore_cleanup_errors=True) as folder:
+        with scratch_folder() as folder:
             ray.init(
                 address="local",
                 namespace=namespace,
@@ -53,7 +53,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
                 log_to_driver=True,
                 logging_level=logging.WARNING,
                 runtime_env={"env_vars": ENVIRONMENT},
-                _temp_dir=folder,
+                _temp_dir=str(folder),
             )
             _narrow_token()
             try:

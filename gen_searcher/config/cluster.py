@@ -78,6 +78,10 @@ class ClusterConfig(Config):
     """Pause before lost attempts are tried again in an outage [s]; doubles each time, up to two minutes."""
     call_timeout_s: float = Field(default=600.0, gt=0.0)
     """Longest time for one try of an attempt [s]; a try that takes longer is lost."""
+    learner_timeout_s: float = Field(default=3600.0, gt=0.0)
+    """Longest time for one call of the learner (a step, a checkpoint) [s]; after it the run ends with exit code 75, to go
+    on from the last checkpoint."""
     hang_s: float = Field(default=300.0, gt=0.0)
     """An image or reward worker that has work and finishes none of it for so long [s] is taken for hung: it is killed
-    and restarted, and what it was asked is asked once more. Shorter than `call_timeout_s`, or attempts give up first."""
+    and restarted, and what it was asked is asked once more. Shorter than `call_timeout_s`, or attempts give up first.
+    A rollout or tool worker may take longer as long as it answers that it is well; when it hangs, its tries are lost."""

@@ -165,7 +165,11 @@ async def test_with_care_a_call_that_lost_its_actor_is_made_once_more(tmp_path: 
 async def test_an_actor_that_finishes_nothing_is_killed_and_its_calls_are_made_once_more(tmp_path: Path) -> None:
     pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True, care=Care(hang_s=6))
     await pool.wait_ready()
-    answers = await asyncio.gather(pool.call("hang_unless", str(tmp_path / "hung")), pool.call("work"))
+    mark = tmp_path / "hung"
+    hanging = asyncio.ensure_future(pool.call("hang_unless", str(mark)))
+    while not await asyncio.to_thread(mark.exists):  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.05)
+    answers = await asyncio.gather(hanging, pool.call("work"))
     assert sorted(str(answer) for answer in answers) == ["a:1", "a:2"]
 
 
@@ -174,3 +178,13 @@ async def test_an_actor_with_more_work_than_time_is_not_taken_for_hung_while_it_
     await pool.wait_ready()
     answers = await asyncio.gather(*(pool.call("slow", turn) for turn in range(4)))
     assert answers == ["a:1", "a:2", "a:3", "a:4"], "the last one waited for 3 s"
+
+
+async def test_a_slow_actor_that_answers_is_left_alone_and_a_hung_one_loses_its_calls(tmp_path: Path) -> None:
+    care = Care(hang_s=1.5, repeats=False, asks_first=True)
+    pool = Pool("rollout", [actor("a")], stage="search", wraps_plugs=False, care=care)
+    await pool.wait_ready()
+    assert await pool.call("slow", 3) == "a:1", "it took 3 s and finished nothing else"
+    with pytest.raises(ActorGone, match=r"rollout actor 0 finished nothing for 1.5 s and was killed"):
+        await pool.call("hang_unless", str(tmp_path / "hung"))
+    assert await pool.call("work") == "a:1", "a restarted actor counts anew"
