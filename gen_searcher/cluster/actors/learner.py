@@ -52,6 +52,10 @@ class LearnerActor:
         self._spec = spec
         self._opened: MeetingStore | None = None
 
+    async def ready(self) -> bool:
+        """True once it is there; what it lost when it died is in checkpoints only."""
+        return True
+
     async def meeting(self, world: int) -> Meeting:
         """Open an address that the other ranks can reach, asked of rank 0."""
         address = ray.util.get_node_ip_address()

@@ -1,0 +1,74 @@
+"""How much memory a policy takes where it learns and where it searches, before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from gen_searcher.config.optim import OptimConfig
+from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.errors import DataError
+
+BYTES = {"float32": 4, "bfloat16": 2}
+MAX_HEADER_BYTES = 100 << 20
+"""What the format itself allows; more is no safetensors file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footprint:
+    """Of one process [bytes]; activations, the engine's own buffers and the CUDA context come on top."""
+
+    device: float
+    host: float = 0.0
+
+
+def count_weights(folder: Path) -> int:
+    """Weights in the safetensors files of a model folder; reads their headers only.
+
+    Raises:
+        DataError: There is none, or one is broken.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise DataError(f"{folder} holds no .safetensors file")
+    return sum(math.prod(shape) for file in files for shape in _shapes(file))
+
+
+def learner_rank(weights: int, optim: OptimConfig, *, ranks: int) -> Footprint:
+    """Weights, gradients and AdamW's states of one rank.
+
+    Rajbhandari et al. 2020, *ZeRO*, section 3.1: 2 + 2 + 12 bytes a weight in mixed precision (the 12 are a float32 copy and
+    two averages; in float32 4 + 4 + 8), of which stage 1 shards the states, 2 the gradients too, 3 the weights too.
+    Adapters (`lora`) leave only the frozen weights.
+    """
+    each = BYTES[optim.dtype]
+    stage = 3 if optim.backend == "fsdp2" else optim.zero_stage
+    held = weights * each / (ranks if stage >= 3 else 1)
+    if optim.lora is not None:
+        return Footprint(device=held)
+    gradients = weights * each / (ranks if stage >= 2 else 1)
+    states = weights * (12 if each == 2 else 8) / ranks
+    if optim.offload_optimizer:
+        return Footprint(device=held + gradients, host=states)
+    return Footprint(device=held + gradients + states)
+
+
+def engine(weights: int, policy: PolicyConfig) -> Footprint:
+    """Weights and, where its size is set, the key-value cache of one device of a rollout worker."""
+    cache = (policy.kv_cache_mib or 0) * 2**20
+    return Footprint(device=weights * BYTES[policy.dtype] / policy.tensor_parallel + cache)
+
+
+def _shapes(file: Path) -> list[list[int]]:
+    try:
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > min(MAX_HEADER_BYTES, file.stat().st_size):
+                raise DataError(f"{file} is no safetensors file: its header would take {length} bytes")
+            header = cast("dict[str, dict[str, list[int]]]", json.loads(opened.read(length)))
+        return [tensor["shape"] for name, tensor in header.items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file} is no safetensors file: {error!r}") from error

@@ -1,0 +1,56 @@
+"""Bytes of a policy against the sums by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gen_searcher.config import memory
+from gen_searcher.config.optim import LoraConfig, OptimConfig
+from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.errors import DataError
+
+BILLION = 1_000_000_000
+
+
+def test_weights_are_counted_over_all_files_of_a_folder(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7)}, tmp_path / "one.safetensors")
+    save_file({"c": torch.zeros(2, 2, 2)}, tmp_path / "two.safetensors", metadata={"format": "pt"})
+    assert memory.count_weights(tmp_path) == 15 + 7 + 8
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(b"\xff" * 8, "its header would take"), (b"\x02" + b"\0" * 7 + b"[]", "is no safetensors file")],
+)
+def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path: Path, content: bytes, complaint: str) -> None:
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match=complaint):
+        memory.count_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranks", "device", "host"),
+    [
+        ({"zero_stage": 1}, 4, 2 + 2 + 3, 0),
+        ({"zero_stage": 2}, 4, 2 + 0.5 + 3, 0),
+        ({"zero_stage": 3}, 4, 0.5 + 0.5 + 3, 0),
+        ({"backend": "fsdp2"}, 4, 4, 0),
+        ({"zero_stage": 3, "offload_optimizer": True}, 4, 1, 3),
+        ({"dtype": "float32"}, 1, 4 + 4 + 8, 0),
+        ({"lora": LoraConfig()}, 2, 2, 0),
+    ],
+)
+def test_a_learner_rank_takes_what_the_zero_paper_says(
+    changes: dict[str, object], ranks: int, device: float, host: float
+) -> None:
+    found = memory.learner_rank(BILLION, OptimConfig.model_validate(changes), ranks=ranks)
+    assert (found.device, found.host) == (device * BILLION, host * BILLION)
+
+
+def test_an_engine_shares_its_weights_and_keeps_its_cache() -> None:
+    policy = PolicyConfig(dtype="bfloat16", engine="async", tensor_parallel=2, kv_cache_mib=1024)
+    assert memory.engine(BILLION, policy).device == BILLION + 2**30
