@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from gen_searcher.testing.chat_server import ChatReply, ChatRequest, LocalChatSe
 
 PROGRAM = str(Path(sys.executable).parent / "gen-searcher")
 STEPS = 2
+ARMS = ("no-search", "sft+grpo")
+"""Each arm with a policy starts an engine: one is enough here."""
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for three commands
 
@@ -28,8 +31,8 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run directory after sft, grpo and bench."""
     folder = tmp_path_factory.mktemp("e2e") / "run"
-    for command in ("sft", "grpo", "bench"):
-        done = run(command, "experiment=smoke", f"run_dir={folder}")
+    for command, *words in (("sft",), ("grpo",), ("bench", f"bench.arms=[{','.join(ARMS)}]")):
+        done = run(command, "experiment=smoke", f"run_dir={folder}", *words)
         assert done.returncode == 0, done.stderr[-3000:]
         if command == "bench":
             (folder / "bench.out").write_text(done.stdout)
@@ -55,14 +58,25 @@ def test_every_attempt_of_a_step_is_on_record_with_its_text(run_dir: Path) -> No
     assert texts[0]["prompt"].startswith("<|im_start|>system")
 
 
-def test_the_table_has_all_four_arms_in_the_published_form(run_dir: Path) -> None:
+def check_table(run_dir: Path, arms: Sequence[str]) -> None:
     table = json.loads((run_dir / "bench" / "table.json").read_text())
-    assert [arm["arm"] for arm in table["arms"]] == ["no-search", "untrained", "sft", "sft+grpo"]
+    assert [arm["arm"] for arm in table["arms"]] == list(arms)
     for arm in table["arms"]:
         assert arm["low"] <= arm["k_score"] <= arm["high"]
         assert arm["tasks"] == 2
         assert {"faithfulness", "visual_correctness", "text_accuracy", "aesthetics", "text_reward"} <= set(arm)
+
+
+def test_the_table_has_its_arms_in_the_published_form(run_dir: Path) -> None:
+    check_table(run_dir, ARMS)
     assert "sft+grpo" in (run_dir / "bench.out").read_text()
+
+
+@pytest.mark.slow
+def test_without_a_choice_the_table_has_all_four_arms(run_dir: Path) -> None:
+    done = run("bench", "experiment=smoke", f"run_dir={run_dir}")
+    assert done.returncode == 0, done.stderr[-3000:]
+    check_table(run_dir, ["no-search", "untrained", "sft", "sft+grpo"])
 
 
 def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> None:

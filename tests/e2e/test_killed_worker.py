@@ -16,7 +16,7 @@ from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.ledger.book import Ledger
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def has_finished_a_step(metrics: Path) -> bool:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.ray_head import Head, ray_head
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
