@@ -24,7 +24,7 @@ from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.select import has_attempts, has_signal
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.lease import RunLease
-from gen_searcher.metrics.groups import step_metrics
+from gen_searcher.metrics.groups import staleness, step_metrics
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Tracker
 from gen_searcher.tools.spend import SpendFile
@@ -235,7 +235,11 @@ class GrpoRecorder:
 
     async def after_step(self, step: int, taken: Step, report: StepReport) -> None:
         """Book and show the step."""
-        values = {**step_metrics(taken.groups, taken.dropped, report), **await self._crew.reading()}
+        values = {
+            **step_metrics(taken.groups, taken.dropped, report),
+            **staleness(taken.groups, version=step - 1),
+            **await self._crew.reading(),
+        }
         await self._keeper.book(step, taken, report, values)
         self._trackers.log(step, values)
         self._progress.advance(step, headline(values))

@@ -51,6 +51,12 @@ def step_metrics(groups: Sequence[Group], dropped: Sequence[Group], report: Step
     return {**values, "learner/loss": report.loss, "learner/grad_norm": report.grad_norm, **report.metrics}
 
 
+def staleness(groups: Sequence[Group], *, version: int) -> dict[str, float]:
+    """Publishes between the start of a group and the weights, of `version`, that learn from it."""
+    lags = [version - group.version for group in groups]
+    return numbers({"train/staleness_mean": Mean.of(lags), "train/staleness_max": Max.of(lags)})
+
+
 def _rewards(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
     parts = sorted({name for attempt in attempts for name in attempt.reward.parts})
     return {

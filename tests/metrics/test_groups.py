@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gen_searcher.metrics.groups import step_metrics
+from gen_searcher.metrics.groups import staleness, step_metrics
 from gen_searcher.types import (
     Attempt,
     Grounding,
@@ -143,3 +143,8 @@ def test_observations_with_signs_of_an_injection_are_counted_once_each() -> None
     assert step_metrics([group], [], REPORT)["tool/injection_canary_count"] == 2.0
     clean = Group(task=TASK, attempts=(attempt(1.0, turn("search")),))
     assert step_metrics([clean], [], REPORT)["tool/injection_canary_count"] == 0.0
+
+
+def test_staleness_counts_publishes_between_a_groups_start_and_its_step() -> None:
+    groups = [Group(task=TASK, attempts=(), version=version) for version in (7, 8, 9)]
+    assert staleness(groups, version=9) == {"train/staleness_mean": 1.0, "train/staleness_max": 2.0}
