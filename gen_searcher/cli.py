@@ -63,6 +63,10 @@ COMMANDS: dict[str, Command] = {
         target="replay:run",
     ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
+    "ladder": Command(
+        summary="set the runs of several seeds and rewards beside each other: ladder FOLDER, see launch/paper_mini.sh",
+        target="ladder:run",
+    ),
     "plan": Command(
         summary="forecast step time, idle shares and cost of this cluster, or propose one for a budget",
         target="plan:run",
@@ -74,6 +78,7 @@ COMMANDS: dict[str, Command] = {
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "report": lambda word: f"run_dir={quoted(word)}",
     "replay": lambda word: f"run_dir={quoted(word)}",
+    "ladder": lambda word: f"ladder.folder={quoted(word)}",
     "generate": lambda word: f"generate.prompt={quoted(word)}",
     "judge check": lambda word: f"judge_check.judge={quoted(word)}",
     "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",
