@@ -11,6 +11,7 @@ from pathlib import Path
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
+from gen_searcher.engines.policy_files import check_policy
 from gen_searcher.errors import DataError, UserError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import IMAGE, TEXT
@@ -115,6 +116,11 @@ def _files(cfg: RunConfig) -> Iterator[str]:
     policy = cfg.policy.path
     if policy is not None and not (policy / "config.json").is_file():
         yield f"policy.path: {policy} is not a model folder: it has no config.json"
+    elif policy is not None:
+        try:
+            check_policy(policy)
+        except UserError as error:
+            yield f"policy.path: {error}"
     train, heldout = cfg.tasks.train, cfg.tasks.heldout
     if train is not None and heldout is not None and train.resolve() == heldout.resolve():
         yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnTex
 from gen_searcher.types import Group, Trajectory
 
 Decode = Callable[[Sequence[int]], str]
+_CONFIG_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,13 @@ class RunFolder:
         return self.root / "grpo" / "identity.json"
 
     def step_config(self, digest: str) -> Path:
-        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both."""
+        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both.
+
+        Raises:
+            UserError: The digest is none; a stranger's record may hold anything.
+        """
+        if _CONFIG_DIGEST.fullmatch(digest) is None:
+            raise UserError(f"{self.steps}: {digest[:80]!r} is no digest of a configuration")
         return self.root / "grpo" / "configs" / f"{digest}.yaml"
 
     @property
@@ -107,8 +115,8 @@ class RunFolder:
         if not pointer.is_file():
             return 0
         name = pointer.read_text(encoding="utf-8").strip()
-        step = int(name.removeprefix("step-"))
-        if step not in self.checkpoint_steps():
+        step = next((step for step in self.checkpoint_steps() if name == f"step-{step}"), None)
+        if step is None:
             raise UserError(f"{pointer} names {name}, which is not there; write the name of one that is into it")
         return step
 
