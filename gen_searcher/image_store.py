@@ -46,9 +46,13 @@ class ImageStore:
             buffer = io.BytesIO()
             rgb.save(buffer, format="PNG", compress_level=1)
             handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                file.write(buffer.getvalue())
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(buffer.getvalue())
+                Path(temporary).replace(path)
+            except OSError:
+                Path(temporary).unlink(missing_ok=True)
+                raise
         return ref
 
     def get(self, ref: ImageRef) -> Image.Image:

@@ -19,6 +19,7 @@ from gen_searcher.rewards.compose import IMAGE, TEXT
 EXIT_PREFLIGHT = 3
 MIN_FREE_GIB = 1.0
 """A run of the laptop experiment writes some hundred MiB: weights, pictures, checkpoints."""
+PROBE_BYTES = 1 << 16
 
 
 def check(cfg: RunConfig, *, command: str) -> None:
@@ -47,6 +48,13 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
 
 
 def _run_dir(run_dir: Path) -> Iterator[str]:
+    try:
+        yield from _disk(run_dir)
+    except (OSError, RuntimeError) as error:  # a stale handle, a disk that went away; a link that leads to itself
+        yield f"run_dir: {run_dir} cannot be looked at: {error}"
+
+
+def _disk(run_dir: Path) -> Iterator[str]:
     parent = run_dir.resolve().parent
     existing = run_dir if run_dir.exists() else parent
     if not existing.exists():
@@ -55,8 +63,13 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
     if not existing.is_dir():
         yield f"run_dir: {existing} is a file, not a folder"
         return
-    if not os.access(existing, os.W_OK | os.X_OK):
-        yield f"run_dir: {existing} is not writable for this user"
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:  # rights alone say nothing of quotas and remote disks
+            probe.write(bytes(PROBE_BYTES))
+            os.fsync(probe.fileno())
+    except OSError as error:
+        yield f"run_dir: nothing can be written to {existing}: {error.strerror}"
+        return
     free_gib = shutil.disk_usage(existing).free / 2**30
     if free_gib < MIN_FREE_GIB:
         yield f"run_dir: {free_gib:.1f} GiB free at {existing}; a run needs at least {MIN_FREE_GIB:g}"

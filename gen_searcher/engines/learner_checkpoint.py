@@ -26,7 +26,7 @@ from torch import Tensor
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.learner_backend import KINDS, Kind, ShardedState, whole
 from gen_searcher.engines.rank_group import Place
-from gen_searcher.errors import UserError
+from gen_searcher.errors import DiskTrouble, UserError
 
 TRAINER = "trainer.json"
 LATEST = "latest"
@@ -192,7 +192,12 @@ def _save_own(state: ShardedState, path: Path, *, place: Place, kinds: tuple[Kin
             tensor = whole(shard, owner=owner)
             if owner == place.rank:
                 own[f"{kind}/{name}"] = tensor.cpu()
-    save_file(own, path, metadata={"format": "pt"})
+    try:
+        save_file(own, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # of a full disk only its words are left
+        raise DiskTrouble(
+            f"{path}: {error}. The checkpoint before it is whole; free space, then run the same command again"
+        ) from error
     _sync(path)
 
 

@@ -26,7 +26,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from gen_searcher.errors import LeaseHeld, LeaseLost, StopRun
+from gen_searcher.errors import LeaseHeld, LeaseLost, disk_trouble
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class RunLease:
 
         Raises:
             LeaseHeld: Somebody holds it; says who.
-            StopRun: The folder cannot be written.
+            DiskTrouble: The folder cannot be written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ class RunLease:
                 if _claim(folder, holder):
                     break
         except OSError as error:
-            raise StopRun(f"{folder}: {error.strerror}; the run directory must be writable") from error
+            raise disk_trouble(error, at=folder) or error from error
         for old in _tokens(folder):
             if old < token:  # the one before us stays, for people who ask who that was
                 _file(folder, old).unlink(missing_ok=True)
@@ -118,7 +118,10 @@ class RunLease:
         """Let the next one start at once."""
         self._ended.set()
         self._beating.join()
-        _write(self._folder, replace(self._holder, is_released=True))
+        try:
+            _write(self._folder, replace(self._holder, is_released=True))
+        except OSError as error:  # the next one waits until it is clear that we are gone
+            log.warning("the lease in %s could not be released: %s", self._folder, error)
 
     def __enter__(self) -> Self:
         """Held already."""
@@ -135,8 +138,8 @@ class RunLease:
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
             try:
                 _write(self._folder, self._holder)
-            except OSError:
-                log.exception("the sign of life in %s could not be written", self._folder)
+            except OSError as error:
+                log.warning("the sign of life in %s could not be written: %s", self._folder, error)
 
 
 def _wait_until_gone(folder: Path, token: int, *, expiry_s: float) -> None:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from gen_searcher.errors import UserError
+from gen_searcher.errors import UserError, disk_trouble
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnText
 from gen_searcher.types import Group, Trajectory
 
@@ -137,18 +138,33 @@ class LineFile:
         """Appends; a half line that a killed process left behind is ended first."""
         path.parent.mkdir(parents=True, exist_ok=True)
         cut = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-        self._file: BinaryIO = path.open("ab")
+        self._path = path
+        self._file: FileIO = path.open("ab", buffering=0)
         if cut:
-            self._file.write(b"\n")
+            self._append(b"\n")
 
     def write(self, row: Mapping[str, object]) -> None:
         """Append one line."""
         self.write_raw(json.dumps(row, ensure_ascii=False).encode())
 
     def write_raw(self, line: bytes) -> None:
-        """Append one line that is JSON already."""
-        self._file.write(line + b"\n")
-        self._file.flush()
+        """Append one line that is JSON already.
+
+        Raises:
+            DiskTrouble: It does not fit on the disk; the file is as it was.
+        """
+        self._append(line + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        start = self._file.tell()
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]  # a disk takes what fits, and says that it is full the next time
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(start)
+            raise disk_trouble(error, at=self._path) or error from error
 
     @property
     def size(self) -> int:

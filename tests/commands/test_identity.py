@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gen_searcher.commands.identity import SAFE, check_identity, flat, grpo_identity
+from gen_searcher.commands.identity import SAFE, check_identity, grpo_identity
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.config.load import flat
 from gen_searcher.errors import ConfigError
 
 SAFE_CHANGES = [
