@@ -20,13 +20,13 @@ from pathlib import Path
 import torch.distributed as dist
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.learner_backend import KINDS, Kind, ShardedState, whole
 from gen_searcher.engines.rank_group import Place
-from gen_searcher.errors import DiskTrouble, UserError
+from gen_searcher.engines.weight_files import save_tensors
+from gen_searcher.errors import UserError
 
 TRAINER = "trainer.json"
 LATEST = "latest"
@@ -120,7 +120,7 @@ def save_weights_alone(source: Path, folder: Path) -> None:
     with ExitStack() as files:
         saved = SavedTensors.open(source, files)
         weights = {name: saved.tensor(name) for name in saved.names if name.startswith(f"{KINDS[0]}/")}
-        save_file(weights, folder / _state_file(0, 1), metadata={"format": "pt"})
+        save_tensors(weights, folder / _state_file(0, 1))
     _write_text(folder / TRAINER, json.dumps(trainer, indent=2) + "\n")
     write_latest(folder)
 
@@ -192,12 +192,7 @@ def _save_own(state: ShardedState, path: Path, *, place: Place, kinds: tuple[Kin
             tensor = whole(shard, owner=owner)
             if owner == place.rank:
                 own[f"{kind}/{name}"] = tensor.cpu()
-    try:
-        save_file(own, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # of a full disk only its words are left
-        raise DiskTrouble(
-            f"{path}: {error}. The checkpoint before it is whole; free space, then run the same command again"
-        ) from error
+    save_tensors(own, path)
     _sync(path)
 
 

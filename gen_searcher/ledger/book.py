@@ -119,7 +119,8 @@ class Ledger:
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:  # a cancelled caller too: what was begun is undone, and the error goes on
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
 
     def tally(self) -> Tally:

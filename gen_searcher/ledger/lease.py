@@ -12,6 +12,7 @@ A holder that was taken over while it hung finds the higher number before its ne
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -205,11 +206,18 @@ def _claim(folder: Path, holder: Holder) -> bool:
 
 
 def _write(folder: Path, holder: Holder) -> None:
-    """Over our own file; a reader sees the old one or the new one."""
+    """Over our own file; a reader sees the old one or the new one. A full disk takes what fits into the old one's place."""
     path = _file(folder, holder.token)
     part = path.with_suffix(".part")
-    part.write_text(_text(holder))
-    part.replace(path)
+    try:
+        part.write_text(_text(holder))
+        part.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        part.unlink(missing_ok=True)
+        with path.open("r+b", buffering=0) as file:
+            file.write(_text(holder).encode().ljust(path.stat().st_size))
 
 
 def _read(folder: Path, token: int) -> Holder | None:

@@ -156,14 +156,14 @@ class LineFile:
         self._append(line + b"\n")
 
     def _append(self, line: bytes) -> None:
-        start = self._file.tell()
+        start = self._file.seek(0, os.SEEK_END)
         try:
             left = memoryview(line)
             while left:
                 left = left[self._file.write(left) :]  # a disk takes what fits, and says that it is full the next time
         except OSError as error:
             with contextlib.suppress(OSError):
-                self._file.truncate(start)
+                self._file.truncate(self._file.seek(start))
             raise disk_trouble(error, at=self._path) or error from error
 
     @property
