@@ -165,10 +165,11 @@ def _first_line(error: Exception) -> str:
 
 def flat(cfg: RunConfig) -> dict[str, JsonValue]:
     """Every setting by its dotted key; secrets stay references."""
-    return dict(_leaves("", cast("JsonValue", cfg.model_dump(mode="json"))))
+    return dict(leaves("", cast("JsonValue", cfg.model_dump(mode="json"))))
 
 
-def _leaves(key: str, value: JsonValue) -> list[tuple[str, JsonValue]]:
+def leaves(key: str, value: JsonValue) -> list[tuple[str, JsonValue]]:
+    """Everything below `key` by its dotted key; an empty mapping is a leaf."""
     if not isinstance(value, dict) or not value:
         return [(key, value)]
-    return [leaf for name, below in value.items() for leaf in _leaves(f"{key}.{name}" if key else name, below)]
+    return [leaf for name, below in value.items() for leaf in leaves(f"{key}.{name}" if key else name, below)]

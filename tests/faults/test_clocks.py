@@ -37,7 +37,10 @@ WALL |= {("date", "today"), ("time", "localtime"), ("time", "gmtime"), ("time", 
 
 def looks(path: Path) -> int:
     """How often a file reads the clock of the day."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    if "time" not in text and "date" not in text:
+        return 0
+    tree = ast.parse(text)
     return sum(
         isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and (node.value.id, node.attr) in WALL
         for node in ast.walk(tree)

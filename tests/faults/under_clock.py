@@ -21,8 +21,8 @@ from gen_searcher.tools.meter import Meter
 from tests.train.toy_run import toy_run
 
 LIMITS = LimitsConfig(
-    providers={"p": ProviderLimits(requests_per_s=20.0, burst_requests=1, concurrency=2)},
-    retry=RetryConfig(attempts=1, base_s=0.01, try_s=0.2, total_s=1.0),
+    providers={"p": ProviderLimits(requests_per_s=20.0, burst_requests=1)},
+    retry=RetryConfig(attempts=1, base_s=0.01, try_s=0.2, total_s=60.0),
     breaker=BreakerConfig(failures=2, open_s=0.2),
     lease_requests=1,
 )
