@@ -7,12 +7,13 @@ everything that leaves a process: see `redaction.py`.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, quote_plus, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import PydanticCustomError, core_schema
@@ -120,12 +121,28 @@ def _reference(secret: Secret) -> str:
 
 
 def redact(text: str) -> str:
-    """`text` without any secret that this process knows, as it is and as JSON and addresses spell it."""
+    """`text` without any secret that this process knows, as it is and as JSON, addresses and pages spell it."""
     for value in known():
-        for spelling in {value, json.dumps(value)[1:-1], quote(value, safe=""), quote_plus(value)}:
-            if spelling in text:
-                text = text.replace(spelling, HIDDEN)
+        text = _spelled(value).sub(HIDDEN, text)
     return text
+
+
+@lru_cache(maxsize=256)
+def _spelled(value: str) -> re.Pattern[str]:
+    """Matches the value, each of its letters plain or escaped."""
+    return re.compile(
+        "".join(letter if letter.isascii() and letter.isalnum() else _escaped(letter) for letter in value)
+    )
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    ways = {letter, f"\\{letter}", f"\\u{code:04x}", f"\\u{code:04X}", f"&#{code};", f"&#x{code:x};", escape(letter)}
+    percent = "".join(f"%{byte:02X}" for byte in letter.encode())
+    ways |= {percent, percent.lower()}
+    if letter == " ":
+        ways.add("+")
+    return f"(?:{'|'.join(re.escape(way) for way in sorted(ways))})"
 
 
 def known() -> list[str]:

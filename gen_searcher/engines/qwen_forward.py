@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -35,7 +37,7 @@ def load_qwen(
     """
     check_policy(path)
     try:
-        model, found = Qwen3VLForConditionalGeneration.from_pretrained(
+        loaded: object = Qwen3VLForConditionalGeneration.from_pretrained(
             path,
             dtype=dtype,
             attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
@@ -46,7 +48,8 @@ def load_qwen(
         )
     except (RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: its weights do not fit its config.json: {error}") from error
-    odd = sorted(str(name) for name in found["missing_keys"])
+    model, found = cast("tuple[Qwen3VLForConditionalGeneration, Mapping[str, Iterable[str]]]", loaded)
+    odd = sorted(found["missing_keys"])
     if odd:  # transformers would draw them at random
         raise UserError(f"{path}: the weights of {len(odd)} parameters are missing, e.g. {odd[0]}")
     if gradient_checkpointing:

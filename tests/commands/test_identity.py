@@ -158,7 +158,7 @@ def test_another_key_is_the_same_run(tmp_path: Path, policy: Path) -> None:
     judge = "judges.text={_target_: a.B, model: m, key: env:%s}"
     check_identity(file, identity(tmp_path, policy, judge % "ONE"), what="run")
     check_identity(file, identity(tmp_path, policy, judge % "OTHER"), what="run")
-    with pytest.raises(ConfigError, match="judges.text.model: was "):
+    with pytest.raises(ConfigError, match=r"judges\.text\.model: was "):
         check_identity(file, identity(tmp_path, policy, (judge % "ONE").replace("model: m", "model: n")), what="run")
 
 
