@@ -102,13 +102,7 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
         part.write_text(json.dumps(dict(now), indent=1), encoding="utf-8")
         part.replace(path)
         return
-    try:
-        before = _WRITTEN.validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(
-            f"{path} is damaged, and without it nobody knows what the stage started from: bring it back from a backup, or "
-            "use another run_dir"
-        ) from error
+    before = read_identity(path)
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if differing:
         lines = "\n".join(
@@ -120,6 +114,17 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
             f"{path.parent} belongs to another {what} and cannot be resumed with this one:\n{lines}\n"
             f"Use another run_dir, or delete {path.parent} to start over"
         )
+
+
+def read_identity(path: Path) -> Mapping[str, str]:
+    """What `check_identity` wrote. Raises UserError when it is damaged."""
+    try:
+        return _WRITTEN.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged, and without it nobody knows what the stage started from: bring it back from a backup, or "
+            "use another run_dir"
+        ) from error
 
 
 def _is_safe(key: str) -> bool:

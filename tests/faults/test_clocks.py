@@ -38,7 +38,7 @@ WALL |= {("date", "today"), ("time", "localtime"), ("time", "gmtime"), ("time", 
 def looks(path: Path) -> int:
     """How often a file reads the clock of the day."""
     text = path.read_text(encoding="utf-8")
-    if "time" not in text and "date" not in text:
+    if not any(f"{module}.{name}" in text for module, name in WALL) and "from time import" not in text:
         return 0
     tree = ast.parse(text)
     return sum(

@@ -369,16 +369,16 @@ def test_a_key_in_the_settings_is_refused_before_anything_is_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     run_dir = f"run_dir={tmp_path / 'run'}"
-    for setting in (
-        f"search.search.base_url='http://u:{FROM_FILE}@searx.test/'",
-        f"+judges.text.api_key={FROM_FILE}",
-        f"+trackers.theirs={{_target_: a.B, headers: {{Authorization: 'Bearer {FROM_FILE}'}}}}",
-    ):
-        for command in ("grpo", "doctor", "report"):
-            assert run([command, "experiment=smoke", "search=searxng", run_dir, setting]) == 2
-            captured = capsys.readouterr()
-            assert holding(captured.out + captured.err) == []
-            assert "holds a key or a password itself; write env:NAME or file:/path" in captured.err
+    settings = {
+        "grpo": f"search.search.base_url='http://u:{FROM_FILE}@searx.test/'",
+        "doctor": f"+judges.text.api_key={FROM_FILE}",
+        "report": f"+trackers.theirs={{_target_: a.B, headers: {{Authorization: 'Bearer {FROM_FILE}'}}}}",
+    }
+    for command, setting in settings.items():
+        assert run([command, "experiment=smoke", "search=searxng", run_dir, setting]) == 2
+        captured = capsys.readouterr()
+        assert holding(captured.out + captured.err) == []
+        assert "holds a key or a password itself; write env:NAME or file:/path" in captured.err
     assert not (tmp_path / "run").exists()
 
 
