@@ -29,10 +29,10 @@ from gen_searcher.config import load
 from gen_searcher.config.agent import SearchConfig, ToolsConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
-from gen_searcher.config.redaction import guard_process, without_secrets
+from gen_searcher.config.redaction import guard_process
 from gen_searcher.config.root import RunConfig
-from gen_searcher.config.secrets import HIDDEN, Secret, is_pasted, redact
-from gen_searcher.errors import ConfigError, JudgeError, ProviderOverloaded, WorldError
+from gen_searcher.config.secrets import HIDDEN
+from gen_searcher.errors import JudgeError, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.metrics.report import write_report
@@ -294,23 +294,6 @@ async def no_pause(seconds: float) -> None:
     del seconds
 
 
-def test_an_error_keeps_its_kind_and_what_it_knows_beside_the_key(keys: Path) -> None:
-    key = Secret(f"file:{keys}").reveal()
-    error = without_secrets(ProviderOverloaded(f"p: {key}", "search", 3.5), stage="tool")
-    assert isinstance(error, ProviderOverloaded)
-    assert (str(error), error.retry_after_s, error.stage) == (f"search: p: {HIDDEN}", 3.5, "search")
-    plain = ValueError("nothing secret")
-    assert without_secrets(plain, stage="tool") is plain
-
-    class Odd(Exception):
-        def __str__(self) -> str:
-            return f"made of {key}"
-
-    odd = without_secrets(Odd(), stage="generate")
-    assert isinstance(odd, WorldError)
-    assert str(odd) == f"generate: Odd: made of {HIDDEN}"
-
-
 def test_a_class_that_cannot_be_built_does_not_tell_why_in_full(keys: Path, logged: Path) -> None:
     with pytest.raises(RuntimeError) as caught:
         leaky("CannotBeBuilt", f"file:{keys}", "in a chain").build()
@@ -348,23 +331,6 @@ def test_a_crash_tells_no_key_and_leaves_no_core(tmp_path: Path) -> None:
     assert holding(done.stderr) == []
 
 
-ADDRESSES = {
-    "http://searx.test/": False,
-    "http://searx.test/?q=token": False,
-    f"http://user:{FROM_FILE}@searx.test/": True,
-    f"http://{FROM_FILE}@searx.test/": True,
-    f"https://searx.test/?api_key={FROM_FILE}": True,
-    f"https://searx.test/?a=1&Token={FROM_FILE}#x": True,
-    "http://[broken": False,
-    f"a request that names http://u:{FROM_FILE}@x/": False,
-}
-
-
-@pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_with_a_key_in_it_is_known(address: str) -> None:
-    assert is_pasted("search.search.base_url", address) is ADDRESSES[address]
-
-
 def test_a_key_in_the_settings_is_refused_before_anything_is_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -387,16 +353,3 @@ def test_the_settings_are_shown_with_references(capsys: pytest.CaptureFixture[st
     shown = capsys.readouterr().out
     assert f"file:{keys}" in shown
     assert holding(shown) == []
-
-
-def test_short_values_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MY_TOKEN", "on")
-    assert redact("turn it on") == "turn it on"
-
-
-def test_an_unset_key_and_a_file_that_is_no_text_are_named_and_not_shown(tmp_path: Path) -> None:
-    path = tmp_path / "binary"
-    path.write_bytes(b"\xff\xfe" + FROM_FILE.encode())
-    with pytest.raises(ConfigError, match="is not UTF-8 text") as caught:
-        Secret(f"file:{path}").reveal()
-    assert holding(repr(caught.value)) == []
