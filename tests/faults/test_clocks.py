@@ -24,6 +24,7 @@ PACKAGE = ROOT / "gen_searcher"
 
 FOR_PEOPLE = {
     "cassette/store.py": 2,  # when an answer was written; the name of a damaged index that is set aside
+    "commands/doctor.py": 1,  # which hosted models end soon: a matter of days
     "ledger/book.py": 4,  # when a member ended, a step was booked, something happened
     "ledger/lease.py": 1,  # since when a holder holds
     "metrics/trackers/mlflow_runs.py": 1,  # MLflow wants to know
