@@ -11,7 +11,7 @@ import logging
 import resource
 import sys
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from types import TracebackType
@@ -25,22 +25,23 @@ T = TypeVar("T")
 
 def cleaned(value: T) -> T:
     """The value with every text in it redacted: in dataclasses, lists, tuples and mappings. Bytes and pictures pass."""
-    return cast("T", _cleaned(value)) if known() else value
+    secrets = known()
+    return cast("T", _cleaned(value, secrets)) if secrets else value
 
 
-def _cleaned(value: object) -> object:
+def _cleaned(value: object, secrets: Sequence[str]) -> object:
     if isinstance(value, str):
-        return redact(value)
+        return redact(value, secrets)
     if isinstance(value, list):
-        return [_cleaned(one) for one in cast("list[object]", value)]
+        return [_cleaned(one, secrets) for one in cast("list[object]", value)]
     if type(value) is tuple:
-        return tuple(_cleaned(one) for one in cast("tuple[object, ...]", value))
+        return tuple(_cleaned(one, secrets) for one in cast("tuple[object, ...]", value))
     if isinstance(value, Mapping):
         pairs = cast("Mapping[object, object]", value)
-        return {_cleaned(name): _cleaned(one) for name, one in pairs.items()}
+        return {_cleaned(name, secrets): _cleaned(one, secrets) for name, one in pairs.items()}
     if is_dataclass(value) and not isinstance(value, type):
         held = {field.name: cast("object", getattr(value, field.name)) for field in fields(value) if field.init}
-        now = {name: _cleaned(one) for name, one in held.items()}
+        now = {name: _cleaned(one, secrets) for name, one in held.items()}
         return value if now == held else replace(value, **now)
     return value
 
@@ -65,10 +66,10 @@ def without_secrets(error: Exception, *, stage: str) -> Exception:
     if not _tells(error):
         return error
     said = redact(str(error))
-    error.args = tuple(_cleaned(argument) for argument in cast("tuple[object, ...]", error.args))
+    error.args = cleaned(cast("tuple[object, ...]", error.args))
     for name, value in list(vars(error).items()):
-        if isinstance(value, str | list):
-            setattr(error, name, _cleaned(cast("object", value)))
+        if isinstance(value, str | list):  # our own message, and the notes
+            setattr(error, name, cleaned(cast("object", value)))
     error.__cause__ = error.__context__ = None
     return WorldError(f"{type(error).__name__}: {said}", stage) if _tells(error) else error
 

@@ -220,7 +220,6 @@ def load_pipeline(pipeline: str, path: str, *, dtype: str, device: str, **compon
         path,
         dtype=DTYPES[dtype],
         use_safetensors=True,
-        trust_remote_code=False,
         low_cpu_mem_usage=find_spec("accelerate") is not None,  # diffusers asks for that package at every start
         **components,
     ).to(device)

@@ -27,7 +27,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from gen_searcher.errors import LeaseHeld, LeaseLost, disk_trouble
+from gen_searcher.errors import LeaseHeld, LeaseLost, StopRun, disk_trouble
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class RunLease:
 
         Raises:
             LeaseHeld: Somebody holds it; says who.
-            DiskTrouble: The folder cannot be written.
+            StopRun: The folder cannot be written; a DiskTrouble when the disk is why.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,8 @@ class RunLease:
                 if _claim(folder, holder):
                     break
         except OSError as error:
-            raise disk_trouble(error, at=folder) or error from error
+            hint = f"{folder}: {error.strerror}; the run directory must be writable"
+            raise disk_trouble(error, at=folder) or StopRun(hint) from error
         for old in _tokens(folder):
             if old < token:  # the one before us stays, for people who ask who that was
                 _file(folder, old).unlink(missing_ok=True)

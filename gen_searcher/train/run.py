@@ -164,7 +164,10 @@ class LineFile:
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._file.seek(start))
-            raise disk_trouble(error, at=self._path) or error from error
+            trouble = disk_trouble(error, at=self._path)
+            if trouble is None:
+                raise
+            raise trouble from error
 
     @property
     def size(self) -> int:
