@@ -89,6 +89,8 @@ FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack")}
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
 
+TEXT_LINE = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
+
 EPILOG = """\
 settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
 of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
@@ -125,9 +127,9 @@ def _dispatch(argv: Sequence[str]) -> int:
     if options.cfg:
         sys.stdout.write(load.dump_yaml(cfg))
         return 0
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname).1s %(name)s: %(message)s", stream=sys.stderr
-    )
+    from gen_searcher.metrics.log_fields import JsonLines, log_fields
+
+    _set_up_log(cfg, JsonLines() if cfg.log.format == "json" else logging.Formatter(TEXT_LINE))
     command = COMMANDS[name]
     if command.spends:
         from gen_searcher.commands import preflight
@@ -135,7 +137,14 @@ def _dispatch(argv: Sequence[str]) -> int:
         preflight.check(cfg, command=name)
         if not command.takes_lease:
             load.write(cfg, command=name)
-    return body(command)(cfg)
+    with log_fields(run=cfg.run_dir.name, command=name):
+        return body(command)(cfg)
+
+
+def _set_up_log(cfg: RunConfig, formatter: logging.Formatter) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=cfg.log.level.upper(), handlers=[handler])
 
 
 def body(command: Command) -> Callable[[RunConfig], int]:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -17,6 +18,7 @@ from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.errors import UserError
+from gen_searcher.metrics.log_fields import JsonLines
 
 log = logging.getLogger(__name__)
 
@@ -44,17 +46,18 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
     if cfg.address == "local":
         with scratch_folder() as folder:
-            ray.init(
-                address="local",
-                namespace=namespace,
-                num_cpus=cfg.cpus,
-                object_store_memory=cfg.object_store_mib << 20,
-                include_dashboard=False,
-                log_to_driver=True,
-                logging_level=logging.WARNING,
-                runtime_env={"env_vars": ENVIRONMENT},
-                _temp_dir=str(folder),
-            )
+            with _logs_alike() as logs:
+                ray.init(
+                    address="local",
+                    namespace=namespace,
+                    num_cpus=cfg.cpus,
+                    object_store_memory=cfg.object_store_mib << 20,
+                    include_dashboard=False,
+                    log_to_driver=True,
+                    runtime_env={"env_vars": ENVIRONMENT},
+                    _temp_dir=str(folder),
+                    **logs,
+                )
             _narrow_token()
             try:
                 check_room(cfg, command=command)
@@ -63,12 +66,8 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
                 ray.shutdown()
     else:
         try:
-            ray.init(
-                address="auto",
-                namespace=namespace,
-                logging_level=logging.WARNING,
-                runtime_env={"env_vars": ENVIRONMENT},
-            )
+            with _logs_alike() as logs:
+                ray.init(address="auto", namespace=namespace, runtime_env={"env_vars": ENVIRONMENT}, **logs)
         except ConnectionError as error:
             raise UserError(
                 f"cluster.address=auto, but there is no Ray cluster to join ({error}). Start this command with "
@@ -80,6 +79,19 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _logs_alike() -> Generator[dict[str, Any]]:
+    """Arguments with which workers write JSON lines when this process does. Ray gets no handler of this process's."""
+    root = logging.getLogger()
+    handlers = list(root.handlers)
+    if any(isinstance(handler.formatter, JsonLines) for handler in handlers):
+        level = logging.getLevelName(root.level)
+        yield {"logging_config": ray.LoggingConfig("JSON", level, additional_log_standard_attrs=["name"])}
+    else:
+        yield {"logging_level": logging.WARNING}
+    root.handlers[:] = handlers
 
 
 def _narrow_token() -> None:

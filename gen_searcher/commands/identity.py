@@ -60,6 +60,7 @@ SAFE = (
     "export",
     "painter",
     "serve",
+    "log",
     "replay",
     "trackers",
 )

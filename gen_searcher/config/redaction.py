@@ -15,10 +15,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from types import TracebackType
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from gen_searcher.config.secrets import known, redact
 from gen_searcher.errors import WorldError
+from gen_searcher.metrics.log_fields import current_fields
 
 T = TypeVar("T")
 
@@ -80,7 +81,11 @@ def _tells(error: BaseException) -> bool:
 
 
 class _Record(logging.LogRecord):
-    """A log line that tells no secret, whatever handler writes it."""
+    """A log line that tells no secret, whatever handler writes it, and says what it is about."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__dict__.update(current_fields())
 
     def getMessage(self) -> str:
         """The text; a traceback is made now, so that no formatter makes another one."""

@@ -17,6 +17,7 @@ from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.ladder import LadderConfig
 from gen_searcher.config.limits import LimitsConfig
+from gen_searcher.config.log import LogConfig
 from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.config.plug import Plug
@@ -77,5 +78,7 @@ class RunConfig(Config):
     """What `plan` assumes."""
     serve: ServeConfig = ServeConfig()
     """Where servers listen."""
+    log: LogConfig = LogConfig()
+    """How it is written what happens."""
     trackers: Mapping[str, Plug] = Field(default_factory=dict)
     """Where the numbers of `sft` and `grpo` go beside `metrics.jsonl`, by any name."""

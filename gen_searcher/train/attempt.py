@@ -6,6 +6,7 @@ The only place where a `WorldError` becomes a `Lost`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Generic, Protocol, TypeVar
 
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import CUT_OFF, GeneratorRefused, WorldError
+from gen_searcher.metrics.log_fields import log_fields
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.room import member_ended
 from gen_searcher.train.sampled import all_or_first, draw_samples, seeing_all
@@ -24,6 +26,8 @@ from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, L
 Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
 PictureSeed = Callable[[Task, int], int]
 """Task and the attempt's seed -> what its picture is drawn with."""
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 
@@ -181,18 +185,21 @@ class Tried(Generic[T]):
 async def tried(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
     """Try until made, out of tries or hopeless. The seed stays: a lost try says nothing about the policy."""
     lost: list[Lost] = []
-    for _ in range(rules.tries):
-        try:
-            async with asyncio.timeout(rules.deadline_s):
-                return Tried(made=await make(), lost=tuple(lost))
-        except WorldError as error:
-            lost.append(Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message, passes=error.passes))
-            if not error.passes:
+    with log_fields(task=task.id, attempt=seed):
+        for _ in range(rules.tries):
+            try:
+                async with asyncio.timeout(rules.deadline_s):
+                    return Tried(made=await make(), lost=tuple(lost))
+            except WorldError as error:
+                lost.append(
+                    Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message, passes=error.passes)
+                )
+            except TimeoutError:
+                said = f"no score after {rules.deadline_s:g} s"
+                lost.append(Lost(task_id=task.id, seed=seed, stage="deadline", error=said))
+            log.debug("a try is lost at %s: %s", lost[-1].stage, lost[-1].error)
+            if not lost[-1].passes:
                 break
-        except TimeoutError:
-            lost.append(
-                Lost(task_id=task.id, seed=seed, stage="deadline", error=f"no score after {rules.deadline_s:g} s")
-            )
     return Tried(made=None, lost=tuple(lost))
 
 

@@ -15,6 +15,7 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.ledger.book import Ledger
+from gen_searcher.metrics.log_fields import log_fields
 from gen_searcher.protocols import Learner, Scorer
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
 from gen_searcher.train.booked import BookedGroups
@@ -117,24 +118,25 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
         version=from_step,
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
-            async with _saved(parts.recorder, step - 1):
-                taken = await parts.stop.unless(stream.take())
-            if step == from_step + 1:
-                sampled_here = [group for group in taken.groups if group.visit not in orphans]
-                await _probe(sampled_here, rules, parts.scorer, version=from_step)
-            batch = step_batch(taken.groups, rules)
-            idle = 0 if _teaches(batch) else idle + 1
-            if idle and idle % WARN_EVERY_IDLE == 0:
-                log.warning(
-                    "%d steps in a row had no advantage to learn from: all rewards of each group were equal", idle
-                )
-            report = await parts.learner.step(batch)
-            if rules.stream.max_staleness == 0:
-                check_step(report, step=step, bound_nats=rules.max_gap_nats)
-            await parts.learner.publish(step)
-            stream.published()
-            async with _saved(parts.recorder, step):
-                await parts.recorder.after_step(step, taken, report)
+            with log_fields(step=step):
+                async with _saved(parts.recorder, step - 1):
+                    taken = await parts.stop.unless(stream.take())
+                if step == from_step + 1:
+                    sampled_here = [group for group in taken.groups if group.visit not in orphans]
+                    await _probe(sampled_here, rules, parts.scorer, version=from_step)
+                batch = step_batch(taken.groups, rules)
+                idle = 0 if _teaches(batch) else idle + 1
+                if idle and idle % WARN_EVERY_IDLE == 0:
+                    log.warning(
+                        "%d steps in a row had no advantage to learn from: all rewards of each group were equal", idle
+                    )
+                report = await parts.learner.step(batch)
+                if rules.stream.max_staleness == 0:
+                    check_step(report, step=step, bound_nats=rules.max_gap_nats)
+                await parts.learner.publish(step)
+                stream.published()
+                async with _saved(parts.recorder, step):
+                    await parts.recorder.after_step(step, taken, report)
 
 
 @asynccontextmanager

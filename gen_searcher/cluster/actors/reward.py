@@ -11,6 +11,7 @@ from gen_searcher.cassette.tape import Identity, Tape
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.image_store import ImageStore
+from gen_searcher.metrics.log_fields import log_fields
 from gen_searcher.protocols import Judge
 from gen_searcher.tools.meter import Meter, Reading
 from gen_searcher.types import ImageRef, Judgement, Task, Trajectory
@@ -40,4 +41,5 @@ class RewardActor:
     async def judge(self, name: str, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         """One verdict of the judge called `name`."""
         self._meter.add("judge/asked_calls")
-        return await self._judges[name].judge(task, trajectory, image)
+        with log_fields(task=task.id):
+            return await self._judges[name].judge(task, trajectory, image)

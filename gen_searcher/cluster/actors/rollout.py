@@ -18,8 +18,10 @@ from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.weights import WeightBoard, WeightFollower
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.config.redaction import guard_process
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
+from gen_searcher.metrics.log_fields import log_fields
 from gen_searcher.types import Task, Trajectory
 
 
@@ -49,6 +51,7 @@ class RolloutActor:
 
     def __init__(self, spec: RolloutSpec) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
+        guard_process()
         self._follower = WeightFollower(None if spec.weights is None else WeightBoard(Path(spec.weights)))
         self._parts = Once(lambda: _build(spec, self._follower))
 
@@ -60,8 +63,9 @@ class RolloutActor:
 
     async def search(self, task: Task, seed: int) -> Trajectory:
         """One trajectory."""
-        parts = await self._parts()
-        return await parts.agent.search(task, seed=seed)
+        with log_fields(task=task.id, attempt=seed):
+            parts = await self._parts()
+            return await parts.agent.search(task, seed=seed)
 
 
 async def _build(spec: RolloutSpec, follower: WeightFollower) -> _Parts:
