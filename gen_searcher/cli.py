@@ -6,8 +6,10 @@ import argparse
 import importlib
 import logging
 import re
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -16,6 +18,8 @@ from gen_searcher import __version__
 from gen_searcher.errors import EXIT_INTERRUPTED, UserError, disk_trouble
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from gen_searcher.config.root import RunConfig
 
 
@@ -137,8 +141,23 @@ def _dispatch(argv: Sequence[str]) -> int:
         preflight.check(cfg, command=name)
         if not command.takes_lease:
             load.write(cfg, command=name)
-    with log_fields(run=cfg.run_dir.name, command=name):
+    with log_fields(run=cfg.run_dir.name, command=name), _interrupted_by_sigterm():
         return body(command)(cfg)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Generator[None]:
+    """Let SIGTERM end the command like Ctrl-C, with the exit code that says so; a training loop has a gentler way."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _set_up_log(cfg: RunConfig, formatter: logging.Formatter) -> None:

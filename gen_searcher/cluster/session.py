@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -46,7 +48,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
     if cfg.address == "local":
         with scratch_folder() as folder:
-            with _logs_alike() as logs:
+            with _logs_alike() as logs, _own_signals():
                 ray.init(
                     address="local",
                     namespace=namespace,
@@ -66,7 +68,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
                 ray.shutdown()
     else:
         try:
-            with _logs_alike() as logs:
+            with _logs_alike() as logs, _own_signals():
                 ray.init(address="auto", namespace=namespace, runtime_env={"env_vars": ENVIRONMENT}, **logs)
         except ConnectionError as error:
             raise UserError(
@@ -79,6 +81,15 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Generator[None]:
+    """Ray brings a SIGTERM handler that leaves with 15; what stood before stands again after the block."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +40,23 @@ async def test_what_is_waited_for_is_cancelled_and_work_that_ended_first_counts(
     with pytest.raises(Interrupted):
         await stop.unless(waiting)
     assert waiting.cancelled()
+
+
+@pytest.mark.fault(6)
+def test_sigterm_before_training_has_begun_leaves_with_the_code_that_says_run_me_again(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "gen_searcher",
+        "world",
+        "serve",
+        "experiment=smoke",
+        f"run_dir={tmp_path / 'run'}",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it serves
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert said.splitlines()[-1] == "gen-searcher: interrupted; run the same command again to continue"
