@@ -12,6 +12,7 @@ All of them take one message argument beside keywords with defaults, so that the
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import ClassVar
 
@@ -178,6 +179,31 @@ class Outage(StopRun):
     def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
         """`message` says what is down, since when, and how to go on."""
         super().__init__(message, exit_code)
+
+
+class DiskTrouble(StopRun):
+    """The disk of the run is full, read-only or gone. What is saved stays as it is; the run goes on once it is mended."""
+
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.EFBIG})
+"""Errors that only files have."""
+_FILE = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTCONN, errno.ENODEV, errno.ELOOP, errno.ENAMETOOLONG})
+"""Errors that sockets and processes have too: of a disk when they name a file."""
+
+
+def disk_trouble(error: OSError, *, at: object = None) -> DiskTrouble | None:
+    """What a run ends with when its disk is why `error` was raised; None for another reason.
+
+    `at` is the file, for errors that do not name it: a write that fails knows none.
+    """
+    place = error.filename if at is None else at
+    if error.errno not in _DISK and not (error.errno in _FILE and place is not None):
+        return None
+    where = "the disk" if place is None else str(place)
+    return DiskTrouble(
+        f"{where}: {error.strerror}. What was saved is whole; free space or make the disk writable, then run the same "
+        "command again"
+    )
 
 
 class TooManyLost(StopRun):

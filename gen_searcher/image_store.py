@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from gen_searcher.types import ImageRef
 
 MAX_SIDE_PX = 4096
 """No picture of ours is larger; a larger file in the store was not written by us."""
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class ImageStore:
@@ -27,7 +29,9 @@ class ImageStore:
         self.root = root
 
     def path(self, ref: ImageRef) -> Path:
-        """Where the picture lies."""
+        """Where the picture lies. Raises ValueError for a digest that is none: a stranger's record may hold anything."""
+        if _DIGEST.fullmatch(ref.sha256) is None:
+            raise ValueError(f"{ref.sha256[:80]!r} is no digest of a picture")
         return self.root / ref.sha256[:2] / f"{ref.sha256}.png"
 
     def put(self, image: Image.Image) -> ImageRef:
@@ -42,15 +46,29 @@ class ImageStore:
             buffer = io.BytesIO()
             rgb.save(buffer, format="PNG", compress_level=1)
             handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-            with os.fdopen(handle, "wb") as file:
-                file.write(buffer.getvalue())
-            Path(temporary).replace(path)
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(buffer.getvalue())
+                Path(temporary).replace(path)
+            except OSError:
+                Path(temporary).unlink(missing_ok=True)
+                raise
         return ref
 
     def get(self, ref: ImageRef) -> Image.Image:
-        """The picture as RGB. Raises FileNotFoundError when it was never put."""
-        with Image.open(self.path(ref), formats=["PNG"]) as image:
-            return image.convert("RGB")
+        """The picture as RGB.
+
+        Raises:
+            FileNotFoundError: It was never put.
+            OSError, SyntaxError, ValueError: The file is damaged, or none of ours.
+        """
+        try:
+            with Image.open(self.path(ref), formats=["PNG"]) as image:
+                if max(image.size) > MAX_SIDE_PX:
+                    raise ValueError(f"{self.path(ref)} is {image.size[0]}x{image.size[1]} px; not written by us")
+                return image.convert("RGB")
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{self.path(ref)}: {error}") from error
 
 
 def picture_ref(image: Image.Image) -> ImageRef:

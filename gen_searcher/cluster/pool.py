@@ -22,7 +22,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
-from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError
+from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError, disk_trouble
 from gen_searcher.train.routing import Router
 
 log = logging.getLogger(__name__)
@@ -140,6 +140,9 @@ class Pool:
             cause = cast("object", error.cause)
             if isinstance(cause, WorldError | UserError):
                 raise cause from error
+            trouble = disk_trouble(cause) if isinstance(cause, OSError) else None
+            if trouble is not None:
+                raise trouble from error
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error
             raise

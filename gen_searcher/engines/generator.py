@@ -24,6 +24,7 @@ from gen_searcher.errors import (
     GeneratorOverloaded,
     GeneratorUnavailable,
     UserError,
+    disk_trouble,
 )
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageModel
@@ -128,7 +129,7 @@ class StoredGenerator:
             raise GeneratorInvalid(f"{self._name} takes {longest} characters; the prompt has {len(order.prompt)}")
         try:
             references = [self._store.get(reference) for reference in shown]
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError) as error:
             raise GeneratorError(f"a reference picture cannot be read: {error}") from error
         drawn = await self._patiently(order, references)
         sizes = self._capability.sizes_px
@@ -136,7 +137,9 @@ class StoredGenerator:
             raise GeneratorError(f"{self._name} returned {drawn.size[0]}x{drawn.size[1]} px; it declares {sizes}")
         try:
             return self._store.put(drawn)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise disk_trouble(error) or GeneratorError(f"the drawing cannot be stored: {error}") from error
+        except ValueError as error:
             raise GeneratorError(f"the drawing cannot be stored: {error}") from error
 
     async def _patiently(self, order: _Order, references: list[Image.Image]) -> Image.Image:

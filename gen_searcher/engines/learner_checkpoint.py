@@ -16,22 +16,33 @@ import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import cast
 
 import torch.distributed as dist
-from safetensors import safe_open
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.engines.learner_backend import KINDS, Kind, ShardedState, whole
 from gen_searcher.engines.rank_group import Place
+from gen_searcher.engines.weight_files import save_tensors
 from gen_searcher.errors import UserError
 
 TRAINER = "trainer.json"
 LATEST = "latest"
 """Beside the checkpoints: the name of the last complete one."""
 FORMAT = 2
+
+
+class _Trainer(BaseModel):
+    """What of `trainer.json` decides how a checkpoint is read; the rest is passed on as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    format: int
+    steps_done: int = Field(ge=0)
+    world: int = Field(ge=1)
+    base: str
 
 
 def save(state: ShardedState, folder: Path, *, place: Place, optim: OptimConfig, base: Path, steps_done: int) -> None:
@@ -84,7 +95,13 @@ def load(state: ShardedState, folder: Path) -> int:
                     "resume with the same `freeze` and `lora`"
                 )
             for name, shard in shards.items():
-                run = saved.tensor(f"{kind}/{name}").flatten()[shard.start : shard.start + shard.values.numel()]
+                tensor = saved.tensor(f"{kind}/{name}")
+                if tensor.shape != shard.shape:
+                    raise UserError(
+                        f"{folder}: {name} is {list(tensor.shape)} there and {list(shard.shape)} here; the checkpoint is of "
+                        "another policy"
+                    )
+                run = tensor.flatten()[shard.start : shard.start + shard.values.numel()]
                 shard.values.copy_(run)
     dist.barrier()
     return steps_done
@@ -103,7 +120,7 @@ def save_weights_alone(source: Path, folder: Path) -> None:
     with ExitStack() as files:
         saved = SavedTensors.open(source, files)
         weights = {name: saved.tensor(name) for name in saved.names if name.startswith(f"{KINDS[0]}/")}
-        save_file(weights, folder / _state_file(0, 1), metadata={"format": "pt"})
+        save_tensors(weights, folder / _state_file(0, 1))
     _write_text(folder / TRAINER, json.dumps(trainer, indent=2) + "\n")
     write_latest(folder)
 
@@ -117,10 +134,14 @@ def read_trainer(folder: Path) -> dict[str, object]:
     path = folder / TRAINER
     if not path.is_file():
         raise UserError(f"{folder}: no {TRAINER}; this is not a checkpoint of a learner")
-    trainer = cast("dict[str, object]", json.loads(path.read_text()))
-    if trainer.get("format") != FORMAT:
+    try:
+        trainer = _Trainer.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
+    if trainer.format != FORMAT:
         raise UserError(f"{folder}: a checkpoint of another version of gen_searcher; start the stage over")
-    return trainer
+    return trainer.model_dump()
 
 
 class SavedTensors:
@@ -139,7 +160,10 @@ class SavedTensors:
             path = folder / _state_file(rank, world)
             if not path.is_file():
                 raise UserError(f"{path}: missing; the checkpoint is damaged, resume from another one")
-            file = files.enter_context(safe_open(path, framework="pt"))
+            try:
+                file = files.enter_context(safe_open(path, framework="pt"))
+            except SafetensorError as error:
+                raise UserError(f"{path}: damaged ({error}); resume from another checkpoint") from error
             file_of.update(dict.fromkeys(file.keys(), file))
         return cls(file_of)
 
@@ -168,7 +192,7 @@ def _save_own(state: ShardedState, path: Path, *, place: Place, kinds: tuple[Kin
             tensor = whole(shard, owner=owner)
             if owner == place.rank:
                 own[f"{kind}/{name}"] = tensor.cpu()
-    save_file(own, path, metadata={"format": "pt"})
+    save_tensors(own, path)
     _sync(path)
 
 

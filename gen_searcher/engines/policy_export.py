@@ -17,14 +17,13 @@ from typing import cast
 import torch
 import torch.distributed as dist
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gen_searcher.config.optim import LoraConfig, OptimConfig
 from gen_searcher.engines.learner_checkpoint import SavedTensors, read_trainer
 from gen_searcher.engines.lora import DOWN, UP, merged
 from gen_searcher.engines.policy_files import description_files
-from gen_searcher.engines.weight_files import write_weights
+from gen_searcher.engines.weight_files import save_tensors, write_weights
 from gen_searcher.errors import UserError
 
 PART_BYTES = 4 << 30
@@ -57,7 +56,7 @@ def save_weights(named: Iterable[tuple[str, Tensor]], path: Path, *, rank: int, 
 def save_file_whole(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a file that appears under its name only when it is whole."""
     partial = path.with_name(path.name + ".part")
-    save_file(tensors, partial, metadata={"format": "pt"})
+    save_tensors(tensors, partial)
     partial.replace(path)
 
 
@@ -129,11 +128,11 @@ def _write_parts(weights: Iterator[tuple[str, Tensor]], folder: Path, *, part_by
         size += weight.nbytes
         total += weight.nbytes
         if size >= part_bytes:
-            save_file(part, folder / f"part-{len(parts)}", metadata={"format": "pt"})
+            save_tensors(part, folder / f"part-{len(parts)}")
             parts.append(list(part))
             part, size = {}, 0
     if part:
-        save_file(part, folder / f"part-{len(parts)}", metadata={"format": "pt"})
+        save_tensors(part, folder / f"part-{len(parts)}")
         parts.append(list(part))
     if len(parts) == 1:
         (folder / "part-0").rename(folder / "model.safetensors")

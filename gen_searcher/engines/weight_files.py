@@ -5,6 +5,9 @@ more, the spare, and the next version is written into its pages and renamed. An 
 hung while others went on, holds a lock on it; then a fresh file is made.
 """
 
+# pyright: reportUnknownVariableType=false
+# (safetensors is only partly typed)
+
 from __future__ import annotations
 
 import fcntl
@@ -16,7 +19,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor
+
+from gen_searcher.errors import DiskTrouble
 
 SHARED_MEMORY = Path("/dev/shm")
 """A file system in memory that every process of a node sees."""
@@ -42,6 +49,16 @@ def write_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
                 flat = flat[file.write(flat) :]
         file.truncate()
     partial.replace(path)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file as the library does. Raises DiskTrouble when it cannot be written."""
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # of a full disk it keeps only the words
+        raise DiskTrouble(
+            f"{path}: {error}. What was saved before is whole; free space, then run the same command again"
+        ) from error
 
 
 @contextmanager

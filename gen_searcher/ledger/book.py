@@ -5,6 +5,7 @@ issue -> keep* -> score -> book_step -> checkpointed
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, Self, cast
 
-from gen_searcher.errors import LeaseLost
+from gen_searcher.errors import LeaseLost, StopRun
 from gen_searcher.ledger.payload import (
     Unreadable,
     cost_usd,
@@ -25,6 +26,8 @@ from gen_searcher.ledger.payload import (
 from gen_searcher.ledger.schema import connect, writing_to
 from gen_searcher.ledger.states import State, Tally
 from gen_searcher.types import Attempt, Group, Task
+
+log = logging.getLogger(__name__)
 
 
 class LedgerBroken(Exception):
@@ -99,6 +102,8 @@ class Ledger:
             self.sync()
         except LeaseLost:
             pass  # the new holder has the books; there is nothing left to put in order
+        except StopRun as error:  # a full disk: the next start puts them in order
+            log.warning("%s", error)
         finally:
             self._db.close()
 
@@ -114,7 +119,8 @@ class Ledger:
                 yield self._db
                 self._db.execute("COMMIT")
             except BaseException:  # a cancelled caller too: what was begun is undone, and the error goes on
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
 
     def tally(self) -> Tally:

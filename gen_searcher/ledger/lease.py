@@ -12,6 +12,7 @@ A holder that was taken over while it hung finds the higher number before its ne
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
-from gen_searcher.errors import LeaseHeld, LeaseLost, StopRun
+from gen_searcher.errors import LeaseHeld, LeaseLost, StopRun, disk_trouble
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class RunLease:
 
         Raises:
             LeaseHeld: Somebody holds it; says who.
-            StopRun: The folder cannot be written.
+            StopRun: The folder cannot be written; a DiskTrouble when the disk is why.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +91,8 @@ class RunLease:
                 if _claim(folder, holder):
                     break
         except OSError as error:
-            raise StopRun(f"{folder}: {error.strerror}; the run directory must be writable") from error
+            hint = f"{folder}: {error.strerror}; the run directory must be writable"
+            raise disk_trouble(error, at=folder) or StopRun(hint) from error
         for old in _tokens(folder):
             if old < token:  # the one before us stays, for people who ask who that was
                 _file(folder, old).unlink(missing_ok=True)
@@ -118,7 +120,10 @@ class RunLease:
         """Let the next one start at once."""
         self._ended.set()
         self._beating.join()
-        _write(self._folder, replace(self._holder, is_released=True))
+        try:
+            _write(self._folder, replace(self._holder, is_released=True))
+        except OSError as error:  # the next one waits until it is clear that we are gone
+            log.warning("the lease in %s could not be released: %s", self._folder, error)
 
     def __enter__(self) -> Self:
         """Held already."""
@@ -135,8 +140,8 @@ class RunLease:
             self._holder = replace(self._holder, beat=self._holder.beat + 1)
             try:
                 _write(self._folder, self._holder)
-            except OSError:
-                log.exception("the sign of life in %s could not be written", self._folder)
+            except OSError as error:
+                log.warning("the sign of life in %s could not be written: %s", self._folder, error)
 
 
 def _wait_until_gone(folder: Path, token: int, *, expiry_s: float) -> None:
@@ -202,11 +207,18 @@ def _claim(folder: Path, holder: Holder) -> bool:
 
 
 def _write(folder: Path, holder: Holder) -> None:
-    """Over our own file; a reader sees the old one or the new one."""
+    """Over our own file; a reader sees the old one or the new one. A full disk takes what fits into the old one's place."""
     path = _file(folder, holder.token)
     part = path.with_suffix(".part")
-    part.write_text(_text(holder))
-    part.replace(path)
+    try:
+        part.write_text(_text(holder))
+        part.replace(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        part.unlink(missing_ok=True)
+        with path.open("r+b", buffering=0) as file:
+            file.write(_text(holder).encode().ljust(path.stat().st_size))
 
 
 def _read(folder: Path, token: int) -> Holder | None:

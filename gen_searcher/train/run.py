@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from gen_searcher.errors import UserError
+from gen_searcher.errors import UserError, disk_trouble
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnText
 from gen_searcher.types import Group, Trajectory
 
 Decode = Callable[[Sequence[int]], str]
+_CONFIG_DIGEST = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,13 @@ class RunFolder:
         return self.root / "grpo" / "identity.json"
 
     def step_config(self, digest: str) -> Path:
-        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both."""
+        """The configuration of GRPO steps, by its digest: a run that goes on with other settings keeps both.
+
+        Raises:
+            UserError: The digest is none; a stranger's record may hold anything.
+        """
+        if _CONFIG_DIGEST.fullmatch(digest) is None:
+            raise UserError(f"{self.steps}: {digest[:80]!r} is no digest of a configuration")
         return self.root / "grpo" / "configs" / f"{digest}.yaml"
 
     @property
@@ -107,8 +116,8 @@ class RunFolder:
         if not pointer.is_file():
             return 0
         name = pointer.read_text(encoding="utf-8").strip()
-        step = int(name.removeprefix("step-"))
-        if step not in self.checkpoint_steps():
+        step = next((step for step in self.checkpoint_steps() if name == f"step-{step}"), None)
+        if step is None:
             raise UserError(f"{pointer} names {name}, which is not there; write the name of one that is into it")
         return step
 
@@ -129,18 +138,36 @@ class LineFile:
         """Appends; a half line that a killed process left behind is ended first."""
         path.parent.mkdir(parents=True, exist_ok=True)
         cut = path.exists() and path.stat().st_size > 0 and path.read_bytes()[-1:] != b"\n"
-        self._file: BinaryIO = path.open("ab")
+        self._path = path
+        self._file: FileIO = path.open("ab", buffering=0)
         if cut:
-            self._file.write(b"\n")
+            self._append(b"\n")
 
     def write(self, row: Mapping[str, object]) -> None:
         """Append one line."""
         self.write_raw(json.dumps(row, ensure_ascii=False).encode())
 
     def write_raw(self, line: bytes) -> None:
-        """Append one line that is JSON already."""
-        self._file.write(line + b"\n")
-        self._file.flush()
+        """Append one line that is JSON already.
+
+        Raises:
+            DiskTrouble: It does not fit on the disk; the file is as it was.
+        """
+        self._append(line + b"\n")
+
+    def _append(self, line: bytes) -> None:
+        start = self._file.seek(0, os.SEEK_END)
+        try:
+            left = memoryview(line)
+            while left:
+                left = left[self._file.write(left) :]  # a disk takes what fits, and says that it is full the next time
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._file.seek(start))
+            trouble = disk_trouble(error, at=self._path)
+            if trouble is None:
+                raise
+            raise trouble from error
 
     @property
     def size(self) -> int:

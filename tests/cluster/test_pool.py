@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ from ray.exceptions import RayTaskError
 
 from gen_searcher.cluster.pool import Care, Pool
 from gen_searcher.cluster.roles import ToolPool
-from gen_searcher.errors import ActorGone, JudgeError, JudgeGone, WorkersGone, WorldError
+from gen_searcher.errors import ActorGone, DiskTrouble, JudgeError, JudgeGone, WorkersGone, WorldError
 from gen_searcher.types import ToolCall
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -56,6 +57,9 @@ class Worker:
 
     async def retire(self) -> None:
         raise JudgeGone("model_not_found")
+
+    async def full(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     async def bug(self) -> None:
         raise KeyError("typo")
@@ -140,6 +144,15 @@ async def test_what_ends_a_run_leaves_the_actor_as_it_was_raised() -> None:
     pool = Pool("judge", [actor("a")], stage="judge", wraps_plugs=True)
     with pytest.raises(JudgeGone, match="model_not_found") as caught:
         await pool.call("retire")
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.fault(14)
+@pytest.mark.parametrize("wraps_plugs", [True, False])
+async def test_a_full_disk_of_an_actor_ends_the_run_and_loses_no_attempt(wraps_plugs: bool) -> None:
+    pool = Pool("tool", [actor("a")], stage="tool", wraps_plugs=wraps_plugs)
+    with pytest.raises(DiskTrouble, match="No space left on device") as caught:
+        await pool.call("full")
     assert caught.value.exit_code == 3
 
 
