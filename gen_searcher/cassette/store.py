@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -17,6 +18,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
+
+from pydantic import TypeAdapter, ValidationError
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +31,8 @@ INLINE_BYTES = 16_384
 BUSY_S = 10.0
 """Longest wait for another writer."""
 LABEL_CHARS = 300
+_DIGEST = re.compile("[0-9a-f]{64}")
+_ROW: TypeAdapter[tuple[str, int, bytes | None]] = TypeAdapter(tuple[str, int, bytes | None])
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -90,7 +95,12 @@ class CassetteStore:
         )
         if row is None:
             return None
-        digest, size, inline = cast("tuple[str, int, bytes | None]", row)
+        try:
+            digest, size, inline = _ROW.validate_python(row, strict=True)
+        except ValidationError as error:
+            raise Damaged(f"the entry of {key} is none that was written") from error
+        if not 0 <= size <= self._max_bytes or _DIGEST.fullmatch(digest) is None:
+            raise Damaged(f"the entry of {key} is none that was written")
         if inline is None:
             try:
                 with self._file(digest).open("rb") as file:
@@ -167,6 +177,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.DatabaseError for a file that is no index of this schema."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
+        db.execute("PRAGMA trusted_schema=OFF")  # the file may be a stranger's, from a bundle
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         with closing(db.execute("PRAGMA user_version")) as version:

@@ -11,6 +11,7 @@ from pathlib import Path
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
+from gen_searcher.engines.policy_files import check_policy
 from gen_searcher.errors import DataError, UserError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import IMAGE, TEXT
@@ -18,6 +19,7 @@ from gen_searcher.rewards.compose import IMAGE, TEXT
 EXIT_PREFLIGHT = 3
 MIN_FREE_GIB = 1.0
 """A run of the laptop experiment writes some hundred MiB: weights, pictures, checkpoints."""
+PROBE_BYTES = 1 << 16
 
 
 def check(cfg: RunConfig, *, command: str) -> None:
@@ -46,6 +48,13 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
 
 
 def _run_dir(run_dir: Path) -> Iterator[str]:
+    try:
+        yield from _disk(run_dir)
+    except (OSError, RuntimeError) as error:  # a stale handle, a disk that went away; a link that leads to itself
+        yield f"run_dir: {run_dir} cannot be looked at: {error}"
+
+
+def _disk(run_dir: Path) -> Iterator[str]:
     parent = run_dir.resolve().parent
     existing = run_dir if run_dir.exists() else parent
     if not existing.exists():
@@ -54,8 +63,13 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
     if not existing.is_dir():
         yield f"run_dir: {existing} is a file, not a folder"
         return
-    if not os.access(existing, os.W_OK | os.X_OK):
-        yield f"run_dir: {existing} is not writable for this user"
+    try:
+        with tempfile.TemporaryFile(dir=existing) as probe:  # rights alone say nothing of quotas and remote disks
+            probe.write(bytes(PROBE_BYTES))
+            os.fsync(probe.fileno())
+    except OSError as error:
+        yield f"run_dir: nothing can be written to {existing}: {error.strerror}"
+        return
     free_gib = shutil.disk_usage(existing).free / 2**30
     if free_gib < MIN_FREE_GIB:
         yield f"run_dir: {free_gib:.1f} GiB free at {existing}; a run needs at least {MIN_FREE_GIB:g}"
@@ -115,6 +129,11 @@ def _files(cfg: RunConfig) -> Iterator[str]:
     policy = cfg.policy.path
     if policy is not None and not (policy / "config.json").is_file():
         yield f"policy.path: {policy} is not a model folder: it has no config.json"
+    elif policy is not None:
+        try:
+            check_policy(policy)
+        except UserError as error:
+            yield f"policy.path: {error}"
     train, heldout = cfg.tasks.train, cfg.tasks.heldout
     if train is not None and heldout is not None and train.resolve() == heldout.resolve():
         yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from gen_searcher.errors import UserError
 from gen_searcher.types import ImageRef
@@ -17,6 +15,13 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 """A completion ends with one of these. They are the only special tokens that the policy may sample."""
 IMAGE_PAD = "<|image_pad|>"
 VIDEO_PAD = "<|video_pad|>"
+ARCHITECTURE = "Qwen3VLForConditionalGeneration"
+"""What a policy must be."""
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+"""Weights that run code of their author when they are read; nothing here reads them."""
+MAX_HEADER_BYTES = 100_000_000
+"""Of a safetensors file: the format's own limit."""
+INDEX = "model.safetensors.index.json"
 DESCRIPTION_SUFFIXES = frozenset({".json", ".jinja", ".txt"})
 """Of config, tokenizer, image processor and chat template."""
 
@@ -44,6 +49,13 @@ class _PreprocessorFile(BaseModel):
 
 class _IndexFile(BaseModel):
     weight_map: dict[str, str]
+
+
+class _ConfigFile(BaseModel):
+    architectures: list[str] = []
+
+
+_HEADER = TypeAdapter(dict[str, object])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +98,33 @@ class VisionGeometry:
         return len(token_ids) + sum(self.tokens(image) - 1 for image in images)
 
 
+def check_policy(folder: Path) -> None:
+    """Look at a stranger's folder before anything is loaded from it.
+
+    Raises:
+        UserError: It is not a Qwen3-VL policy, or its weights are no whole safetensors files that lie in it.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"{folder}: no config.json; a policy is a Hugging Face folder of a Qwen3-VL model")
+    try:
+        found = _ConfigFile.model_validate_json(config.read_bytes()).architectures
+    except ValidationError as error:
+        raise UserError(f"{config} cannot be read: {error.errors(include_url=False)[0]['msg']}") from error
+    if ARCHITECTURE not in found:
+        raise UserError(f"{config}: architectures is {found}; a policy must be a {ARCHITECTURE}")
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
+        hint = f": {pickles[0]} may hold a pickle, which is never read; convert it" if pickles else ""
+        raise UserError(f"{folder} holds no safetensors file{hint}")
+    for path in weights:
+        tensor_names(path)
+    outside = sorted(set(_weight_map(folder).values()) - {path.name for path in weights})
+    if outside:
+        raise UserError(f"{folder / INDEX} names {outside[0]!r}, which is no weight file of this folder")
+
+
 def read_tokens(folder: Path) -> PolicyTokens:
     """Read the special tokens from `tokenizer.json`."""
     text = _read(folder / "tokenizer.json")
@@ -115,17 +154,41 @@ def read_geometry(folder: Path) -> VisionGeometry:
 
 def checkpoint_names(folder: Path) -> frozenset[str]:
     """Names of all tensors of a Hugging Face folder, sharded or not."""
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        return frozenset(_IndexFile.model_validate_json(_read(index)).weight_map)
+    if (folder / INDEX).exists():
+        return frozenset(_weight_map(folder))
     return tensor_names(folder / "model.safetensors")
 
 
+def _weight_map(folder: Path) -> Mapping[str, str]:
+    """Tensor -> file; empty without an index."""
+    index = folder / INDEX
+    if not index.exists():
+        return {}
+    try:
+        return _IndexFile.model_validate_json(index.read_bytes()).weight_map
+    except ValidationError as error:
+        raise UserError(f"{index} cannot be read: {error.errors(include_url=False)[0]['msg']}") from error
+
+
 def tensor_names(path: Path) -> frozenset[str]:
-    """Names of all tensors of a safetensors file, from its header alone."""
+    """Names of all tensors of a safetensors file, from its header alone.
+
+    Raises:
+        UserError: It has no header, or one that claims to be longer than the file.
+    """
     with path.open("rb") as file:
-        (header_bytes,) = struct.unpack("<Q", file.read(8))
-        header: Mapping[str, object] = json.loads(file.read(header_bytes))
+        head = file.read(8)
+        claimed = int.from_bytes(head, "little")
+        left = path.stat().st_size - len(head)
+        if len(head) < 8 or claimed > min(left, MAX_HEADER_BYTES):
+            raise UserError(
+                f"{path} is no whole safetensors file: its header claims {claimed} bytes, {left} follow and "
+                f"{MAX_HEADER_BYTES} are the most there can be"
+            )
+        try:
+            header = _HEADER.validate_json(file.read(claimed))
+        except ValidationError as error:
+            raise UserError(f"{path} is no safetensors file: its header is no JSON object") from error
     return frozenset(header) - {"__metadata__"}
 
 

@@ -130,7 +130,7 @@ class QwenEditModel:
             device: `cpu`, `cuda`, `cuda:1`, ...
             extra: Further keywords of the pipeline's call.
         """
-        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer")
+        tokenizer = AutoTokenizer.from_pretrained(path, subfolder="tokenizer", trust_remote_code=False)
         processor = PlainProcessor(
             tokenizer=tokenizer,
             image_processor=Qwen2VLImageProcessorPil.from_pretrained(path, subfolder="processor"),

@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from gen_searcher.engines.policy_files import check_policy
 from gen_searcher.engines.segments import ATTENTION
 from gen_searcher.engines.vision import TrainedVision, Vision
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
@@ -26,15 +30,28 @@ disable_progress_bar()
 def load_qwen(
     path: Path, *, dtype: torch.dtype, gradient_checkpointing: bool = False
 ) -> Qwen3VLForConditionalGeneration:
-    """Read a Hugging Face folder of Qwen3-VL for training."""
-    if not (path / "config.json").is_file():
-        raise UserError(f"{path}: no config.json; a policy is a Hugging Face folder of a Qwen3-VL model")
-    model = Qwen3VLForConditionalGeneration.from_pretrained(
-        path,
-        dtype=dtype,
-        attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
-        local_files_only=True,
-    )
+    """Read a Hugging Face folder of Qwen3-VL for training; no code and no pickle that lies in it is run.
+
+    Raises:
+        UserError: It is another model, or its weights do not fit its `config.json`.
+    """
+    check_policy(path)
+    try:
+        loaded: object = Qwen3VLForConditionalGeneration.from_pretrained(
+            path,
+            dtype=dtype,
+            attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: its weights do not fit its config.json: {error}") from error
+    model, found = cast("tuple[Qwen3VLForConditionalGeneration, Mapping[str, Iterable[str]]]", loaded)
+    odd = sorted(found["missing_keys"])
+    if odd:  # transformers would draw them at random
+        raise UserError(f"{path}: the weights of {len(odd)} parameters are missing, e.g. {odd[0]}")
     if gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     model.train()

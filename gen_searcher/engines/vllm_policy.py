@@ -14,6 +14,7 @@ from gen_searcher.engines import environment
 from gen_searcher.engines.policy_files import (
     PolicyTokens,
     VisionGeometry,
+    check_policy,
     checkpoint_names,
     read_geometry,
     read_tokens,
@@ -65,6 +66,7 @@ class VllmPolicy:
     @classmethod
     async def start(cls, folder: Path, *, config: PolicyConfig, store: ImageStore, version: int = 0) -> VllmPolicy:
         """Load the policy of a Hugging Face folder; its tokens count as sampled by `version` until `load_weights`."""
+        check_policy(folder)
         in_process = config.engine == "inprocess"
         environment.prepare_vllm(in_process=in_process, threads=config.threads, compiled=config.compiled)
         engine = await (_start_inprocess if in_process else _start_async)(folder, config)

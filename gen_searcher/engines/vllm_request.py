@@ -62,6 +62,8 @@ def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
 
     return kind(
         model=str(folder),
+        load_format="safetensors",  # never a pickle
+        trust_remote_code=False,
         dtype=config.dtype,
         max_model_len=config.max_context_tokens,
         enforce_eager=not config.compiled,

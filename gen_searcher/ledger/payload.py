@@ -12,6 +12,8 @@ _ATTEMPT = TypeAdapter(Attempt)
 _LOST = TypeAdapter(Lost)
 _LEVEL = 1
 """Of zlib: token ids and log-probabilities shrink by two thirds, and harder work gains a tenth."""
+MAX_BYTES = 256 << 20
+"""Of what is unpacked; an attempt with a hundred thousand tokens takes some megabytes."""
 
 
 class Unreadable(Exception):
@@ -26,7 +28,7 @@ def pack_attempt(attempt: Attempt) -> bytes:
 def unpack_attempt(body: bytes) -> Attempt:
     """The attempt. Raises Unreadable."""
     try:
-        return _ATTEMPT.validate_json(zlib.decompress(body))
+        return _ATTEMPT.validate_json(_unpacked(body))
     except (zlib.error, ValidationError) as error:
         raise Unreadable(str(error)) from error
 
@@ -39,9 +41,17 @@ def pack_lost(lost: Lost) -> bytes:
 def unpack_lost(body: bytes) -> Lost:
     """The lost try. Raises Unreadable."""
     try:
-        return _LOST.validate_json(zlib.decompress(body))
+        return _LOST.validate_json(_unpacked(body))
     except (zlib.error, ValidationError) as error:
         raise Unreadable(str(error)) from error
+
+
+def _unpacked(body: bytes) -> bytes:
+    unpacker = zlib.decompressobj()
+    text = unpacker.decompress(body, MAX_BYTES)
+    if not unpacker.eof:
+        raise Unreadable(f"cut, or more than {MAX_BYTES} bytes")
+    return text
 
 
 def cost_usd(attempt: Attempt) -> float:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from pydantic import JsonValue, TypeAdapter
 
 from gen_searcher.errors import UserError
 from gen_searcher.image_store import ImageStore
@@ -23,6 +26,9 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 SUFFIXES = frozenset({".json", ".jsonl", ".yaml", ".txt", ".jinja", ".safetensors", ".png", ".sqlite", ""})
 """Of what a bundle may hold; no suffix: the checkpoints' pointer and the cassette's bodies."""
+_MANIFEST = TypeAdapter(dict[str, JsonValue])
+_BROKEN = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What a damaged archive raises, or one that is encrypted or packed by a method that we do not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +100,11 @@ def unpack(file: Path, folder: Path) -> None:
                     f"{file} unpacks to {needed >> 20} MiB; {folder} has {free >> 20} MiB free", exit_code=3
                 )
             for entry in entries:
-                archive.extract(entry, folder)
-    except (OSError, zipfile.BadZipFile) as error:
+                archive.extract(entry, folder)  # no more than the entry's `file_size`, whatever it holds
+        manifest = _MANIFEST.validate_json((folder / MANIFEST).read_bytes())
+    except _BROKEN as error:
         raise UserError(f"{file} cannot be read as a bundle: {error}") from error
-    found = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("format")
+    found = manifest.get("format")
     if found != FORMAT:
         raise UserError(f"{file} is a bundle of format {found}; this version reads format {FORMAT}")
 

@@ -54,6 +54,6 @@ class PictureTable:
         if key not in self.urls and key not in self.missing:
             try:
                 self.urls[key] = data_url(self._store.get(ref))
-            except (FileNotFoundError, Image.UnidentifiedImageError):
+            except (OSError, SyntaxError, ValueError):
                 self.missing.add(key)
         return key
