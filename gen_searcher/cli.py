@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gen_searcher import __version__
-from gen_searcher.errors import EXIT_INTERRUPTED, UserError
+from gen_searcher.errors import EXIT_INTERRUPTED, UserError, disk_trouble
 
 if TYPE_CHECKING:
     from gen_searcher.config.root import RunConfig
@@ -102,9 +102,14 @@ def run(argv: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         return _dispatch(argv)
-    except UserError as error:
-        sys.stderr.write(f"gen-searcher: {error}\n")
-        return error.exit_code
+    except (UserError, OSError) as error:
+        from gen_searcher.config.secrets import redact
+
+        said = error if isinstance(error, UserError) else disk_trouble(error)
+        if said is None:
+            raise
+        sys.stderr.write(f"gen-searcher: {redact(str(said))}\n")
+        return said.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("gen-searcher: interrupted; run the same command again to continue\n")
         return EXIT_INTERRUPTED
@@ -113,7 +118,9 @@ def run(argv: Sequence[str]) -> int:
 def _dispatch(argv: Sequence[str]) -> int:
     name, options, overrides = parse(argv)
     from gen_searcher.config import load
+    from gen_searcher.config.redaction import guard_process
 
+    guard_process()
     cfg = load.load(overrides, config_dir=options.config_dir)
     if options.cfg:
         sys.stdout.write(load.dump_yaml(cfg))

@@ -22,6 +22,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from gen_searcher.cassette.store import CassetteStore, Damaged, Entry, StoreFull
 from gen_searcher.config.cassette import CassetteConfig, Kind
 from gen_searcher.config.plug import Plug
+from gen_searcher.config.redaction import cleaned, hiding_secrets
 from gen_searcher.errors import ReplayMiss, UserError
 from gen_searcher.tools.meter import Meter, go_out, replay
 
@@ -148,10 +149,15 @@ class Tape:
         return value
 
     async def outside(self, kind: Kind, make: Callable[[], Awaitable[T]]) -> T:
-        """Ask, and count it; what a seam calls when `keeps` saves it from spelling out its question."""
-        self._meter.add(f"{STAGES.get(kind, 'tool')}/paid_calls")
+        """Ask, and count it; what a seam calls when `keeps` saves it from spelling out its question.
+
+        Neither the answer nor an error tells a secret, whoever was asked and whatever it repeats.
+        """
+        stage = STAGES.get(kind, "tool")
+        self._meter.add(f"{stage}/paid_calls")
         go_out()
-        return await make()
+        with hiding_secrets(stage):
+            return cleaned(await make())
 
     def close(self) -> None:
         """Close the store."""

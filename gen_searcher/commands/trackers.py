@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import cast
 
-from gen_searcher.commands.identity import flat
+from gen_searcher.config.load import flat
 from gen_searcher.config.root import RunConfig
 from gen_searcher.metrics.trackers.fan_out import FanOut
 from gen_searcher.metrics.trackers.run_info import RunInfo

@@ -14,10 +14,11 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from gen_searcher.config.explain import explain
 from gen_searcher.config.root import RunConfig
+from gen_searcher.config.secrets import is_pasted
 from gen_searcher.errors import ConfigError
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -45,9 +46,11 @@ def load(overrides: Sequence[str] = (), *, config_dir: Path | None = None) -> Ru
     """
     values = compose_values(overrides, config_dir=config_dir)
     try:
-        return RunConfig.model_validate(values)
+        cfg = RunConfig.model_validate(values)
     except ValidationError as error:
         raise ConfigError(explain(error, RunConfig)) from None
+    _refuse_pasted(cfg)
+    return cfg
 
 
 def dump_yaml(cfg: RunConfig) -> str:
@@ -59,7 +62,9 @@ def write(cfg: RunConfig, *, command: str) -> Path:
     """Keep the resolved configuration in the run directory, under the command's name."""
     path = cfg.run_dir / "config" / f"{command}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(dump_yaml(cfg), encoding="utf-8")
+    part = path.with_suffix(".part")
+    part.write_text(dump_yaml(cfg), encoding="utf-8")
+    part.replace(path)
     return path
 
 
@@ -113,6 +118,19 @@ def groups(folders: Sequence[Path] | None = None) -> dict[str, list[str]]:
     return {group: sorted(names) for group, names in sorted(found.items())}
 
 
+def _refuse_pasted(cfg: RunConfig) -> None:
+    """The configuration is written down, shown and sent to workers: no key may stand in it."""
+    pasted = [key for key, value in flat(cfg).items() if isinstance(value, str) and is_pasted(key, value)]
+    if pasted:
+        raise ConfigError(
+            "\n".join(
+                f"{key}: holds a key or a password itself; write env:NAME or file:/path in a setting for keys, and "
+                "addresses without user, password or key"
+                for key in pasted
+            )
+        )
+
+
 def _addressed(override: str, folders: Sequence[Path]) -> str:
     """Let `a.b=c` set a value that no YAML mentions: the defaults live in Python, and pydantic knows every key."""
     try:
@@ -143,3 +161,15 @@ def _composition_problem(error: HydraException, folders: Sequence[Path]) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
+
+
+def flat(cfg: RunConfig) -> dict[str, JsonValue]:
+    """Every setting by its dotted key; secrets stay references."""
+    return dict(leaves("", cast("JsonValue", cfg.model_dump(mode="json"))))
+
+
+def leaves(key: str, value: JsonValue) -> list[tuple[str, JsonValue]]:
+    """Everything below `key` by its dotted key; an empty mapping is a leaf."""
+    if not isinstance(value, dict) or not value:
+        return [(key, value)]
+    return [leaf for name, below in value.items() for leaf in leaves(f"{key}.{name}" if key else name, below)]

@@ -17,6 +17,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticCustomError, ValidationError
 
 from gen_searcher.config.base import Config
+from gen_searcher.config.redaction import guard_process, hiding_secrets
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ConfigError
 
@@ -92,10 +93,13 @@ class Plug(Config):
     def build(self, **injected: object) -> object:
         """Construct the target with its keywords and what the program adds.
 
-        The caller states the protocol it expects: `cast("ImageModel", plug.build())`.
+        The caller states the protocol it expects: `cast("ImageModel", plug.build())`. From here on somebody else's code
+        runs in this process, and what it logs or raises tells no secret.
         """
+        guard_process()
         target = self._import("plug")
-        return target(**injected, **self._converted(target, "plug"))
+        with hiding_secrets("plug"):
+            return target(**injected, **self._converted(target, "plug"))
 
     def resolved(self) -> Resolved:
         """The target itself and its keywords as `build` would pass them. Raises ConfigError."""
