@@ -25,7 +25,7 @@ from gen_searcher.errors import (
     Refusal,
 )
 from gen_searcher.tools.guard import Refused
-from gen_searcher.tools.http import parse_retry_after, read_body
+from gen_searcher.tools.http import read_body, told_wait_s
 from gen_searcher.tools.words import one_line
 
 Fields = Mapping[str, object]
@@ -53,7 +53,7 @@ _PAYMENT = frozenset({402, 432, 433})
 
 def wait_as_told(headers: Headers) -> float | None:
     """Seconds by `Retry-After`."""
-    return parse_retry_after(headers.get("Retry-After"))
+    return told_wait_s(headers)
 
 
 class JsonApi:

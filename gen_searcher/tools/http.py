@@ -26,6 +26,8 @@ from gen_searcher.tools.guard import Address, Guard, Lookup, Refused, check_url,
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _CHUNK_BYTES = 65_536
+_MOST_DIGITS = 9
+"""Of seconds to wait; more is no number of seconds."""
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
 
 Pause = Callable[[float], Awaitable[None]]
@@ -158,7 +160,7 @@ class Fetcher:
         if status in _GONE:
             raise Gone(f"there is no such page ({status})")
         if status == 429 or status >= 500:
-            wait_s = parse_retry_after(response.headers.get("Retry-After"))
+            wait_s = told_wait_s(response.headers)
             raise _Down(f"status {status}", is_overload=status == 429, retry_after_s=wait_s)
         if status != 200:
             raise Refused(f"the server answered with status {status}")
@@ -246,16 +248,23 @@ def _wait_s(attempt: int, told_s: float, config: FetchConfig) -> float:
     return told_s + random.uniform(0.0, min(config.retry_max_s, config.retry_base_s * 2**attempt))
 
 
-def parse_retry_after(header: str | None) -> float | None:
-    """Seconds to wait, from a `Retry-After` header in either of its forms; None when it says nothing."""
-    if header is None:
+def told_wait_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait by `Retry-After`, in either of its forms; None when it says nothing.
+
+    A moment is counted from the server's own `Date`, because the two clocks may differ; from ours without one.
+    """
+    told = headers.get("Retry-After", "").strip()
+    if told.isascii() and told.isdecimal() and len(told) <= _MOST_DIGITS:
+        return float(told)
+    moment = _moment(told)
+    if moment is None:
         return None
-    if header.strip().isdecimal():
-        return float(header)
+    return max(0.0, (moment - (_moment(headers.get("Date", "")) or datetime.now(UTC))).total_seconds())
+
+
+def _moment(header: str) -> datetime | None:
     try:
         moment = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return None if moment.tzinfo is None else moment

@@ -28,7 +28,7 @@ from gen_searcher.errors import (
     GeneratorRefused,
     GeneratorUnavailable,
 )
-from gen_searcher.tools.http import parse_retry_after
+from gen_searcher.tools.http import told_wait_s
 
 MAX_REPLY_BYTES = 64_000_000
 """A 4K picture as base64 PNG is about 40 MB."""
@@ -75,7 +75,7 @@ class Service:
                 url, json=body, data=data, headers=headers, allow_redirects=False
             ) as response:
                 reply = await _bounded(response)
-                check_status(response.status, reply, retry_after=response.headers.get("Retry-After"))
+                check_status(response.status, reply, wait_s=told_wait_s(response.headers))
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise GeneratorUnavailable(f"{url}: {type(error).__name__}: {error}") from error
         try:
@@ -109,13 +109,13 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(received)
 
 
-def check_status(status: int, reply: bytes, *, retry_after: str | None) -> None:
-    """Raise what the status means; return for 2xx."""
+def check_status(status: int, reply: bytes, *, wait_s: float | None) -> None:
+    """Raise what the status means; return for 2xx. `wait_s` is what the server asks for."""
     if 200 <= status < 300:
         return
     message = f"HTTP {status}: {_shown(reply)}"
     if status in _BUSY:
-        raise GeneratorOverloaded(message, retry_after_s=parse_retry_after(retry_after))
+        raise GeneratorOverloaded(message, retry_after_s=wait_s)
     if status in _PASSING:
         raise GeneratorUnavailable(message)
     if status in _GONE:

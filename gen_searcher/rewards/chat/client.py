@@ -31,7 +31,7 @@ from gen_searcher.errors import (
     JudgeUnavailable,
 )
 from gen_searcher.rewards.chat.question import Question, body
-from gen_searcher.tools.http import parse_retry_after
+from gen_searcher.tools.http import told_wait_s
 from gen_searcher.types import Judgement
 
 Verdict = TypeVar("Verdict")
@@ -192,7 +192,7 @@ class ChatClient:
             async with self._open().post(url, json=data, headers=headers, allow_redirects=False) as response:
                 return _Reply(
                     status=response.status,
-                    retry_after_s=parse_retry_after(response.headers.get("Retry-After")),
+                    retry_after_s=told_wait_s(response.headers),
                     text=await _text(response),
                 )
         except TimeoutError as error:
