@@ -9,13 +9,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
 
-from pydantic import JsonValue
+from pydantic import TypeAdapter, ValidationError
 
 from gen_searcher.commands.workplace import Workplace, fingerprint
-from gen_searcher.config.root import RunConfig
-from gen_searcher.errors import ConfigError
+from gen_searcher.config.load import flat
+from gen_searcher.config.secrets import is_reference
+from gen_searcher.data.tasks import ground_truths
+from gen_searcher.errors import ConfigError, UserError
 
 SAFE = (
     "run_dir",  # a run directory may be moved
@@ -64,13 +65,27 @@ SAFE = (
 )
 """Settings that may differ between two starts of one run, with everything below them."""
 
+MOST_SHOWN = 12
+"""More differences do not fit on a screen."""
+_WRITTEN = TypeAdapter(dict[str, str])
+
 
 def grpo_identity(place: Workplace, start: Path) -> dict[str, str]:
-    """Of a GRPO run: the policy it starts from and its tasks by content, every setting that is not `SAFE` by value."""
-    settings = {key: json.dumps(value) for key, value in flat(place.cfg).items() if not _is_safe(key)}
+    """Of a GRPO run: the policy it starts from, its tasks and their pictures by content, and settings by value.
+
+    Of the settings all but those that are `SAFE` and references to secrets: another key brings the same answers.
+    """
+    settings = {
+        key: json.dumps(value)
+        for key, value in flat(place.cfg).items()
+        if not _is_safe(key) and not (isinstance(value, str) and is_reference(value))
+    }
+    tasks = place.task_file("train")
+    pictures = {f"ground truth, line {each.line} ({each.name})": each.sha256 for each in ground_truths(tasks)}
     return {
         "policy": fingerprint(start),
-        "train tasks": hashlib.sha256(place.task_file("train").read_bytes()).hexdigest(),
+        "train tasks": hashlib.sha256(tasks.read_bytes()).hexdigest(),
+        **pictures,
         **settings,
     }
 
@@ -80,6 +95,7 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
 
     Raises:
         ConfigError: The stage was started from something else; says what differs.
+        UserError: What was written is damaged.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,27 +103,29 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
         part.write_text(json.dumps(dict(now), indent=1), encoding="utf-8")
         part.replace(path)
         return
-    before = {str(key): str(value) for key, value in json.loads(path.read_text(encoding="utf-8")).items()}
+    before = read_identity(path)
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     if differing:
         lines = "\n".join(
-            f"  {key}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}" for key in differing
+            f"  {key}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}" for key in differing[:MOST_SHOWN]
         )
+        if len(differing) > MOST_SHOWN:
+            lines += f"\n  ... and {len(differing) - MOST_SHOWN} more"
         raise ConfigError(
             f"{path.parent} belongs to another {what} and cannot be resumed with this one:\n{lines}\n"
             f"Use another run_dir, or delete {path.parent} to start over"
         )
 
 
-def flat(cfg: RunConfig) -> dict[str, JsonValue]:
-    """Every setting by its dotted key; secrets stay references."""
-    return dict(_leaves("", cast("JsonValue", cfg.model_dump(mode="json"))))
-
-
-def _leaves(key: str, value: JsonValue) -> list[tuple[str, JsonValue]]:
-    if not isinstance(value, dict) or not value:
-        return [(key, value)]
-    return [leaf for name, below in value.items() for leaf in _leaves(f"{key}.{name}" if key else name, below)]
+def read_identity(path: Path) -> Mapping[str, str]:
+    """What `check_identity` wrote. Raises UserError when it is damaged."""
+    try:
+        return _WRITTEN.validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise UserError(
+            f"{path} is damaged, and without it nobody knows what the stage started from: bring it back from a backup, or "
+            "use another run_dir"
+        ) from error
 
 
 def _is_safe(key: str) -> bool:

@@ -6,7 +6,6 @@ record -> pictures, rewards, advantages -> the learner, from the nearest checkpo
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from gen_searcher.commands.crew import picture_rules
+from gen_searcher.commands.identity import read_identity
 from gen_searcher.commands.replay_learner import Lesson, learn
 from gen_searcher.commands.replay_parts import Outside, judges_of, redraw_of
 from gen_searcher.commands.workplace import Workplace, fingerprint
@@ -145,7 +145,7 @@ def _start(place: Workplace) -> Path:
     start = place.policy("sft")
     if not place.folder.identity.is_file():
         raise UserError(f"{place.folder.identity}: missing; it says which policy the steps started from")
-    was = str(json.loads(place.folder.identity.read_text(encoding="utf-8"))["policy"])
+    was = read_identity(place.folder.identity).get("policy", "not written down")
     if fingerprint(start) != was:
         raise UserError(f"{start}: not the policy that the steps started from, whose fingerprint was {was}")
     return start

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_searcher.agent.render import PICTURE, SPECIAL_TOKENS, Renderer
 from gen_searcher.data.demonstrations import Demonstration, LabelledSample
+from gen_searcher.data.tasks import BAD_PICTURE, open_picture
 from gen_searcher.errors import DataError
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.image_store import ImageStore
@@ -122,16 +123,20 @@ def write_sharegpt(
 
 def _rows(path: Path) -> Iterator[tuple[int, object]]:
     """(number from 1, row) of an array or of lines."""
-    text = path.read_text(encoding="utf-8")
-    try:
-        if text.lstrip().startswith("["):
-            yield from enumerate(json.loads(text), start=1)
-            return
-        for number, line in enumerate(text.splitlines(), start=1):
+    body = path.read_bytes()
+    hint = "write an array of conversations or one per line"
+    if body.lstrip().startswith(b"["):
+        try:
+            yield from enumerate(json.loads(body), start=1)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path} is not JSON: {error}; {hint}") from error
+        return
+    for number, line in enumerate(body.split(b"\n"), start=1):  # a text may hold other line ends
+        try:
             if line.strip():
                 yield number, json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON: {error}; write an array of conversations or one per line") from error
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {number}: not JSON: {error}; {hint}") from error
 
 
 def _parse(raw: object, *, where: str) -> _Row:
@@ -179,11 +184,10 @@ def _check_order(row: _Row, *, where: str) -> None:
 
 def _picture(path: Path, rules: PictureRules, *, where: str) -> ImageRef:
     try:
-        with Image.open(path) as image:
-            return rules.store.put(_fitted(image.convert("RGB"), max_pixels=rules.max_pixels))
+        return rules.store.put(_fitted(open_picture(path), max_pixels=rules.max_pixels))
     except FileNotFoundError as error:
         raise DataError(f"{where}: there is no file {path}; paths are relative to the file's folder") from error
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except BAD_PICTURE as error:
         raise DataError(f"{where}: {path} is not a picture that can be read ({error}); replace it") from error
 
 

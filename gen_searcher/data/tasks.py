@@ -5,16 +5,22 @@ line -> row -> Task, with the ground-truth picture in the store
 
 from __future__ import annotations
 
+import hashlib
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gen_searcher.errors import DataError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Facts, ImageRef, Task
 
-Box = tuple[float, float, float, float]
+FORMATS = ("PNG", "JPEG", "WEBP")
+"""Of pictures in data sets; others may call programs to decode them."""
+BAD_PICTURE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+"""What a file that is no picture of ours raises; `FileNotFoundError` is one of them."""
 
 
 class TaskRow(BaseModel):
@@ -73,6 +79,42 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     return tasks
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroundTruth:
+    """A ground-truth picture as a task file names it."""
+
+    line: int
+    name: str
+    sha256: str
+    """Hex digest of the file."""
+
+
+def ground_truths(path: Path) -> list[GroundTruth]:
+    """The pictures that a task file names, by the content of their files; raises DataError as `load_tasks` does."""
+    found: list[GroundTruth] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            row = _row(line, where=f"{path}, line {number}")
+            name = row.gt_image or row.gen_image
+            if name is None:
+                continue
+            try:
+                digest = hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
+            except (OSError, ValueError) as error:
+                raise DataError(f"{path}, line {number}: gt_image: {path.parent / name}: {error}") from error
+            found.append(GroundTruth(line=number, name=name, sha256=digest))
+    return found
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A picture file of a data set as RGB: PNG, JPEG or WebP, the first frame. Raises one of `BAD_PICTURE`."""
+    with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return image.convert("RGB")
+
+
 def _row(line: bytes, *, where: str) -> TaskRow:
     try:
         return TaskRow.model_validate_json(line)
@@ -91,9 +133,12 @@ def _target(row: TaskRow, *, path: Path, number: int, store: ImageStore, require
         return None
     picture = path.parent / name
     try:
-        with Image.open(picture) as image:
-            return store.put(image)
+        image = open_picture(picture)
     except FileNotFoundError as error:
         raise DataError(f"{where}: there is no file {picture}") from error
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+    except BAD_PICTURE as error:
         raise DataError(f"{where}: {picture} is not a picture that can be read ({error})") from error
+    try:
+        return store.put(image)
+    except ValueError as error:
+        raise DataError(f"{where}: {picture}: {error}") from error

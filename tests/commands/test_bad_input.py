@@ -41,6 +41,7 @@ def task(**changes: object) -> str:
     return json.dumps(row) + "\n"
 
 
+@pytest.mark.fault(42)
 def test_a_corrupt_task_file_is_named_with_its_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "gt.png").write_bytes(b"not a picture")
     path = tmp_path / "tasks.jsonl"
@@ -50,6 +51,7 @@ def test_a_corrupt_task_file_is_named_with_its_line(capsys: pytest.CaptureFixtur
     assert "line 1" in said or "line 2" in said
 
 
+@pytest.mark.fault(42)
 def test_a_task_without_ground_truth_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     path.write_text(task())

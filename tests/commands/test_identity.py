@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from pydantic import JsonValue
 
-from gen_searcher.commands.identity import SAFE, check_identity, flat, grpo_identity
+from gen_searcher.commands import identity as identity_module
+from gen_searcher.commands.identity import MOST_SHOWN, SAFE, check_identity, grpo_identity
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
-from gen_searcher.errors import ConfigError
+from gen_searcher.config.load import flat
+from gen_searcher.errors import ConfigError, DataError, UserError
 
 SAFE_CHANGES = [
     "grpo.steps=9",
     "grpo.checkpoint_every_steps=7",
     "cluster.rollout_workers=3",
+    "cluster.learner_ranks=2",
+    "cluster.tool_workers=5",
+    "cluster.generator_workers=2",
+    "cluster.reward_workers=2",
     "cluster.call_timeout_s=5",
     "limits.lease_s=9",
     "policy.kv_cache_mib=64",
@@ -79,6 +88,7 @@ def test_other_weights_are_another_run(tmp_path: Path, policy: Path) -> None:
         check_identity(file, identity(tmp_path, policy), what="run")
 
 
+@pytest.mark.fault(41)
 def test_other_tasks_are_another_run_and_the_same_ones_elsewhere_are_not(tmp_path: Path, policy: Path) -> None:
     file = tmp_path / "identity.json"
     check_identity(file, identity(tmp_path, policy), what="run")
@@ -90,7 +100,104 @@ def test_other_tasks_are_another_run_and_the_same_ones_elsewhere_are_not(tmp_pat
         check_identity(file, identity(tmp_path, policy), what="run")
 
 
+@pytest.mark.fault(41)
 def test_every_safe_setting_is_a_setting(tmp_path: Path) -> None:
     keys = flat(load.load(["experiment=smoke", f"run_dir={tmp_path}"]))
     unknown = [safe for safe in SAFE if not any(key == safe or key.startswith(f"{safe}.") for key in keys)]
     assert unknown == []
+
+
+def other(value: JsonValue) -> JsonValue:
+    """Another value of the same kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case str():
+            return f"{value}-other"
+        case list():
+            return [*value, "other"]
+        case _:
+            return "other"
+
+
+def with_leaf(values: JsonValue, path: list[str], new: JsonValue) -> JsonValue:
+    if not path or not isinstance(values, dict):
+        return new
+    return {**values, path[0]: with_leaf(values[path[0]], path[1:], new)}
+
+
+@pytest.mark.fault(41)
+def test_each_setting_of_all_is_either_safe_or_the_one_difference_that_is_told(
+    tmp_path: Path, policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = tmp_path / "tasks.jsonl"
+    tasks.write_text(TASK + "\n")
+    cfg = load.load(["experiment=smoke", f"run_dir={tmp_path / 'run'}", f"tasks.train={tasks}"])
+    place = Workplace.open(cfg)
+    before, whole = grpo_identity(place, policy), flat(cfg)
+    dumped = cfg.model_dump(mode="json")
+    assert len(whole) > 200
+    told: list[str] = []
+    for key, value in whole.items():
+        changed = with_leaf(dumped, key.split("."), other(value))
+        monkeypatch.setattr(identity_module, "flat", lambda _, changed=changed: dict(load.leaves("", changed)))
+        now = grpo_identity(place, policy)
+        differing = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+        is_safe = any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+        assert {name for name in differing if not name.startswith(key)} == set(), key
+        assert bool(differing) is not is_safe, key
+        told += differing
+    assert {"seed", "reward.alpha", "grpo.group_size", "generator._target_", "judges.image._target_"} <= set(told)
+
+
+@pytest.mark.fault(41)
+def test_another_key_is_the_same_run(tmp_path: Path, policy: Path) -> None:
+    file = tmp_path / "identity.json"
+    judge = "judges.text={_target_: a.B, model: m, key: env:%s}"
+    check_identity(file, identity(tmp_path, policy, judge % "ONE"), what="run")
+    check_identity(file, identity(tmp_path, policy, judge % "OTHER"), what="run")
+    with pytest.raises(ConfigError, match=r"judges\.text\.model: was "):
+        check_identity(file, identity(tmp_path, policy, (judge % "ONE").replace("model: m", "model: n")), what="run")
+
+
+@pytest.mark.fault(42)
+def test_a_ground_truth_that_was_swapped_after_the_start_is_named_with_its_line(tmp_path: Path, policy: Path) -> None:
+    rows = [json.dumps({"id": f"t{n}", "prompt": "Draw it.", "gt_image": f"{n}.png"}) for n in range(3)]
+    (tmp_path / "tasks.jsonl").write_text("\n".join(rows) + "\n")
+    for number in range(3):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    file = tmp_path / "identity.json"
+    check_identity(file, identity(tmp_path, policy), what="run")
+    check_identity(file, identity(tmp_path, policy), what="run")
+    Image.new("RGB", (32, 32), "blue").save(tmp_path / "1.png")
+    with pytest.raises(ConfigError, match="belongs to another run") as caught:
+        check_identity(file, identity(tmp_path, policy), what="run")
+    lines = str(caught.value).splitlines()[1:-1]
+    assert len(lines) == 1
+    assert lines[0].startswith("  ground truth, line 2 (1.png): was ")
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match=r"tasks\.jsonl, line 2: gt_image: .*1\.png"):
+        identity(tmp_path, policy)
+
+
+@pytest.mark.fault(41)
+def test_many_differences_fit_on_a_screen(tmp_path: Path) -> None:
+    file = tmp_path / "identity.json"
+    check_identity(file, {f"setting {n:03}": "1" for n in range(500)}, what="run")
+    with pytest.raises(ConfigError) as caught:
+        check_identity(file, {f"setting {n:03}": "2" for n in range(500)}, what="run")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == MOST_SHOWN + 3
+    assert lines[-2] == f"  ... and {500 - MOST_SHOWN} more"
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"a": 1}'])
+def test_a_damaged_identity_is_named(tmp_path: Path, body: bytes) -> None:
+    file = tmp_path / "identity.json"
+    file.write_bytes(body)
+    with pytest.raises(UserError, match=r"identity\.json is damaged"):
+        check_identity(file, {}, what="run")
+    assert file.read_bytes() == body

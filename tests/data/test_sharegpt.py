@@ -107,6 +107,7 @@ def test_a_picture_is_scaled_to_the_pixel_budget_with_sides_of_multiples_of_32(t
 ASK, SAY = ("user", "q"), ("assistant", "a")
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("messages", "images", "says"),
     [
@@ -150,3 +151,17 @@ def test_a_file_of_our_own_is_not_taken_for_sharegpt(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text('[{"messages": ')
     with pytest.raises(DataError, match=r"broken\.json is not JSON"):
         read_sharegpt(tmp_path / "broken.json", renderer=RENDERER, pictures=rules(tmp_path))
+
+
+@pytest.mark.fault(42)
+@pytest.mark.parametrize("broken", [b'{"messages": [{"ro', b"\xff\xfe", b"[" * 100_000, b"NULL"])
+def test_a_broken_line_is_named_by_its_number(tmp_path: Path, broken: bytes) -> None:
+    row = {"messages": [{"role": "user", "content": "a\u2028b"}, {"role": "assistant", "content": "ok"}]}
+    sound = json.dumps(row, ensure_ascii=False).encode()
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(sound + b"\n\n" + sound + b"\n")
+    found = read_sharegpt(path, renderer=RENDERER, pictures=rules(tmp_path))
+    assert [one.label for one in found] == [f"{path}, row 1", f"{path}, row 3"], "a line separator ends no line"
+    path.write_bytes(sound + b"\n\n" + broken + b"\n")
+    with pytest.raises(DataError, match=r"lines\.jsonl, (line|row) 3: "):
+        read_sharegpt(path, renderer=RENDERER, pictures=rules(tmp_path))

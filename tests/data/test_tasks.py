@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def store(tmp_path: Path) -> ImageStore:
 def write(tmp_path: Path, *lines: str) -> Path:
     Image.new("RGB", (128, 96), "red").save(tmp_path / "a.png")
     (tmp_path / "broken.png").write_bytes(b"no picture")
+    body = bytearray((tmp_path / "a.png").read_bytes())
+    (tmp_path / "cut.png").write_bytes(body[:-40])
+    body[body.index(b"IDAT") + 8] ^= 0xFF
+    (tmp_path / "flipped.png").write_bytes(body)
+    (tmp_path / "bomb.png").write_bytes(body[:16] + struct.pack("!II", 50_000, 50_000) + body[24:])
+    Image.new("RGB", (5000, 1)).save(tmp_path / "wide.png")
+    (tmp_path / "script.eps").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nquit\n")
     path = tmp_path / "tasks.jsonl"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -46,9 +54,24 @@ def test_a_request_without_ground_truth_is_fine_where_none_is_required(tmp_path:
         load_tasks(path, store)
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(
     ("line", "says"),
     [
+        ('{"id": "b", "prompt": "x", "gt_', r"line 2: the line: Invalid JSON"),
+        ("[" * 100_000, r"line 2: the line: Invalid JSON"),
+        ("[1, 2]", r"line 2: the line: Input should be an object"),
+        ("\\xff", r"line 2: the line: Invalid JSON"),
+        ('{"id": null, "prompt": "x"}', r"line 2: id: Input should be a valid string"),
+        ('{"id": "b", "prompt": "x", "meta": {"a": null}}', r"line 2: meta\.a: "),
+        ('{"id": "b", "prompt": "x", "gt_image": ""}', r"line 2: gt_image: "),
+        ('{"id": "b", "prompt": "x", "gt_image": "."}', r"line 2: gt_image: .* is not a picture"),
+        ('{"id": "b", "prompt": "x", "gt_image": "a\\u0000b"}', r"line 2: gt_image: .* is not a picture"),
+        ('{"id": "b", "prompt": "x", "gt_image": "cut.png"}', r"line 2: gt_image: .* is not a picture"),
+        ('{"id": "b", "prompt": "x", "gt_image": "flipped.png"}', r"line 2: gt_image: .* is not a picture"),
+        ('{"id": "b", "prompt": "x", "gt_image": "bomb.png"}', r"line 2: gt_image: .* is not a picture"),
+        ('{"id": "b", "prompt": "x", "gt_image": "wide.png"}', r"line 2: gt_image: .*5000x1 px; the store takes"),
+        ('{"id": "b", "prompt": "x", "gt_image": "script.eps"}', r"line 2: gt_image: .* is not a picture"),
         ("{not json", r"line 2: the line: Invalid JSON"),
         ('{"id": "b"}', r"line 2: prompt: Field required"),
         ('{"id": "b", "prompt": ""}', r"line 2: prompt: "),
@@ -63,6 +86,7 @@ def test_a_wrong_line_is_named_with_its_field(tmp_path: Path, store: ImageStore,
         load_tasks(write(tmp_path, GOOD, line), store)
 
 
+@pytest.mark.fault(42)
 def test_a_missing_or_empty_file_is_said_so(tmp_path: Path, store: ImageStore) -> None:
     with pytest.raises(DataError, match="there is no task file"):
         load_tasks(tmp_path / "none.jsonl", store)
