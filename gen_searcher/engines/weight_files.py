@@ -5,6 +5,9 @@ more, the spare, and the next version is written into its pages and renamed. An 
 hung while others went on, holds a lock on it; then a fresh file is made.
 """
 
+# pyright: reportUnknownVariableType=false
+# (safetensors is only partly typed)
+
 from __future__ import annotations
 
 import fcntl

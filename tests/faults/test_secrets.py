@@ -39,6 +39,7 @@ from gen_searcher.metrics.report import write_report
 from gen_searcher.testing.chat_server import ChatReply, ChatRequest, LocalChatServer, completion, problem
 from gen_searcher.testing.toy_training import NoRival
 from gen_searcher.tools.calling import LocalAuthority
+from gen_searcher.tools.limited import close
 from gen_searcher.tools.limits import Accounts
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader
 from gen_searcher.train.step_log import StepLog
@@ -286,7 +287,7 @@ async def test_an_image_service_that_repeats_its_key_is_quoted_without_it(
         actor._generator._pause = no_pause
         with pytest.raises(Exception) as caught:  # noqa: PT011  each status has its own
             await actor.generate(Grounding(gen_prompt="a flag", references=()), 1)
-        await actor._generator._model.close()
+        await close(actor._generator._model)
     assert holding(f"{caught.value!r} {caught.getrepr()}") == []
 
 
