@@ -1,4 +1,4 @@
-"""Reads task files: one JSON line each, pictures beside them.
+"""Reads task files: one JSON line each or one JSON array, pictures beside them.
 
 line -> row -> Task, with the ground-truth picture in the store
 """
@@ -6,13 +6,16 @@ line -> row -> Task, with the ground-truth picture in the store
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gen_searcher.bench.rowfile import read_rows
 from gen_searcher.errors import DataError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Facts, ImageRef, Task
@@ -53,7 +56,7 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     """Read a task file; ground-truth pictures are put into the store.
 
     Args:
-        path: JSONL file; paths of pictures are relative to its folder.
+        path: JSON lines, or the JSON array of a published file; paths of pictures are relative to its folder.
         store: Where the pictures go.
         required: Whether every task must have a ground-truth picture.
 
@@ -64,16 +67,13 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
         raise DataError(f"there is no task file {path}")
     tasks: list[Task] = []
     seen: dict[str, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            row = _row(line, where=f"{path}, line {number}")
-            if row.id in seen:
-                raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
-            seen[row.id] = number
-            target = _target(row, path=path, number=number, store=store, required=required)
-            tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
+    for number, line in _lines(path):
+        row = _row(line, where=f"{path}, line {number}")
+        if row.id in seen:
+            raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
+        seen[row.id] = number
+        target = _target(row, path=path, number=number, store=store, required=required)
+        tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
     if not tasks:
         raise DataError(f"{path} holds no task")
     return tasks
@@ -92,19 +92,16 @@ class GroundTruth:
 def ground_truths(path: Path) -> list[GroundTruth]:
     """The pictures that a task file names, by the content of their files; raises DataError as `load_tasks` does."""
     found: list[GroundTruth] = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            row = _row(line, where=f"{path}, line {number}")
-            name = row.gt_image or row.gen_image
-            if name is None:
-                continue
-            try:
-                digest = hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
-            except (OSError, ValueError) as error:
-                raise DataError(f"{path}, line {number}: gt_image: {path.parent / name}: {error}") from error
-            found.append(GroundTruth(line=number, name=name, sha256=digest))
+    for number, line in _lines(path):
+        row = _row(line, where=f"{path}, line {number}")
+        name = row.gt_image or row.gen_image
+        if name is None:
+            continue
+        try:
+            digest = hashlib.sha256((path.parent / name).read_bytes()).hexdigest()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}, line {number}: gt_image: {path.parent / name}: {error}") from error
+        found.append(GroundTruth(line=number, name=name, sha256=digest))
     return found
 
 
@@ -113,6 +110,20 @@ def open_picture(path: Path) -> Image.Image:
     with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         return image.convert("RGB")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each row with its line, from 1."""
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"").lstrip()
+    if first.startswith(b"["):
+        found = read_rows(path)
+        if found.problems:
+            raise DataError(str(found.problems[0]))
+        yield from ((line.number, json.dumps(line.values).encode()) for line in found.lines)
+        return
+    with path.open("rb") as file:
+        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
 
 
 def _row(line: bytes, *, where: str) -> TaskRow:
