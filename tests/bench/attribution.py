@@ -34,6 +34,7 @@ from gen_searcher.data.tasks import load_tasks
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.engines.painter import EmbeddedPainter
 from gen_searcher.image_store import ImageStore
+from gen_searcher.protocols import ImageModel
 from gen_searcher.rewards.compose import compose
 from gen_searcher.rewards.offline.image_judge import OfflineImageJudge
 from gen_searcher.testing.broken_links import Breakage, BrokenSpeech, MisdrawingModel, UnfairJudge, misheard
@@ -250,11 +251,13 @@ async def real_tools(store: ImageStore) -> AsyncGenerator[Toolbox]:
         await server.stop()
 
 
-async def analysed(planted: Sequence[Planted], *, store: ImageStore, oracle: EmbeddedOracle, bar: float) -> list[Found]:
+async def analysed(
+    planted: Sequence[Planted], *, model: ImageModel, store: ImageStore, oracle: EmbeddedOracle, bar: float
+) -> list[Found]:
     """Make every attempt and attribute it."""
     misdrawn = {one.seed for one in planted if one.link is Link.GENERATION}
     unfair = {one.task.id for one in planted if one.link is Link.JUDGING}
-    generator = StoredGenerator(MisdrawingModel(EmbeddedPainter(), seeds=misdrawn), store)
+    generator = StoredGenerator(MisdrawingModel(model, seeds=misdrawn), store)
     judge = UnfairJudge(OfflineImageJudge(store=store), task_ids=unfair)
     counterfactuals = Counterfactuals(oracle=oracle, generator=generator, judge=judge, bar=bar, rules=RULES)
     rules = RewardConfig(alpha=0.0)
@@ -279,14 +282,16 @@ async def analysed(planted: Sequence[Planted], *, store: ImageStore, oracle: Emb
         return list(await asyncio.gather(*(one(each, tools) for each in planted)))
 
 
-async def run(folder: Path, *, per_link: int, controls: int, families: FamilySet, seed: int) -> list[Found]:
+async def run(
+    folder: Path, *, model: ImageModel, per_link: int, controls: int, families: FamilySet, seed: int
+) -> list[Found]:
     """Tasks, plants, attempts, attributions."""
     count = (6 * per_link + controls) * 2
     write_tasks(folder, train=count, heldout=2, seed=seed, families=families)
     store = ImageStore(folder / "images")
     oracle = EmbeddedOracle(store=store)
     planted = list(plant(load_tasks(folder / "train.jsonl", store), oracle, per_link=per_link, controls=controls))
-    return await analysed(planted, store=store, oracle=oracle, bar=AnalysisConfig().bar)
+    return await analysed(planted, model=model, store=store, oracle=oracle, bar=AnalysisConfig().bar)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -298,7 +303,16 @@ def main(argv: Sequence[str]) -> int:
     per_link, controls = (5, 4) if options.quick else (34, 24)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(run(Path(folder), per_link=per_link, controls=controls, families="all", seed=options.seed))
+        found = asyncio.run(
+            run(
+                Path(folder),
+                model=EmbeddedPainter(),
+                per_link=per_link,
+                controls=controls,
+                families="all",
+                seed=options.seed,
+            )
+        )
     out = sys.stdout.write
     names = [*Link, "none", "undecided"]
     out(f"{'planted':<12}" + "".join(f"{name:>12}" for name in names) + f"{'agree':>8}\n")
