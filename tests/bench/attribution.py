@@ -32,7 +32,6 @@ from gen_searcher.config.bench import AnalysisConfig
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.engines.generator import StoredGenerator
-from gen_searcher.engines.painter import EmbeddedPainter
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageModel
 from gen_searcher.rewards.compose import compose
@@ -47,7 +46,6 @@ from gen_searcher.types import Attempt, Task
 from gen_searcher.world import World
 from gen_searcher.world.bindings import bindings
 from gen_searcher.world.canvas import wording
-from gen_searcher.world.more_families import FamilySet
 from gen_searcher.world.plans import plan_for
 from gen_searcher.world.providers import EmbeddedWeb
 from gen_searcher.world.server import EmbeddedServer
@@ -99,8 +97,9 @@ def search_of_facts(task: Task, evidence: Evidence, pick: random.Random) -> Brea
 
 
 def search_of_pictures(task: Task, evidence: Evidence, pick: random.Random) -> Breakage | None:
+    """Another thing is asked for, where the request tells what to ask for: else it would be a fact that was not used."""
     del pick
-    if not evidence.pictures:
+    if not evidence.pictures or any(picture.after for picture in evidence.pictures):
         return None
     kind = World.load().entities[task.facts.subjects[0].entity].kind
     query = "tile: Zinc" if kind != "element" else "thing: bread"
@@ -215,24 +214,22 @@ BREAKS: Mapping[Link, Sequence[Break]] = {
 }
 
 
-def plant(tasks: Sequence[Task], oracle: EmbeddedOracle, *, per_link: int, controls: int) -> Iterator[Planted]:
+def plant(
+    tasks: Sequence[Task], oracle: EmbeddedOracle, *, counts: Mapping[Link, int], controls: int
+) -> Iterator[Planted]:
     """The ways to break a link in turn, each on the next task that it fits; a task is used once."""
     free = list(tasks)
-    seed = 1000
-    for link in (*Link, None):
-        ways: Sequence[Break] = (nothing,) if link is None else BREAKS[link]
-        for number in range(controls if link is None else per_link):
-            seed += 1
-            for task in free:
-                evidence = oracle.evidence(task)
-                way = ways[number % len(ways)]
-                broken = None if evidence is None else way(task, evidence, random.Random(f"{task.id}:{seed}"))
-                if broken is not None:
-                    yield Planted(task=task, link=link, breakage=broken, seed=seed)
-                    free.remove(task)
-                    break
-            else:
-                raise ValueError(f"no task is left that {ways[number % len(ways)].__name__} fits")
+    wanted = [(link, BREAKS[link][number % len(BREAKS[link])]) for link in Link for number in range(counts[link])]
+    for seed, (link, way) in enumerate([*wanted, *[(None, nothing)] * controls], start=1001):
+        for task in free:
+            evidence = oracle.evidence(task)
+            broken = None if evidence is None else way(task, evidence, random.Random(f"{task.id}:{seed}"))
+            if broken is not None:
+                yield Planted(task=task, link=link, breakage=broken, seed=seed)
+                free.remove(task)
+                break
+        else:
+            raise ValueError(f"no task is left that {way.__name__} fits")
 
 
 @asynccontextmanager
@@ -251,14 +248,13 @@ async def real_tools(store: ImageStore) -> AsyncGenerator[Toolbox]:
         await server.stop()
 
 
-async def analysed(
-    planted: Sequence[Planted], *, model: ImageModel, store: ImageStore, oracle: EmbeddedOracle, bar: float
-) -> list[Found]:
+async def analysed(planted: Sequence[Planted], *, model: ImageModel, store: ImageStore) -> list[Found]:
     """Make every attempt and attribute it."""
     misdrawn = {one.seed for one in planted if one.link is Link.GENERATION}
     unfair = {one.task.id for one in planted if one.link is Link.JUDGING}
     generator = StoredGenerator(MisdrawingModel(model, seeds=misdrawn), store)
     judge = UnfairJudge(OfflineImageJudge(store=store), task_ids=unfair)
+    oracle, bar = EmbeddedOracle(store=store), AnalysisConfig().bar
     counterfactuals = Counterfactuals(oracle=oracle, generator=generator, judge=judge, bar=bar, rules=RULES)
     rules = RewardConfig(alpha=0.0)
     gate = asyncio.Semaphore(AT_ONCE)
@@ -282,20 +278,18 @@ async def analysed(
         return list(await asyncio.gather(*(one(each, tools) for each in planted)))
 
 
-async def run(
-    folder: Path, *, model: ImageModel, per_link: int, controls: int, families: FamilySet, seed: int
-) -> list[Found]:
-    """Tasks, plants, attempts, attributions."""
-    count = (6 * per_link + controls) * 2
-    write_tasks(folder, train=count, heldout=2, seed=seed, families=families)
+def planted_in(folder: Path, *, per_link: int, controls: int, seed: int) -> Iterator[Planted]:
+    """Trajectories to be made at fresh tasks of every family, which are written to `folder`."""
+    write_tasks(folder, train=2 * (len(Link) * per_link + controls), heldout=2, seed=seed, families="all")
     store = ImageStore(folder / "images")
-    oracle = EmbeddedOracle(store=store)
-    planted = list(plant(load_tasks(folder / "train.jsonl", store), oracle, per_link=per_link, controls=controls))
-    return await analysed(planted, model=model, store=store, oracle=oracle, bar=AnalysisConfig().bar)
+    tasks = load_tasks(folder / "train.jsonl", store)
+    yield from plant(tasks, EmbeddedOracle(store=store), counts=dict.fromkeys(Link, per_link), controls=controls)
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
+    from gen_searcher.engines.painter import EmbeddedPainter  # here: it loads torch, and tests of this file do not
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under 50 seconds")
     parser.add_argument("--seed", type=int, default=7, help="of the tasks")
@@ -303,16 +297,9 @@ def main(argv: Sequence[str]) -> int:
     per_link, controls = (5, 4) if options.quick else (34, 24)
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(
-            run(
-                Path(folder),
-                model=EmbeddedPainter(),
-                per_link=per_link,
-                controls=controls,
-                families="all",
-                seed=options.seed,
-            )
-        )
+        planted = list(planted_in(Path(folder), per_link=per_link, controls=controls, seed=options.seed))
+        store = ImageStore(Path(folder) / "images")
+        found = asyncio.run(analysed(planted, model=EmbeddedPainter(), store=store))
     out = sys.stdout.write
     names = [*Link, "none", "undecided"]
     out(f"{'planted':<12}" + "".join(f"{name:>12}" for name in names) + f"{'agree':>8}\n")

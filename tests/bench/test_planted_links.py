@@ -11,39 +11,51 @@ from gen_searcher.bench.embedded_oracle import EmbeddedOracle
 from gen_searcher.bench.links import Link
 from gen_searcher.bench.oracle import PromptFault
 from gen_searcher.data.tasks import load_tasks
-from gen_searcher.engines.painter import EmbeddedPainter
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.offline.text_judge import OfflineTextJudge
 from gen_searcher.testing.canvas_model import CanvasModel
 from gen_searcher.types import Outcome, Task, Trajectory
 from gen_searcher.world.tasks import write_tasks
-from tests.bench.attribution import BREAKS, run
+from tests.bench.attribution import BREAKS, analysed, plant, planted_in
 
 
-async def test_each_way_to_break_a_link_is_found_and_nothing_is_found_where_nothing_is_broken(tmp_path: Path) -> None:
-    ways = max(len(each) for each in BREAKS.values())
-    found = await run(tmp_path, model=CanvasModel(), per_link=ways, controls=2, families="basic", seed=3)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tasks of every family, and a store."""
+    folder = tmp_path_factory.mktemp("planted")
+    write_tasks(folder, train=72, heldout=2, seed=1, families="all")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(folder: Path) -> list[Task]:
+    return load_tasks(folder / "train.jsonl", ImageStore(folder / "images"))
+
+
+async def test_each_way_to_break_a_link_is_found_and_nothing_is_found_where_nothing_is_broken(
+    tasks: list[Task], folder: Path
+) -> None:
+    store = ImageStore(folder / "images")
+    counts = {link: len(ways) for link, ways in BREAKS.items()}
+    planted = list(plant(tasks, EmbeddedOracle(store=store), counts=counts, controls=1))
+    found = await analysed(planted, model=CanvasModel(), store=store)
     wrong = [
         f"{one.planted.breakage.name}: {one.attribution.link or one.attribution.standing}: {one.attribution.why}"
         for one in found
         if not one.agrees
     ]
     assert wrong == []
-    assert [sum(one.planted.link is link for one in found) for link in Link] == [ways] * len(Link)
+    assert [sum(one.planted.link is link for one in found) for link in Link] == [2, 2, 1, 4, 1, 1]
     assert all(one.attribution.why for one in found if not one.is_control)
 
 
 @pytest.mark.slow
 async def test_the_real_painter_changes_little_of_it(tmp_path: Path) -> None:
-    found = await run(tmp_path, model=EmbeddedPainter(), per_link=6, controls=4, families="all", seed=5)
+    from gen_searcher.engines.painter import EmbeddedPainter  # here: it loads torch
+
+    planted = list(planted_in(tmp_path, per_link=6, controls=4, seed=5))
+    found = await analysed(planted, model=EmbeddedPainter(), store=ImageStore(tmp_path / "images"))
     assert sum(one.agrees for one in found) / len(found) >= 0.9
-
-
-@pytest.fixture(scope="module")
-def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[Task]:
-    folder = tmp_path_factory.mktemp("tasks")
-    write_tasks(folder, train=36, heldout=2, seed=1, families="all")
-    return load_tasks(folder / "train.jsonl", ImageStore(folder / "images"))
 
 
 async def test_the_oracle_knows_every_family_and_its_grounding_is_right_in_every_part(
