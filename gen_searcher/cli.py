@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
         summary="train the policy with GRPO; run it again to resume", target="grpo:run", spends=True, takes_lease=True
     ),
     "bench": Command(summary="compare policies on the held-out tasks", target="bench:run", spends=True),
+    "bench analysis": Command(
+        summary="say why attempts of the benchmark failed: bench analysis RUN_DIR", target="analysis:run", spends=True
+    ),
     "generate": Command(
         summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True
     ),
@@ -99,6 +102,7 @@ COMMANDS: dict[str, Command] = {
 """Every command by its words."""
 
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
+    "bench analysis": lambda word: f"run_dir={quoted(word)}",
     "report": lambda word: f"run_dir={quoted(word)}",
     "replay": lambda word: f"run_dir={quoted(word)}",
     "ladder": lambda word: f"ladder.folder={quoted(word)}",

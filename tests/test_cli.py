@@ -20,6 +20,12 @@ def test_words_flags_and_overrides_may_come_in_any_order() -> None:
 
 def test_a_command_of_two_words_and_the_folder_of_report() -> None:
     assert cli.parse(["world", "serve", "seed=1"])[0] == "world serve"
+    assert cli.parse(["bench", "analysis", "runs/a"]) == (
+        "bench analysis",
+        cli.Options(cfg=False, config_dir=None),
+        ["run_dir='runs/a'"],
+    )
+    assert cli.parse(["bench", "bench.tasks=2"])[0] == "bench"
     assert cli.parse(["report", "runs/my run"])[2] == ["run_dir='runs/my run'"]
     assert cli.parse(["judge", "check", "my_pkg:MyJudge", "seed=1"])[2] == [
         "seed=1",

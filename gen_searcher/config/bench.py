@@ -8,11 +8,22 @@ from typing import Literal
 from pydantic import Field
 
 from gen_searcher.config.adversity import AdversityConfig
+from gen_searcher.config.base import Config
 from gen_searcher.config.benchmark import BenchmarkConfig
 from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
 """`no-search` hands the request to the generator as it is; the others search with that policy of the run."""
+
+
+class AnalysisConfig(Config):
+    """What `bench analysis` asks of attempts that `bench` has made."""
+
+    arms: tuple[str, ...] = ()
+    """Whose attempts are analysed; empty = those of every arm that has some."""
+    bar: float = Field(default=0.6, gt=0.0, le=1.0)
+    """A picture fails when faithfulness, visual correctness or text accuracy is below it, 0..1. Half of the right answer
+    (one of two pictures, the right picture in the wrong look) is a failure."""
 
 
 class BenchConfig(SamplingConfig):
@@ -38,3 +49,5 @@ class BenchConfig(SamplingConfig):
     adversity: Mapping[str, AdversityConfig] = {}
     """Settings of the embedded world's dial by name: each arm is measured at each of them, and compared with the first.
     Empty: once, as `search.adversity` says."""
+    analysis: AnalysisConfig = AnalysisConfig()
+    """Why attempts failed."""

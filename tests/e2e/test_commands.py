@@ -87,6 +87,27 @@ def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> 
     assert "no-search" in html
 
 
+@pytest.mark.slow
+def test_the_analysis_counts_every_attempt_of_every_arm_and_the_report_shows_it(run_dir: Path) -> None:
+    done = run("bench", "analysis", str(run_dir), "experiment=smoke")
+    assert done.returncode == 0, done.stderr[-3000:]
+    for arm in ("no-search", "untrained", "sft", "sft+grpo"):
+        analysis = json.loads((run_dir / "bench" / f"analysis-{arm}.json").read_text())
+        assert analysis["attempts"] == 2
+        assert analysis["failed"] == len(analysis["cases"])
+        assert sum(row["attempts"] for row in analysis["links"]) + analysis["undecided"] == analysis["failed"]
+        assert f"{arm}: K " in done.stdout
+    no_search = json.loads((run_dir / "bench" / "analysis-no-search.json").read_text())
+    assert [row["attempts"] for row in no_search["links"]] == [2, 0, 0, 0, 0, 0], "nothing was searched"
+    assert "Why attempts of no-search failed" in (run_dir / "report.html").read_text()
+
+
+def test_an_analysis_without_attempts_says_what_to_run(tmp_path: Path) -> None:
+    done = run("bench", "analysis", str(tmp_path / "empty"), "experiment=smoke")
+    assert done.returncode == 2
+    assert "run `gen-searcher bench` in this run_dir first" in done.stderr
+
+
 def test_a_step_replays_bit_for_bit_in_a_fresh_process(run_dir: Path) -> None:
     (recorded,) = [step for step in lines(run_dir / "grpo" / "metrics.jsonl") if step["step"] == 2]
     done = run("replay", str(run_dir), "--step", "2")

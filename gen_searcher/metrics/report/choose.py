@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gen_searcher.metrics.report.read import Entry
 
@@ -16,8 +16,8 @@ def spread(items: Sequence[Entry], count: int) -> list[Entry]:
     return [items[index * len(items) // count] for index in range(count)]
 
 
-def choose_arm(entries: Sequence[Entry], *, limit: int = LIMIT) -> list[Entry]:
-    """A third evenly spaced over the tasks, a third best and a third worst, best first.
+def choose_arm(entries: Sequence[Entry], *, limit: int = LIMIT, always: Collection[int] = ()) -> list[Entry]:
+    """A third evenly spaced over the tasks, a third best and a third worst, best first; those at `always` beside them.
 
     The evenly spaced third is taken first, by task id: arms that ran the same tasks then show the same ones.
     """
@@ -28,7 +28,8 @@ def choose_arm(entries: Sequence[Entry], *, limit: int = LIMIT) -> list[Entry]:
     rest = _best_first([entry for entry in entries if entry.offset not in taken])
     best = (limit - len(chosen) + 1) // 2
     worst = limit - len(chosen) - best
-    return _best_first([*chosen, *rest[:best], *rest[len(rest) - worst :]])
+    middle = [entry for entry in rest[best : len(rest) - worst] if entry.offset in always]
+    return _best_first([*chosen, *rest[:best], *middle, *rest[len(rest) - worst :]])
 
 
 def choose_last_steps(entries: Sequence[Entry], *, limit: int = LIMIT) -> list[Entry]:

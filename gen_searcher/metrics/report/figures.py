@@ -210,12 +210,16 @@ def _in_words(series: Series) -> str:
 
 def interval_bar(value: float, low: float, high: float, *, domain: tuple[float, float]) -> str:
     """A bar from the left edge to the value with a whisker over its interval."""
-    scale, height = _bar_scale(domain), BAR_PX[1]
+    scale = _bar_scale(domain)
     return _bar_svg(
-        f'<rect class="bar" x="{scale.from_px:g}" y="6" width="{scale.at(value) - scale.from_px:.1f}" '
-        f'height="{height - 12:g}" rx="2"/>{_whisker(scale, low, high)}',
+        f"{_length(scale, value)}{_whisker(scale, low, high)}",
         said=f"{number(value)}, interval {number(low)} to {number(high)}",
     )
+
+
+def length_bar(value: float, *, domain: tuple[float, float], said: str) -> str:
+    """A bar from the left edge to the value, and nothing beside it."""
+    return _bar_svg(_length(_bar_scale(domain), value), said=said)
 
 
 def difference_bar(value: float, low: float, high: float, *, domain: tuple[float, float]) -> str:
@@ -243,6 +247,11 @@ def difference_domain(values: Sequence[float]) -> tuple[float, float]:
 
 def _bar_scale(domain: tuple[float, float]) -> Scale:
     return Scale(low=domain[0], high=domain[1], from_px=BAR_MARGIN_PX, to_px=BAR_PX[0] - BAR_MARGIN_PX)
+
+
+def _length(scale: Scale, value: float) -> str:
+    width_px, height_px = scale.at(value) - scale.from_px, BAR_PX[1] - 12
+    return f'<rect class="bar" x="{scale.from_px:g}" y="6" width="{width_px:.1f}" height="{height_px:g}" rx="2"/>'
 
 
 def _whisker(scale: Scale, low: float, high: float) -> str:

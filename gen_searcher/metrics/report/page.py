@@ -31,6 +31,7 @@ from gen_searcher.metrics.report.read import (
     read_table,
 )
 from gen_searcher.metrics.report.view import AttemptView, Place, Texts, attempt_view
+from gen_searcher.metrics.report.why import Why, WhyView, read_whys, why_view
 from gen_searcher.types import Outcome
 
 MAX_BYTES = 11_000_000
@@ -52,6 +53,13 @@ class EntrySet:
     is_training: bool
     all: tuple[Entry, ...]
     chosen: tuple[Entry, ...]
+    why: Why | None = None
+    """The analysis of its failures; None without one."""
+
+    def place(self, entry: Entry) -> Place:
+        """Where one of its attempts belongs."""
+        said = "" if self.why is None else self.why.said.get(entry.offset, "")
+        return Place(arm=self.name, is_training=self.is_training, entry=entry, why=said)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,8 @@ class Embedded:
 
     attempts: tuple[bytes, ...]
     """JSON of each attempt."""
+    ids: frozenset[str]
+    """Theirs."""
     texts: tuple[str, ...]
     pictures: Mapping[str, str]
     shown: tuple[Shown, ...]
@@ -125,6 +135,7 @@ def write_report(run_dir: Path) -> Path:
         digest=config_digest(configs) if configs else "",
         notes=list(dict.fromkeys(notes)),
         tables=[_table_view(one, index) for index, one in enumerate(shown)],
+        whys=_why_views(sets, shown=embedded.ids),
         stages=stages,
         svg={panel.id: Markup(panel.svg) for panel in _panels(stages)},
         lost=_lost_stages(sets),
@@ -147,10 +158,13 @@ def write_report(run_dir: Path) -> Path:
 def _entry_sets(run_dir: Path, *, arm_order: Sequence[str], notes: list[str]) -> tuple[EntrySet, ...]:
     """The arms as the table lists them, then arms that it does not know, then the training."""
     sets: list[EntrySet] = []
+    whys = read_whys(run_dir / "bench", notes=notes)
     for file in sorted((run_dir / "bench").glob("attempts-*.jsonl")):
         entries = read_entries(file, notes=notes)
         name = file.stem.removeprefix("attempts-")
-        sets.append(EntrySet(name=name, is_training=False, all=entries, chosen=tuple(choose_arm(entries))))
+        why = whys.get(name)
+        chosen = tuple(choose_arm(entries, always=() if why is None else why.all_samples))
+        sets.append(EntrySet(name=name, is_training=False, all=entries, chosen=chosen, why=why))
     sets.sort(key=lambda one: arm_order.index(one.name) if one.name in arm_order else len(arm_order))
     training = read_entries(run_dir / "grpo" / "attempts.jsonl", notes=notes)
     if training:
@@ -163,6 +177,7 @@ def _embed(sets: Sequence[EntrySet], *, store: ImageStore, notes: list[str]) -> 
     """The chosen attempts, those of all sets in turn, until the page is full."""
     pictures, texts = PictureTable(store), Texts()
     views: list[list[bytes]] = [[] for _ in sets]
+    ids: set[str] = set()
     used, unreadable, full = 0, 0, False
     queues = [iter(one.chosen) for one in sets]
     for index in in_turn([one.chosen for one in sets]):
@@ -171,7 +186,7 @@ def _embed(sets: Sequence[EntrySet], *, store: ImageStore, notes: list[str]) -> 
         if line is None:
             unreadable += 1
             continue
-        place = Place(arm=one.name, is_training=one.is_training, entry=entry)
+        place = one.place(entry)
         pictures_before, texts_before = len(pictures.urls), len(texts.all)
         view = _VIEW.dump_json(attempt_view(line, place=place, pictures=pictures, texts=texts))
         new_pictures = list(pictures.urls)[pictures_before:]
@@ -185,6 +200,7 @@ def _embed(sets: Sequence[EntrySet], *, store: ImageStore, notes: list[str]) -> 
             continue
         used += size
         views[index].append(view)
+        ids.add(place.id)
     if full:
         notes.append(f"The page is full ({MAX_BYTES // 1_000_000} MB): some chosen attempts are left out.")
     if unreadable:
@@ -193,12 +209,21 @@ def _embed(sets: Sequence[EntrySet], *, store: ImageStore, notes: list[str]) -> 
         notes.append(f"{len(pictures.missing)} pictures are not in the run's image store.")
     return Embedded(
         attempts=tuple(view for one in views for view in one),
+        ids=frozenset(ids),
         texts=tuple(texts.all),
         pictures=pictures.urls,
         shown=tuple(
             Shown(name=one.name, shown=len(views[index]), total=len(one.all)) for index, one in enumerate(sets)
         ),
     )
+
+
+def _why_views(sets: Sequence[EntrySet], *, shown: frozenset[str]) -> list[WhyView]:
+    analysed = [(one, one.why) for one in sets if one.why is not None]
+    return [
+        why_view(why, index=index, ids={entry.offset: one.place(entry).id for entry in one.all}, shown=shown)
+        for index, (one, why) in enumerate(analysed)
+    ]
 
 
 def _stages(run_dir: Path, *, training: Sequence[EntrySet], notes: list[str]) -> tuple[Stage, ...]:

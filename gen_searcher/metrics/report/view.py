@@ -142,6 +142,8 @@ class AttemptView:
     turns: tuple[TurnView, ...]
     lost: str
     """Stage and error of a lost attempt; empty otherwise."""
+    why: str
+    """Why it failed; empty when it did not, or nobody asked."""
 
 
 class Texts:
@@ -173,6 +175,13 @@ class Place:
     arm: str
     is_training: bool
     entry: Entry
+    why: str = ""
+    """Why the attempt failed, where that is known."""
+
+    @property
+    def id(self) -> str:
+        """Of the attempt on the page."""
+        return f"{self.arm}.{self.entry.step}.{self.entry.offset}"
 
 
 def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, texts: Texts) -> AttemptView:
@@ -181,7 +190,7 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
     grounding = attempt.trajectory.grounding if attempt else None
     seed = attempt.seed if attempt else line.lost.seed if line.lost else 0
     return AttemptView(
-        id=f"{place.arm}.{line.step}.{place.entry.offset}",
+        id=place.id,
         arm=place.arm,
         is_training=place.is_training,
         step=line.step,
@@ -205,6 +214,7 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
         judgements=tuple(_judgement(one) for one in attempt.judgements) if attempt else (),
         turns=_turns(attempt, line.texts, pictures=pictures, texts=texts) if attempt else (),
         lost=f"{line.lost.stage}: {cut(line.lost.error)}" if line.lost else "",
+        why=cut(place.why),
     )
 
 

@@ -1,6 +1,6 @@
 """What a gen_prompt asks for, in the words that the embedded image model was trained on.
 
-    gen_prompt -> caption_in() | layout_in() | styles_in()
+    gen_prompt -> caption_in() | layout_in() | styles_in() -> right_words(): which of them are those of the task
 
 Mentions of the references become `{a}` and `{b}`; then the longest phrase of `canvas.LAYOUTS` and the phrases of
 `canvas.STYLES` that occur are looked up. Quoted text and the caption are never read for words.
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 
-from gen_searcher.world.canvas import LAYOUTS, STYLES, art_words
+from gen_searcher.types import Facts
+from gen_searcher.world.canvas import LAYOUTS, STYLES, art_words, caption_in
 
 _QUOTED = re.compile(r'["“„][^"“”]*["”]?')
 _THING = r"(?:reference image|reference|image|picture)"
@@ -18,6 +19,19 @@ _FIRST = re.compile(
     rf"\b(?:the subject of )?(?:the first(?: {_THING})?|(?:reference image|reference|image|picture) 1|the reference image)\b"
 )
 _SECOND = re.compile(rf"\b(?:the (?:second|other)(?: {_THING})?|(?:reference image|reference|image|picture) 2)\b")
+
+
+def right_words(prompt: str, facts: Facts) -> dict[str, bool]:
+    """Whether the words for `caption`, `layout` and `style` are those that the facts ask for.
+
+    Capital letters and runs of spaces do not count; plain needs no words; without subjects there must be none for a layout.
+    """
+    styles = {*styles_in(prompt), *(["plain"] if facts.style == "plain" else [])}
+    return {
+        "caption": _plain(caption_in(prompt)) == _plain(facts.caption),
+        "layout": layout_in(prompt) == (facts.layout if facts.subjects else None),
+        "style": styles == {facts.style},
+    }
 
 
 def layout_in(prompt: str) -> str | None:
@@ -45,6 +59,10 @@ def styles_in(prompt: str) -> frozenset[str]:
             found.add(style)
             words = re.sub(rf"(?<!\w){re.escape(phrase)}(?!\w)", " | ", words)
     return frozenset(found)
+
+
+def _plain(caption: str | None) -> str:
+    return "" if caption is None else " ".join(caption.split()).casefold()
 
 
 def _words(prompt: str) -> str:

@@ -22,7 +22,7 @@ from typing import Protocol
 from gen_searcher.errors import JudgeError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import TEXT
-from gen_searcher.rewards.offline.reading import layout_in, styles_in
+from gen_searcher.rewards.offline.reading import layout_in, right_words, styles_in
 from gen_searcher.types import Facts, Grounding, ImageRef, Judgement, Reference, Subject, Task, Trajectory
 from gen_searcher.world.canvas import ARRANGEMENTS, STYLES, caption_in
 from gen_searcher.world.world import World
@@ -95,25 +95,16 @@ class OfflineTextJudge:
         )
 
     def _answers(self, facts: Facts, grounding: Grounding) -> dict[str, float]:
-        prompt, references = grounding.gen_prompt, grounding.references
+        references = grounding.references
         pictures = len(references) == len(facts.subjects) and all(
             self._shows(reference, subject) for reference, subject in zip(references, facts.subjects, strict=True)
         )
-        styles = {*styles_in(prompt), *(["plain"] if facts.style == "plain" else [])}
-        return {
-            "references": float(pictures),
-            "caption": float(_plain(caption_in(prompt)) == _plain(facts.caption)),
-            "layout": float(layout_in(prompt) == (facts.layout if facts.subjects else None)),
-            "style": float(styles == {facts.style}),
-        }
+        words = right_words(grounding.gen_prompt, facts)
+        return {"references": float(pictures)} | {name: float(is_right) for name, is_right in words.items()}
 
     def _shows(self, reference: Reference, subject: Subject) -> bool:
         right = {subject.entity, *subject.accepted, *self._world.look_alikes(subject.entity)}
         return self._by_url.get(reference.url) in right
-
-
-def _plain(caption: str | None) -> str:
-    return "" if caption is None else " ".join(caption.split()).casefold()
 
 
 def _rationale(facts: Facts, grounding: Grounding, parts: Mapping[str, float]) -> str:

@@ -30,6 +30,12 @@ def test_a_large_arm_shows_evenly_spaced_best_and_worst() -> None:
     assert offsets == {0, 30, 60, 87, 88, 89, 1, 2, 3}
 
 
+def test_attempts_that_somebody_points_at_are_shown_beside_the_others() -> None:
+    entries = [entry(index, reward=index / 90) for index in range(90)]
+    offsets = [one.offset for one in choose_arm(entries, limit=9, always={45, 60, 3})]
+    assert offsets == [89, 88, 87, 60, 45, 30, 3, 2, 1, 0]
+
+
 def test_arms_that_ran_the_same_tasks_share_the_evenly_spaced_third() -> None:
     first = choose_arm([entry(index, reward=index / 90) for index in range(90)], limit=9)
     second = choose_arm([entry(index, reward=(index * 37 % 90) / 90) for index in range(90)], limit=9)

@@ -172,6 +172,7 @@ function detail(attempt) {
   return [
     toolbar(attempt), request(attempt), numbers(attempt),
     attempt.lost ? section("Lost: the world failed, nothing was scored", make("p", "error", attempt.lost)) : null,
+    attempt.why ? section("Why it failed", make("p", "", attempt.why)) : null,
     attempt.lost ? null : drawn(attempt),
     ...siblings(attempt), grounding(attempt), turnsSection(attempt),
     attempt.judgements.length ? section("Judges", ...attempt.judgements.map(judge)) : null,
