@@ -29,6 +29,7 @@ from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Tracker
 from gen_searcher.tools.spend import SpendFile
 from gen_searcher.train.attempt import GroupRules
+from gen_searcher.train.curriculum import Curriculum, CurriculumRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
 from gen_searcher.train.outage import OutageRules
@@ -122,7 +123,13 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                     group=crew.useful_groups(searcher, rules.group),
                 )
                 ledger = books.ledger
-                order = visits(tasks, seed=cfg.seed, begun=ledger.tally().begun, pending=ledger.pending())
+                order = visits(
+                    tasks,
+                    seed=cfg.seed,
+                    begun=ledger.tally().begun,
+                    pending=ledger.pending(),
+                    thins=curriculum(cfg, ledger),
+                )
                 await train(rules, parts, order, from_step=from_step)
                 keeper.log_unused(cfg.grpo.steps)
             await learner.save_policy(folder.policy("grpo"), base=start)
@@ -176,6 +183,15 @@ def learner_spec(place: Workplace, start: Path) -> LearnerSpec:
     )
 
 
+def curriculum(cfg: RunConfig, ledger: Ledger) -> Curriculum | None:
+    """What leaves out tasks that have nothing to teach; None visits all of them."""
+    chosen = cfg.grpo.curriculum
+    if chosen is None:
+        return None
+    rules = CurriculumRules(last_groups=chosen.last_groups, min_share=chosen.min_share)
+    return Curriculum(ledger, rules=rules, seed=cfg.seed)
+
+
 def _keep_rules(cfg: RunConfig) -> KeepRules:
     return KeepRules(
         steps=cfg.grpo.steps,
@@ -201,11 +217,13 @@ def rules_of(cfg: RunConfig) -> GrpoRules:
             tries=1 + grpo.lost_retries,
             deadline_s=cfg.cluster.call_timeout_s,
             tail=None if grpo.tail is None else TailRules(members=grpo.tail.members, wait_s=grpo.tail.wait_s),
+            spare=grpo.oversample.members,
         ),
         stream=StreamRules(
             groups_per_step=grpo.groups_per_step,
             max_staleness=grpo.max_staleness,
             max_dropped=DROPPED_PER_GROUP * grpo.groups_per_step,
+            spare_groups=grpo.oversample.groups,
             outage=OutageRules(
                 max_lost_frac=cfg.cluster.max_lost_frac,
                 wait_s=cfg.cluster.outage_wait_s,
@@ -238,6 +256,7 @@ class GrpoRecorder:
         values = {
             **step_metrics(taken.groups, taken.dropped, report),
             **staleness(taken.groups, version=step - 1),
+            **({"train/late_count": float(len(taken.late))} if self._cfg.grpo.oversample.groups else {}),
             **await self._crew.reading(),
         }
         await self._keeper.book(step, taken, report, values)
