@@ -62,6 +62,10 @@ COMMANDS: dict[str, Command] = {
         summary="make a step once more and say what differs: replay RUN_DIR --step N, or replay --bundle FILE",
         target="replay:run",
     ),
+    "scale": Command(
+        summary="change how many workers a running grpo has: scale RUN_DIR cluster.rollout_workers=4",
+        target="scale:run",
+    ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "plan": Command(
         summary="forecast step time, idle shares and cost of this cluster, or propose one for a budget",
@@ -73,6 +77,7 @@ COMMANDS: dict[str, Command] = {
 
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "report": lambda word: f"run_dir={quoted(word)}",
+    "scale": lambda word: f"run_dir={quoted(word)}",
     "replay": lambda word: f"run_dir={quoted(word)}",
     "generate": lambda word: f"generate.prompt={quoted(word)}",
     "judge check": lambda word: f"judge_check.judge={quoted(word)}",
