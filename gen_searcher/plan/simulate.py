@@ -14,7 +14,7 @@ from functools import partial
 
 from gen_searcher.plan.limit import AttemptWork, Work
 from gen_searcher.plan.shape import Churn, Shape, Workload
-from gen_searcher.plan.station import StationPool
+from gen_searcher.plan.station import Cores, Station, StationKind, StationPool
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.room import Room
@@ -64,6 +64,8 @@ class Simulation:
 
     workload: Workload
     shape: Shape
+    learner: Station = field(init=False)
+    """All ranks together."""
     engines: StationPool = field(init=False)
     generators: StationPool = field(init=False)
     rewards: StationPool = field(init=False)
@@ -73,9 +75,11 @@ class Simulation:
     """Of groups that ended since the last step was published."""
 
     def __post_init__(self) -> None:
-        self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind)
-        self.generators = StationPool(self.shape.generators.workers, self.shape.generators.kind)
-        self.rewards = StationPool(self.shape.judges.workers, self.shape.judges.kind)
+        cores = Cores(self.shape.cores)
+        self.learner = Station(StationKind(batch=1, threads=self.shape.learner_threads), cores)
+        self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind, cores)
+        self.generators = StationPool(self.shape.generators.workers, self.shape.generators.kind, cores)
+        self.rewards = StationPool(self.shape.judges.workers, self.shape.judges.kind, cores)
 
     @property
     def attempt(self) -> AttemptRunner:
@@ -159,7 +163,7 @@ async def simulate(
             taken = await stream.take()
             taken_s = loop.time()
             took_s = simulation.learn_s(sum(len(group.attempts) for group in taken.groups))
-            await asyncio.sleep(took_s)
+            await simulation.learner.work(took_s, life=simulation.learner.life)
             learner_s += took_s
             await asyncio.sleep(workload.publish_s)
             stream.published()
