@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import ray
 
 from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
 from gen_searcher.config.cluster import ClusterConfig
-from gen_searcher.errors import UserError
+from gen_searcher.config.plug import Plug
+from gen_searcher.config.secrets import Secret
+from gen_searcher.errors import ConfigError, UserError
+from gen_searcher.points import Listener, heard_by, listen
 
 log = logging.getLogger(__name__)
 

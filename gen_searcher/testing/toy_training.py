@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gen_searcher.errors import WorldError
+from gen_searcher.points import Point, passed
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Attempt, Batch, Outcome, Reward, Sample, StepReport, Task, Trajectory, Turn
 
@@ -50,9 +51,11 @@ class ToyLearner:
             for place, (token, logprob) in enumerate(zip(sample.token_ids, sample.logprobs, strict=True)):
                 gradient[(token + place) % WEIGHTS] += sample.advantage * (logprob + token / 1000.0)
         await asyncio.sleep(0)
+        passed(Point.LEARNER_BACKWARD)
         for index, slope in enumerate(gradient):
             self.momentum[index] = 0.9 * self.momentum[index] + slope / batch.samples
             self.weights[index] += 0.01 * self.momentum[index]
+        passed(Point.LEARNER_STEPPED)
         return StepReport(loss=gradient[0], grad_norm=max(gradient), metrics={"learner/logprob_gap_max_nats": 0.0})
 
     async def logprobs(self, batch: Batch) -> Mapping[Sample, tuple[float, ...]]:
@@ -75,11 +78,14 @@ class ToyLearner:
         part.mkdir(parents=True)
         (part / "state.json").write_text(json.dumps({"weights": self.weights, "momentum": self.momentum}))
         await asyncio.sleep(0)
+        passed(Point.CHECKPOINT_WRITTEN)
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
+        passed(Point.CHECKPOINT_RENAMED)
         pointer = path.with_name("latest.part")
         pointer.write_text(path.name + "\n")
         pointer.replace(path.with_name("latest"))
+        passed(Point.CHECKPOINT_POINTED)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint."""

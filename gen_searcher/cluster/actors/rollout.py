@@ -20,6 +20,7 @@ from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
+from gen_searcher.points import Point, passed
 from gen_searcher.types import Task, Trajectory
 
 
@@ -61,7 +62,9 @@ class RolloutActor:
     async def search(self, task: Task, seed: int) -> Trajectory:
         """One trajectory."""
         parts = await self._parts()
-        return await parts.agent.search(task, seed=seed)
+        trajectory = await parts.agent.search(task, seed=seed)
+        passed(Point.ROLLOUT_FINISHED)
+        return trajectory
 
 
 async def _build(spec: RolloutSpec, follower: WeightFollower) -> _Parts:
