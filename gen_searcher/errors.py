@@ -196,6 +196,14 @@ class LearnerGone(StopRun):
         super().__init__(message, exit_code)
 
 
+class HeadGone(StopRun):
+    """The head of the Ray cluster does not answer: no actor can be asked or started any more."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        """`message` names its address."""
+        super().__init__(message, exit_code)
+
+
 class JudgeGone(StopRun):
     """The judge will not answer this run again: its model is retired or unknown, its key refused, its credit spent."""
 

@@ -20,7 +20,7 @@ from typing import Protocol, cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError
 from gen_searcher.train.routing import Router
@@ -107,6 +107,7 @@ class Pool:
         self._healthy = set(self._watches)
         self._recovered = asyncio.Event()
         self._recoveries: dict[int, asyncio.Task[None]] = {}
+        self._overdue: set[int] = set()
 
     async def call(
         self, method: str, *args: object, sticky: int | None = None, near: Near | None = None, **kwargs: object
@@ -133,9 +134,6 @@ class Pool:
         remote = cast("_Method", getattr(self.handles[index], method))
         try:
             return await self._answer(index, remote.remote(*args, **kwargs), care)
-        except RayActorError as error:
-            self._suspend(index)
-            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
             if isinstance(cause, WorldError | UserError):
@@ -143,6 +141,9 @@ class Pool:
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error
             raise
+        except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
+            self._suspend(index)
+            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
 
     async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
         watch = self._watches[index]
@@ -184,9 +185,12 @@ class Pool:
         return tuple(sorted(self._healthy))
 
     async def wait_ready(self) -> None:
-        """Return once every actor has been built; an actor whose constructor raises fails here."""
+        """Return once every actor has been built. Raises WorkersGone for one that cannot be."""
         for index in range(len(self.handles)):
-            await self._call(index, None, "ready")  # loading a model takes as long as it takes
+            try:
+                await self._call(index, None, "ready")  # loading a model takes as long as it takes
+            except WorldError as error:
+                raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def close(self) -> None:
         """Let the actors close what they hold open, as far as they still can, then kill them."""
@@ -201,7 +205,7 @@ class Pool:
 
     async def _pick(self, sticky: int | None, near: Near | None) -> int:
         while not self._healthy:
-            if not self._recoveries:
+            if self._recoveries.keys() <= self._overdue:
                 raise WorkersGone(
                     f"no {self.role} actor is left: each is dead and out of restarts, or did not come back; the log says "
                     "why. Mend the cause and run the same command again"
@@ -222,26 +226,39 @@ class Pool:
             self._recoveries[index] = asyncio.ensure_future(self._recover(index))
 
     async def _recover(self, index: int) -> None:
-        """Poll `ready` until the restarted actor answers; its constructor loads the current weights first."""
+        """Poll `ready` until the restarted actor answers; its constructor loads the current weights first.
+
+        One that cannot be built is killed, which uses up a restart. One that no node has room for is waited for as long
+        as the run goes on; after READY_DEADLINE_S the run does not go on for its sake alone.
+        """
+        hope = asyncio.get_running_loop().call_later(READY_DEADLINE_S, self._despair, index)
         remote = cast("_Method", self.handles[index].ready)
         try:
-            async with asyncio.timeout(READY_DEADLINE_S):
-                await asyncio.sleep(READY_POLL_S)  # a killed actor may answer once more before it ends
-                while index not in self._healthy:
-                    try:
-                        await remote.remote()
-                        self._healthy.add(index)
-                    except ActorDiedError:
-                        log.exception("%s actor %d is out of restarts", self.role, index)
-                        return
-                    except RayActorError:
-                        await asyncio.sleep(READY_POLL_S)
-            log.warning("%s actor %d is back", self.role, index)
-        except TimeoutError:
-            log.exception("%s actor %d did not come back within %g s", self.role, index, READY_DEADLINE_S)
+            await asyncio.sleep(READY_POLL_S)  # a killed actor may answer once more before it ends
+            while index not in self._healthy:
+                try:
+                    await remote.remote()
+                    self._healthy.add(index)
+                    log.warning("%s actor %d is back", self.role, index)
+                except ActorDiedError:
+                    log.exception("%s actor %d cannot be restarted, or is out of restarts", self.role, index)
+                    return
+                except RayTaskError:
+                    log.exception("%s actor %d cannot be built; trying again if it has restarts left", self.role, index)
+                    ray.kill(self.handles[index], no_restart=False)
+                    await asyncio.sleep(READY_POLL_S)
+                except RayError:
+                    await asyncio.sleep(READY_POLL_S)
         finally:
+            hope.cancel()
+            self._overdue.discard(index)
             del self._recoveries[index]
             self._recovered.set()
+
+    def _despair(self, index: int) -> None:
+        log.error("%s actor %d did not come back within %g s", self.role, index, READY_DEADLINE_S)
+        self._overdue.add(index)
+        self._recovered.set()
 
 
 async def _await(ref: ray.ObjectRef[object]) -> object:

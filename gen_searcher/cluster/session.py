@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
@@ -46,44 +46,80 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
         UserError: Exit code 3; there is no cluster to join, or it has no room for what `command` raises.
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
-    if cfg.address == "local":
-        with scratch_folder() as folder:
-            ray.init(
-                address="local",
-                namespace=namespace,
-                num_cpus=cfg.cpus,
-                object_store_memory=cfg.object_store_mib << 20,
-                include_dashboard=False,
-                log_to_driver=True,
-                logging_level=logging.WARNING,
-                runtime_env={"env_vars": ENVIRONMENT},
-                _temp_dir=str(folder),
-            )
-            _narrow_token()
-            try:
-                check_room(cfg, command=command)
-                yield
-            finally:
-                ray.shutdown()
-    else:
+    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace)
+    listener = None if cfg.fault_plan is None else cast("Listener", cfg.fault_plan.build())
+    with raised, heard_by(listener):
+        check_room(cfg, command=command)
+        yield
+
+
+@contextmanager
+def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+    with scratch_folder() as folder:
+        ray.init(
+            address="local",
+            namespace=namespace,
+            num_cpus=cfg.cpus,
+            object_store_memory=cfg.object_store_mib << 20,
+            include_dashboard=False,
+            log_to_driver=True,
+            logging_level=logging.WARNING,
+            runtime_env=_runtime_env(cfg),
+            _temp_dir=str(folder),
+        )
+        _narrow_token()
         try:
-            ray.init(
-                address="auto",
-                namespace=namespace,
-                logging_level=logging.WARNING,
-                runtime_env={"env_vars": ENVIRONMENT},
-            )
-        except ConnectionError as error:
-            raise UserError(
-                f"cluster.address=auto, but there is no Ray cluster to join ({error}). Start this command with "
-                "`ray job submit`, or use cluster.address=local",
-                exit_code=3,
-            ) from error
-        try:
-            check_room(cfg, command=command)
             yield
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+    address = _submitted_to()
+    try:
+        ray.init(address="auto", namespace=namespace, logging_level=logging.WARNING, runtime_env=_runtime_env(cfg))
+    except (ConnectionError, ValueError) as error:
+        raise UserError(
+            f"cluster.address=auto, but there is no Ray cluster to join at RAY_ADDRESS={address} ({error}). Start this "
+            "command with `ray job submit`, or use cluster.address=local",
+            exit_code=3,
+        ) from error
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        log.info("joined the Ray cluster at %s, %d nodes", ray.get_runtime_context().gcs_address, len(nodes))
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _submitted_to() -> str:
+    """Where the cluster is. Left alone, Ray takes any cluster that it finds on the host, whosever it is."""
+    try:
+        return Secret("env:RAY_ADDRESS").reveal()
+    except ConfigError as error:
+        raise UserError(
+            "cluster.address=auto joins the cluster that this command was submitted to, and RAY_ADDRESS does not name one. "
+            "Start this command with `ray job submit`, set RAY_ADDRESS=HOST:PORT of the cluster's head, or use "
+            "cluster.address=local",
+            exit_code=3,
+        ) from error
+
+
+def _runtime_env(cfg: ClusterConfig) -> dict[str, object]:
+    environment: dict[str, object] = {"env_vars": ENVIRONMENT}
+    if cfg.fault_plan is not None:
+        environment["worker_process_setup_hook"] = _listening(cfg.fault_plan)
+    return environment
+
+
+def _listening(plug: Plug) -> Callable[[], None]:
+    """What the process of every actor does first."""
+
+    def start_listening() -> None:
+        listen(cast("Listener", plug.build()))
+
+    return start_listening
 
 
 def _narrow_token() -> None:
