@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gen_searcher.errors import WorldError
@@ -111,17 +111,20 @@ class ToyAttempts:
         if seed % LOST_SEEDS == 0 and seed not in self._tried:
             self._tried.add(seed)
             raise WorldError("planted: the first try is lost", "toy")
-        draw = derive_seed(seed, *weights)
-        turn = Turn(
-            prompt_ids=(1, 2),
-            completion_ids=(3 + draw % 90, 3 + draw // 90 % 90),
-            logprobs=(-(draw % 997) / 997, -(draw % 983) / 983),
-            versions=(version, version),
-        )
-        trajectory = Trajectory(task_id=task.id, turns=(turn,), outcome=Outcome.OUT_OF_TURNS, grounding=None)
-        is_flat = derive_seed("flat", task.id) % FLAT_TASKS == 0
-        reward = 0.5 if is_flat else (draw % 101) / 100
         self.made += 1
-        return Attempt(
-            trajectory=trajectory, seed=seed, image=None, judgements=(), reward=Reward(total=reward, parts={})
-        )
+        return toy_attempt(task, seed=seed, version=version, weights=weights)
+
+
+def toy_attempt(task: Task, *, seed: int, version: int, weights: Sequence[float]) -> Attempt:
+    """What these weights make of the task with this seed, wherever it is asked."""
+    draw = derive_seed(seed, *weights)
+    turn = Turn(
+        prompt_ids=(1, 2),
+        completion_ids=(3 + draw % 90, 3 + draw // 90 % 90),
+        logprobs=(-(draw % 997) / 997, -(draw % 983) / 983),
+        versions=(version, version),
+    )
+    trajectory = Trajectory(task_id=task.id, turns=(turn,), outcome=Outcome.OUT_OF_TURNS, grounding=None)
+    is_flat = derive_seed("flat", task.id) % FLAT_TASKS == 0
+    reward = 0.5 if is_flat else (draw % 101) / 100
+    return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=Reward(total=reward, parts={}))
