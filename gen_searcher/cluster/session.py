@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import ray
+from ray.exceptions import RayError
 
 from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
@@ -79,7 +80,7 @@ def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     address = _submitted_to()
     try:
         ray.init(address="auto", namespace=namespace, logging_level=logging.WARNING, runtime_env=_runtime_env(cfg))
-    except (ConnectionError, ValueError) as error:
+    except (ConnectionError, ValueError, RayError) as error:
         raise UserError(
             f"cluster.address=auto, but there is no Ray cluster to join at RAY_ADDRESS={address} ({error}). Start this "
             "command with `ray job submit`, or use cluster.address=local",
