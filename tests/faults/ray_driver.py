@@ -23,6 +23,7 @@ from gen_searcher.cluster.pool import Care, Near, Pool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.config.base import Config
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig
+from gen_searcher.config.plug import Plug
 from gen_searcher.errors import UserError
 from gen_searcher.points import Point, passed
 from gen_searcher.testing.toy_training import ToyLearner, toy_attempt
@@ -45,7 +46,7 @@ class Settings(Config):
     latency_s: float = 0.2
     payload_kib: int = 0
     """Comes back with every attempt; above 100 it lies in the object store of its node."""
-    plan: Path | None = None
+    listener: Plug | None = None
 
 
 class ToyRollout:
@@ -102,10 +103,7 @@ async def train_on_actors(settings: Settings) -> None:
 
 def run(settings: Settings) -> int:
     """The exit code, as the command line gives it."""
-    plan = None
-    if settings.plan is not None:
-        plan = {"_target_": "gen_searcher.testing.fault_plan.FaultPlan", "path": str(settings.plan)}
-    cfg = ClusterConfig.model_validate({"address": settings.address, "object_store_mib": 80, "fault_plan": plan})
+    cfg = ClusterConfig(address=settings.address, cpus=4, object_store_mib=80, fault_plan=settings.listener)
     try:
         with cluster_session(cfg, run_id="toy", command="grpo"):
             asyncio.run(while_head_lives(train_on_actors(settings)))

@@ -5,11 +5,7 @@ The run's weights say what it has trained on; the same run without any disturban
 
 from __future__ import annotations
 
-import json
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,52 +14,16 @@ import pytest
 from gen_searcher.errors import EXIT_INTERRUPTED
 from tests.faults.invariants import Accounts, check_run, check_same
 from tests.faults.nodes import Node, Nodes, ray_nodes
+from tests.faults.ray_run import Driver
 from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, toy_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = 30
 POOL = {"pool": "rollouts"}
-RUN_S = 400.0
+ROLE = {"cpus": 1, "labels": POOL}
 LEAVES_S = 60.0
 """After this Ray ends a process whose head is gone, with code 1."""
-
-
-class Driver:
-    """A run in a process of its own."""
-
-    def __init__(
-        self, folder: Path, nodes: Nodes, *, environment: dict[str, str] | None = None, **more: object
-    ) -> None:
-        self.root = folder / "run"
-        self.log = folder / "log"
-        settings = {"root": str(self.root), "steps": STEPS, "role": {"cpus": 1, "labels": POOL}, **more}
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.faults.ray_driver", json.dumps(settings)],
-                env=environment or nodes.environment,
-                stdout=out,
-                stderr=out,
-            )
-
-    def wait_for_step(self, step: int) -> None:
-        metrics = self.root / "grpo" / "metrics.jsonl"
-        deadline = time.monotonic() + RUN_S
-        while not metrics.exists() or len(metrics.read_text().splitlines()) < step:
-            assert self.process.poll() is None, self.said
-            assert time.monotonic() < deadline, self.said
-            time.sleep(0.1)
-
-    def exit_code(self, *, within_s: float = RUN_S) -> int:
-        try:
-            return self.process.wait(timeout=within_s)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise AssertionError(self.said) from None
-
-    @property
-    def said(self) -> str:
-        return self.log.read_text(errors="replace")
 
 
 def check(root: Path) -> Accounts:
@@ -101,7 +61,7 @@ def test_the_other_nodes_finish_when_one_dies_with_half_of_the_rollout_workers(
     tmp_path: Path, nodes: Nodes, first: Node, whole: Path
 ) -> None:
     second = nodes.worker(cpus=2, labels=POOL)
-    driver = Driver(tmp_path, nodes, payload_kib=300)
+    driver = Driver(tmp_path, nodes.environment, steps=STEPS, payload_kib=300, role=ROLE)
     driver.wait_for_step(3)
     second.end()
     assert driver.exit_code() == 0, driver.said
@@ -117,7 +77,7 @@ def test_a_node_that_is_drained_and_one_that_joins_change_no_result(
     tmp_path: Path, nodes: Nodes, first: Node, whole: Path
 ) -> None:
     leaving = nodes.worker(cpus=2, labels=POOL)
-    driver = Driver(tmp_path, nodes, latency_s=1.5)
+    driver = Driver(tmp_path, nodes.environment, steps=STEPS, latency_s=1.5, role=ROLE)
     driver.wait_for_step(2)
     nodes.worker(cpus=2, labels=POOL)
     nodes.drain(leaving, within_s=5)
@@ -140,7 +100,7 @@ def test_a_cluster_that_is_not_ours_is_not_joined_and_the_error_says_what_to_do(
         environment["RAY_ADDRESS"] = environment["RAY_ADDRESS"].rpartition(":")[0] + ":9"
     else:
         environment["RAY_AUTH_TOKEN"] = "0123456789abcdef0123456789abcdef"
-    driver = Driver(tmp_path, nodes, environment=environment)
+    driver = Driver(tmp_path, environment, steps=STEPS)
     assert driver.exit_code() == 3, driver.said
     last = driver.said.strip().splitlines()[-1]
     assert "cluster.address=auto" in last
@@ -152,7 +112,7 @@ def test_a_cluster_that_is_not_ours_is_not_joined_and_the_error_says_what_to_do(
 def test_a_private_cluster_is_raised_beside_a_strangers_and_does_not_touch_it(
     tmp_path: Path, nodes: Nodes, first: Node, whole: Path
 ) -> None:
-    driver = Driver(tmp_path, nodes, address="local", workers=2, role={})
+    driver = Driver(tmp_path, nodes.environment, steps=STEPS, address="local", workers=2, role={})
     driver.wait_for_step(1)
     assert not [command for command in first.commands() if "ToyRollout" in command]
     assert driver.exit_code() == 0, driver.said
@@ -163,12 +123,12 @@ def test_a_private_cluster_is_raised_beside_a_strangers_and_does_not_touch_it(
 def test_without_its_head_a_run_leaves_with_75_and_goes_on_on_the_next_cluster(tmp_path: Path, whole: Path) -> None:
     with ray_nodes() as nodes:
         head = nodes.head(cpus=4)
-        driver = Driver(tmp_path, nodes, role={"cpus": 1})
+        driver = Driver(tmp_path, nodes.environment, steps=STEPS, role={"cpus": 1})
         driver.wait_for_step(3)
         head.end()
         assert driver.exit_code(within_s=LEAVES_S) == EXIT_INTERRUPTED, driver.said
         assert "run the same command again" in driver.said.strip().splitlines()[-1]
         nodes.head(cpus=4)
-        assert Driver(tmp_path, nodes, role={"cpus": 1}).exit_code() == 0, driver.said
+        assert Driver(tmp_path, nodes.environment, steps=STEPS, role={"cpus": 1}).exit_code() == 0, driver.said
     found = assert_undisturbed(driver.root, whole)
     assert max(found.issues) > 1
