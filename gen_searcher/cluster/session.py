@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+import time
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -34,6 +36,10 @@ ENVIRONMENT = {
 """Of every actor. Nothing secret ever: Ray shows it in its Jobs API, CLI and logs."""
 AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 """Ray writes its token here readable by everyone; we narrow it."""
+
+HEAD_DEADLINE_S = 60.0
+"""Longest wait for the head of a cluster to join: a job script starts both at the same time."""
+HEAD_POLL_S = 1.0
 
 
 @contextmanager
@@ -78,14 +84,11 @@ def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
 @contextmanager
 def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     address = _submitted_to()
+    _wait_for_head(address)
     try:
         ray.init(address="auto", namespace=namespace, logging_level=logging.WARNING, runtime_env=_runtime_env(cfg))
     except (ConnectionError, ValueError, RayError) as error:
-        raise UserError(
-            f"cluster.address=auto, but there is no Ray cluster to join at RAY_ADDRESS={address} ({error}). Start this "
-            "command with `ray job submit`, or use cluster.address=local",
-            exit_code=3,
-        ) from error
+        raise _cannot_join(address, str(error)) from error
     try:
         nodes = [node for node in ray.nodes() if node["Alive"]]
         log.info("joined the Ray cluster at %s, %d nodes", ray.get_runtime_context().gcs_address, len(nodes))
@@ -105,6 +108,30 @@ def _submitted_to() -> str:
             "cluster.address=local",
             exit_code=3,
         ) from error
+
+
+def _wait_for_head(address: str) -> None:
+    """Return once something listens there. Ray itself would look for a quarter of an hour and say little."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise _cannot_join(address, "it is not HOST:PORT, the address that `ray start --head` prints")
+    deadline = time.monotonic() + HEAD_DEADLINE_S
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=HEAD_POLL_S):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise _cannot_join(address, f"nobody answers there: {error}") from error
+        time.sleep(HEAD_POLL_S)
+
+
+def _cannot_join(address: str, why: str) -> UserError:
+    return UserError(
+        f"cluster.address=auto, but the Ray cluster at RAY_ADDRESS={address} cannot be joined: {why}. Start this command "
+        "with `ray job submit`, or use cluster.address=local",
+        exit_code=3,
+    )
 
 
 def _runtime_env(cfg: ClusterConfig) -> dict[str, object]:

@@ -56,9 +56,11 @@ class Nodes:
     stack: ExitStack
     all: list[Node] = field(default_factory=list[Node])
 
-    def head(self, *, cpus: int = 1) -> Node:
+    def head(self, *, cpus: int = 1, labels: Mapping[str, str] | None = None) -> Node:
         gcs, *ports = free_ports(4)
-        node = self._start("--head", f"--port={gcs}", "--include-dashboard=false", cpus=cpus, ports=ports, labels={})
+        node = self._start(
+            "--head", f"--port={gcs}", "--include-dashboard=false", cpus=cpus, ports=ports, labels=labels or {}
+        )
         self.environment["RAY_ADDRESS"] = node.address
         return node
 
