@@ -27,8 +27,8 @@ class BuiltLate:
         build(*self._paths)
         return True
 
-    async def work(self) -> str:
-        return "done"
+    async def reading(self) -> bool:
+        return True
 
 
 def build(file: Path, builds: Path) -> None:
