@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from gen_searcher.errors import EXIT_INTERRUPTED
 from gen_searcher.points import Point
 from gen_searcher.testing.fault_plan import times_passed
 from tests.bench.killed_driver import result
-from tests.faults.invariants import check_run, check_same
+from tests.faults.invariants import TRIES, check_run, check_same
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -44,7 +45,10 @@ def start(stage: str, run_dir: Path, *more: str) -> subprocess.CompletedProcess[
 
 
 @pytest.mark.fault(2, 3, 4)
-def test_kills_between_two_halves_end_with_75_and_lose_neither_an_instance_nor_a_bit(tmp_path: Path) -> None:
+def test_kills_between_two_halves_end_with_75_and_lose_neither_an_instance_nor_a_bit(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    record_property(TRIES, len(KILLS))
     whole, broken, plan = tmp_path / "whole", tmp_path / "broken", tmp_path / "plan.yaml"
     assert start("sft", whole).returncode == 0
     shutil.copytree(whole, broken)

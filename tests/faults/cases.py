@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.invariants import CHECKED
+from tests.faults.invariants import CHECKED, TRIES
 
 TESTS = Path(__file__).parents[1]
 
@@ -68,8 +68,6 @@ CASES: Mapping[int, str] = {
 }
 
 
-TRIES = "tries"
-"""Name of the property by which a test says how many faults it has met (`record_property`); one by default."""
 ALL = "--import-mode=importlib"
 """Pytest's options in place of the project's, which leave out slow tests."""
 

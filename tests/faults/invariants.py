@@ -77,6 +77,8 @@ class _Ends:
 
 
 CHECKED = Checked()
+TRIES = "tries"
+"""Name of the property by which a test says how many faults it has met (`record_property`), when it is not one."""
 
 
 def check_run(root: Path, *, steps: int, group_size: int, groups_per_step: int | None = None) -> Accounts:

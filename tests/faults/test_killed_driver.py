@@ -9,11 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.invariants import Accounts, check_run, check_same
+from tests.faults.invariants import TRIES, Accounts, check_run, check_same
 from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, toy_run
 
 STEPS = 40
@@ -54,12 +55,15 @@ def assert_nothing_lost(root: Path, *, rolled_back: bool) -> Accounts:
 
 @pytest.mark.fault(5)
 @pytest.mark.timeout(120)
-def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weights(tmp_path: Path) -> None:
+def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weights(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     started = time.monotonic()
     toy_run(whole, steps=STEPS, latency_s=LATENCY_S)
     undisturbed_s = time.monotonic() - started
     killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=1, max_staleness=0)
+    record_property(TRIES, killed)
     assert killed == KILLS
     expected = assert_nothing_lost(whole, rolled_back=False)
     found = assert_nothing_lost(broken, rolled_back=True)
@@ -70,12 +74,15 @@ def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weig
 @pytest.mark.slow
 @pytest.mark.fault(5)
 @pytest.mark.timeout(120)
-def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twice(tmp_path: Path) -> None:
+def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twice(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     started = time.monotonic()
     toy_run(whole, steps=STEPS, latency_s=LATENCY_S, max_staleness=1)
     undisturbed_s = time.monotonic() - started
     killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=2, max_staleness=1)
+    record_property(TRIES, killed)
     assert killed == KILLS
     found = assert_nothing_lost(broken, rolled_back=True)
     assert found.states["trained"] == STEPS * GROUPS_PER_STEP

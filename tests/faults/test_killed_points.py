@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import yaml
 from gen_searcher.points import Point
 from gen_searcher.testing.fault_plan import times_passed
 from gen_searcher.train.run import RunFolder
-from tests.faults.invariants import check_run, check_same
+from tests.faults.invariants import TRIES, check_run, check_same
 from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, toy_run
 
 STEPS = 7
@@ -68,8 +69,9 @@ CHECKPOINT = [(Point.CHECKPOINT_WRITTEN, 2), (Point.CHECKPOINT_RENAMED, 2), (Poi
     ],
 )
 def test_a_kill_between_two_halves_changes_neither_a_count_nor_a_bit(
-    tmp_path: Path, whole: Path, kills: list[tuple[Point, int]]
+    tmp_path: Path, whole: Path, kills: list[tuple[Point, int]], record_property: Callable[[str, object], None]
 ) -> None:
+    record_property(TRIES, len(kills))
     plan = planned(tmp_path / "plan.yaml", kills)
     codes = run_until_done(tmp_path / "run", plan)
     assert codes == [-signal.SIGKILL] * len(kills) + [0]
