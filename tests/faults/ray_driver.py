@@ -85,7 +85,7 @@ def rollout_pool(settings: Settings) -> Pool:
     handles: list[ActorHandle] = []
     for number in range(settings.workers):
         options = {"name": f"rollout-{number}", "max_concurrency": 100, "max_task_retries": 0, **spread(settings.role)}
-        handles.append(ray.remote(max_restarts=RESTARTS)(ToyRollout).options(**options).remote())
+        handles.append(cast("ActorHandle", ray.remote(max_restarts=RESTARTS)(ToyRollout).options(**options).remote()))
     care = Care(hang_s=60.0, repeats=False, asks_first=True)
     return Pool("rollout", handles, stage="search", wraps_plugs=False, care=care)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 RUN_S = 400.0
+ROOT = Path(__file__).parents[2]
 
 
 class Driver:
@@ -22,7 +23,7 @@ class Driver:
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.faults.ray_driver", json.dumps({"root": str(self.root), **settings})],
-                env=dict(environment),
+                env={**environment, "PYTHONPATH": str(ROOT)},  # of the workers too, for what a plug of a test names
                 stdout=out,
                 stderr=out,
             )

@@ -9,10 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 import ray
 from PIL import Image
+from ray.actor import ActorHandle
 
 from gen_searcher.cluster.fleet import RESTARTS, Fleet
 from gen_searcher.cluster.pool import Pool
@@ -188,7 +190,7 @@ async def test_an_actor_that_cannot_be_built_again_is_tried_a_bounded_number_of_
         model = plug("tests.faults.fragile.NeedsFile", file=str(file), builds=str(builds))
         pool = fleet(tmp_path).generators(model)
     else:
-        actor = ray.remote(max_restarts=RESTARTS)(BuiltLate).remote(file, builds)
+        actor = cast("ActorHandle", ray.remote(max_restarts=RESTARTS)(BuiltLate).remote(file, builds))
         pool = Pool("rollout", [actor], stage="search", wraps_plugs=False)
     async with closing(pool):
         file.unlink()
