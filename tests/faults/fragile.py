@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from gen_searcher.points import Point
@@ -52,3 +53,18 @@ class EatsMemory:
         eaten = [b"\1" * (64 << 20) for _ in range(self._mib // 64)]
         threading.Event().wait()
         raise AssertionError(len(eaten))
+
+
+class HoldsUntil:
+    """A `Listener`: the driver stands still after it has booked so many steps, until `go` is there."""
+
+    def __init__(self, go: Path, steps: int) -> None:
+        self._go = go
+        self._left = steps
+
+    def __call__(self, point: Point) -> None:
+        if point is not Point.STEP_BOOKED:
+            return
+        self._left -= 1
+        while self._left == 0 and not self._go.exists():
+            time.sleep(0.1)

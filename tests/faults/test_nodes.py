@@ -77,11 +77,14 @@ def test_a_node_that_is_drained_and_one_that_joins_change_no_result(
     tmp_path: Path, nodes: Nodes, first: Node, whole: Path
 ) -> None:
     leaving = nodes.worker(cpus=2, labels=POOL)
-    driver = Driver(tmp_path, nodes.environment, steps=STEPS, latency_s=1.5, role=ROLE)
-    driver.wait_for_step(2)
+    go = tmp_path / "go"
+    holds = {"_target_": "tests.faults.fragile.HoldsUntil", "go": str(go), "steps": 5}
+    driver = Driver(tmp_path, nodes.environment, steps=STEPS, latency_s=2.0, role=ROLE, listener=holds)
+    driver.wait_for_step(5)
     nodes.worker(cpus=2, labels=POOL)
     nodes.drain(leaving, within_s=5)
     leaving.end(signal.SIGTERM)
+    go.touch()
     assert driver.exit_code() == 0, driver.said
     assert first.process.poll() is None
     assert " is back" in driver.said, "the workers of the drained node went to the new one"
