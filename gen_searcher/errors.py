@@ -185,7 +185,7 @@ class TooManyLost(StopRun):
 
 
 class WorkersGone(StopRun):
-    """Every worker of one kind is dead and out of restarts."""
+    """Every worker of one kind is dead and out of restarts, or one cannot be built at all."""
 
 
 class LearnerGone(StopRun):

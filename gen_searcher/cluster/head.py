@@ -20,26 +20,27 @@ T = TypeVar("T")
 
 PROBE_S = 2.0
 """Between two looks, and the longest wait for an answer."""
-GONE_S = 20.0
-"""Without an answer after which the head is gone: time for one that is restarted, and well before Ray gives up."""
+MISSES = 10
+"""Looks in a row without an answer after which the head is gone: time for one that is restarted, and before Ray gives up.
+They are counted, not timed, because a driver that was busy for a while has not looked."""
 
 
-async def while_head_lives(work: Coroutine[object, object, T], *, gone_s: float = GONE_S) -> T:
+async def while_head_lives(work: Coroutine[object, object, T]) -> T:
     """What `work` returns. Needs a cluster session.
 
     Raises:
-        HeadGone: The head did not answer for `gone_s`; the work was cancelled.
+        HeadGone: The head did not answer MISSES times; the work was cancelled.
     """
     host, _, port = cast("str", ray.get_runtime_context().gcs_address).rpartition(":")
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_until_gone(host, int(port), gone_s=gone_s))
+    watching = asyncio.ensure_future(_until_gone(host, int(port)))
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
             return working.result()
         raise HeadGone(
-            f"the head of the Ray cluster at {host}:{port} has not answered for {gone_s:g} s. What is finished is in the "
-            "ledger and the weights are in the last checkpoint; run the same command again, on a cluster that is up"
+            f"the head of the Ray cluster at {host}:{port} does not answer. What is finished is in the ledger, and the weights "
+            "are in the last checkpoint; run the same command again, on a cluster that is up"
         )
     finally:
         for task in (working, watching):
@@ -47,14 +48,12 @@ async def while_head_lives(work: Coroutine[object, object, T], *, gone_s: float 
         await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _until_gone(host: str, port: int, *, gone_s: float) -> None:
-    loop = asyncio.get_running_loop()
-    answered_s = loop.time()
-    while loop.time() - answered_s < gone_s:
-        if await _answers(host, port):
-            answered_s = loop.time()
-        else:
-            log.warning("the head of the Ray cluster at %s:%d does not answer", host, port)
+async def _until_gone(host: str, port: int) -> None:
+    missed = 0
+    while missed < MISSES:
+        missed = 0 if await _answers(host, port) else missed + 1
+        if missed:
+            log.warning("the head of the Ray cluster at %s:%d does not answer (%d of %d)", host, port, missed, MISSES)
         await asyncio.sleep(PROBE_S)
 
 
