@@ -32,8 +32,13 @@ async def while_head_lives(work: Coroutine[object, object, T]) -> T:
         HeadGone: The head did not answer MISSES times; the work was cancelled.
     """
     host, _, port = cast("str", ray.get_runtime_context().gcs_address).rpartition(":")
+    return await while_answered(work, host=host, port=int(port))
+
+
+async def while_answered(work: Coroutine[object, object, T], *, host: str, port: int) -> T:
+    """The same for the head at this address."""
     working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_until_gone(host, int(port)))
+    watching = asyncio.ensure_future(_until_gone(host, port))
     try:
         await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
         if working.done():
