@@ -211,7 +211,7 @@ class TooManyLost(StopRun):
 
 
 class WorkersGone(StopRun):
-    """Every worker of one kind is dead and out of restarts."""
+    """Every worker of one kind is dead and out of restarts, or one cannot be built at all."""
 
 
 class LearnerGone(StopRun):
@@ -219,6 +219,14 @@ class LearnerGone(StopRun):
 
     def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
         """`message` says what was asked of it, and how to go on."""
+        super().__init__(message, exit_code)
+
+
+class HeadGone(StopRun):
+    """The head of the Ray cluster does not answer: no actor can be asked or started any more."""
+
+    def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
+        """`message` names its address."""
         super().__init__(message, exit_code)
 
 

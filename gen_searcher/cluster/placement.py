@@ -76,14 +76,48 @@ def check_room(cluster: ClusterConfig, *, command: str) -> None:
     while True:
         found = cast("Mapping[str, float]", ray.cluster_resources())
         lacking = [kind for kind in ("CPU", "GPU", "memory") if _sum(needed, kind) > found.get(kind, 0.0) + 1e-6]
-        if not lacking:
+        homeless = _homeless(needed)
+        if not lacking and not homeless:
             return
         if time.monotonic() >= deadline:
-            raise UserError(_too_small(needed, found, lacking), exit_code=3)
+            raise UserError(_too_small(needed, found, lacking) if lacking else _unlabelled(homeless), exit_code=3)
         if not said:
-            log.info("waiting up to %g s for nodes: %s", cluster.nodes_timeout_s, _shares(needed, found, lacking))
+            waits_for = _shares(needed, found, lacking) if lacking else _unlabelled(homeless)
+            log.info("waiting up to %g s for nodes: %s", cluster.nodes_timeout_s, waits_for)
             said = True
         time.sleep(POLL_S)
+
+
+def _homeless(needed: list[Need]) -> list[Need]:
+    """Roles whose labels no node carries: Ray would let their actors wait for ever."""
+    nodes = [cast("Mapping[str, str]", node["Labels"]) for node in ray.nodes() if node["Alive"]]
+    return [need for need in needed if not any(_carries(labels, need.asks.labels) for labels in nodes)]
+
+
+def _carries(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    return all(_fits(labels.get(key), wanted) for key, wanted in selector.items())
+
+
+def _fits(value: str | None, wanted: str) -> bool:
+    """Ray's selectors: `v`, `!v`, `in(v, w)`, `!in(v, w)`."""
+    plain = wanted.removeprefix("!")
+    options = plain[3:-1].split(",") if plain.startswith("in(") and plain.endswith(")") else [plain]
+    return (value in [option.strip() for option in options]) != wanted.startswith("!")
+
+
+def _unlabelled(homeless: list[Need]) -> str:
+    lines = [
+        f"    {need.role}: {', '.join(f'{key}={value}' for key, value in need.asks.labels.items())}"
+        for need in homeless
+    ]
+    return "\n".join(
+        [
+            "no node of the cluster carries the labels that these roles ask for:",
+            *lines,
+            "  label the nodes (`ray start --labels`, `rayStartParams.labels` in KubeRay), change cluster.roles.ROLE.labels, "
+            "or let the run wait for an autoscaler with cluster.nodes_timeout_s",
+        ]
+    )
 
 
 def _sum(needed: list[Need], kind: str) -> float:

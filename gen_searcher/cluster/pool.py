@@ -137,7 +137,7 @@ class Pool:
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
                 self._suspend(index)
-            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
+            raise ActorGone(f"{self.role} actor {index} is gone: {_reason(error)}") from error
 
     async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
         watch = self._watches[index]
@@ -250,7 +250,7 @@ class Pool:
                 async with asyncio.timeout(LAST_WORD_S):
                     word = await cast("Method", leaving.handle.retire).remote()
             except (RayError, TimeoutError) as error:
-                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, _first_line(error))
+                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, _reason(error))
         ray.kill(leaving.handle)
         log.info("%s actor %d has left after %d calls", self.role, leaving.index, leaving.watch.served)
         return word
@@ -391,5 +391,7 @@ async def _await(ref: ray.ObjectRef[object]) -> object:
     return await ref
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _reason(error: BaseException) -> str:
+    """Ray's first line; what a constructor has raised stands in the last one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]

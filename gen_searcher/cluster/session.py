@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import threading
+import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
+from ray.exceptions import RayError
 
 from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
 from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.plug import Plug
+from gen_searcher.config.secrets import variable
 from gen_searcher.errors import UserError
 from gen_searcher.metrics.log_fields import JsonLines
+from gen_searcher.points import Listener, heard_by, listen
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +40,10 @@ ENVIRONMENT = {
 AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 """Ray writes its token here readable by everyone; we narrow it."""
 
+HEAD_DEADLINE_S = 60.0
+"""Longest wait for the head of a cluster to join: a job script starts both at the same time."""
+HEAD_POLL_S = 1.0
+
 
 @contextmanager
 def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generator[None]:
@@ -46,38 +56,30 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
         UserError: Exit code 3; there is no cluster to join, or it has no room for what `command` raises.
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
-    if cfg.address == "local":
-        with scratch_folder() as folder:
-            with _logs_alike() as logs, _own_signals():
-                ray.init(
-                    address="local",
-                    namespace=namespace,
-                    num_cpus=cfg.cpus,
-                    object_store_memory=cfg.object_store_mib << 20,
-                    include_dashboard=False,
-                    log_to_driver=True,
-                    runtime_env={"env_vars": ENVIRONMENT},
-                    _temp_dir=str(folder),
-                    **logs,
-                )
-            _narrow_token()
-            try:
-                check_room(cfg, command=command)
-                yield
-            finally:
-                ray.shutdown()
-    else:
+    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace)
+    listener = None if cfg.fault_plan is None else cast("Listener", cfg.fault_plan.build())
+    with raised, heard_by(listener):
+        check_room(cfg, command=command)
+        yield
+
+
+@contextmanager
+def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+    with scratch_folder() as folder:
+        with _logs_alike() as logs, _own_signals():
+            ray.init(
+                address="local",
+                namespace=namespace,
+                num_cpus=cfg.cpus,
+                object_store_memory=cfg.object_store_mib << 20,
+                include_dashboard=False,
+                log_to_driver=True,
+                runtime_env=_runtime_env(cfg),
+                _temp_dir=str(folder),
+                **logs,
+            )
+        _narrow_token()
         try:
-            with _logs_alike() as logs, _own_signals():
-                ray.init(address="auto", namespace=namespace, runtime_env={"env_vars": ENVIRONMENT}, **logs)
-        except ConnectionError as error:
-            raise UserError(
-                f"cluster.address=auto, but there is no Ray cluster to join ({error}). Start this command with "
-                "`ray job submit`, or use cluster.address=local",
-                exit_code=3,
-            ) from error
-        try:
-            check_room(cfg, command=command)
             yield
         finally:
             ray.shutdown()
@@ -103,6 +105,75 @@ def _logs_alike() -> Generator[dict[str, Any]]:
     else:
         yield {"logging_level": logging.WARNING}
     root.handlers[:] = handlers
+
+
+def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+    address = _submitted_to()
+    _wait_for_head(address)
+    try:
+        with _logs_alike() as logs, _own_signals():
+            ray.init(address="auto", namespace=namespace, runtime_env=_runtime_env(cfg), **logs)
+    except (ConnectionError, ValueError, RayError) as error:
+        raise _cannot_join(address, str(error)) from error
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        log.info("joined the Ray cluster at %s, %d nodes", ray.get_runtime_context().gcs_address, len(nodes))
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _submitted_to() -> str:
+    """Where the cluster is. Left alone, Ray takes any cluster that it finds on the host, whosever it is."""
+    address = variable("RAY_ADDRESS")
+    if not address:
+        raise UserError(
+            "cluster.address=auto joins the cluster that this command was submitted to, and RAY_ADDRESS does not name one. "
+            "Start this command with `ray job submit`, set RAY_ADDRESS=HOST:PORT of the cluster's head, or use "
+            "cluster.address=local",
+            exit_code=3,
+        )
+    return address
+
+
+def _wait_for_head(address: str) -> None:
+    """Return once something listens there. Ray itself would look for a quarter of an hour and say little."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise _cannot_join(address, "it is not HOST:PORT, the address that `ray start --head` prints")
+    deadline = time.monotonic() + HEAD_DEADLINE_S
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=HEAD_POLL_S):
+                return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise _cannot_join(address, f"nobody answers there: {error}") from error
+        time.sleep(HEAD_POLL_S)
+
+
+def _cannot_join(address: str, why: str) -> UserError:
+    return UserError(
+        f"cluster.address=auto, but the Ray cluster at RAY_ADDRESS={address} cannot be joined: {why}. Start this command "
+        "with `ray job submit`, or use cluster.address=local",
+        exit_code=3,
+    )
+
+
+def _runtime_env(cfg: ClusterConfig) -> dict[str, object]:
+    environment: dict[str, object] = {"env_vars": ENVIRONMENT}
+    if cfg.fault_plan is not None:
+        environment["worker_process_setup_hook"] = _listening(cfg.fault_plan)
+    return environment
+
+
+def _listening(plug: Plug) -> Callable[[], None]:
+    """What the process of every actor does first."""
+
+    def start_listening() -> None:
+        listen(cast("Listener", plug.build()))
+
+    return start_listening
 
 
 def _narrow_token() -> None:

@@ -77,9 +77,18 @@ class WeightBoard:
         temporary.replace(self.folder / "current.json")
 
     def current(self) -> PublishedWeights | None:
-        """The published weights, or None before the first publish of this run."""
+        """The published weights, or None before the first publish of this run.
+
+        Raises:
+            FileNotFoundError: This node cannot see what the learner publishes; it must not serve what it started from.
+        """
         path = self.folder / "current.json"
         if not path.exists():
+            if not self.folder.exists():
+                raise FileNotFoundError(
+                    f"{self.folder} is not on this node: it joined after the run had chosen to publish in shared memory; "
+                    "set policy.weights.place=run_dir and run the same command again"
+                )
             return None
         row = json.loads(path.read_text(encoding="utf-8"))
         return PublishedWeights(version=int(row["version"]), source=WeightSource(path=str(row["path"])))

@@ -15,6 +15,7 @@ import gen_searcher.bench.table as tables
 from gen_searcher.agent.render import Renderer
 from gen_searcher.bench.encounters import encounters
 from gen_searcher.bench.table import ArmRow, Table
+from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.workplace import Stage, Workplace
@@ -117,7 +118,7 @@ def _measure(place: Workplace, folder: Path, *, suffix: str) -> dict[str, list[G
     for file in files.values():
         file.unlink(missing_ok=True)
     with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"):
-        return asyncio.run(_bench(place, files))
+        return asyncio.run(while_head_lives(_bench(place, files)))
 
 
 async def _bench(place: Workplace, files: Mapping[Arm, Path]) -> dict[str, list[Group]]:

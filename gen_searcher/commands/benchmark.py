@@ -24,6 +24,7 @@ from gen_searcher.bench.rowfile import Problem, listed
 from gen_searcher.bench.scored import Scored, failed, scored
 from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
 from gen_searcher.bench.standings import STANDINGS, Standings, render, standings
+from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.roles import GeneratorPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.bench import STAGES
@@ -72,7 +73,7 @@ def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
     arms: Arms = {}
     if desk.cfg.bench.arms or desk.benchmark.groundings:
         with cluster_session(desk.cfg.cluster, run_id=desk.place.folder.root.name, command="bench"):
-            arms |= asyncio.run(_worked_on(desk, tasks))
+            arms |= asyncio.run(while_head_lives(_worked_on(desk, tasks)))
     if desk.benchmark.drawn:
         arms |= asyncio.run(_drawn_elsewhere(desk, tasks))
     for name, path in desk.benchmark.scored.items():

@@ -15,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydantic import TypeAdapter
 
 from gen_searcher.agent.render import Renderer
+from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.roles import GeneratorPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
@@ -53,7 +54,7 @@ def run(cfg: RunConfig) -> int:
     digest = hashlib.sha256(cfg.generate.prompt.encode()).hexdigest()[:12]
     task = Task(id=digest, prompt=cfg.generate.prompt, target=None, meta={})
     with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="generate"):
-        drawn = asyncio.run(_generate(place, task))
+        drawn = asyncio.run(while_head_lives(_generate(place, task)))
     sys.stdout.write(trace(drawn) + "\n")
     folder = place.folder.root / "generate" / task.id
     if drawn.error is not None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.foreman import Foreman
+from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.identity import check_identity, grpo_identity
@@ -69,7 +70,8 @@ def run(cfg: RunConfig) -> int:
                 log.info("found: %s; %s", found, outside(place))
             place = scaled(place)
             with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="grpo"):
-                asyncio.run(train_run(place, start, Books(ledger=ledger, lease=lease), from_step=found.step))
+                books = Books(ledger=ledger, lease=lease)
+                asyncio.run(while_head_lives(train_run(place, start, books, from_step=found.step)))
     return 0
 
 

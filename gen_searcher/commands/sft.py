@@ -11,6 +11,7 @@ from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
+from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.identity import check_identity
@@ -46,7 +47,7 @@ def run(cfg: RunConfig) -> int:
             log.info("sft is done: %s (delete %s to train again)", done, done.parent)
             return 0
         with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="sft"):
-            asyncio.run(_sft(place, base))
+            asyncio.run(while_head_lives(_sft(place, base)))
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from gen_searcher.config.base import Config
+from gen_searcher.config.plug import Plug
 
 
 class RoleConfig(Config):
@@ -66,6 +67,9 @@ class ClusterConfig(Config):
     """Data-parallel ranks."""
     roles: RolesConfig = RolesConfig()
     """What an actor of each role asks of Ray."""
+    fault_plan: Plug | None = None
+    """For tests of what a run survives: a listener that every process of the run tells which `gen_searcher.points` it
+    passes, see `gen_searcher.testing.fault_plan`. None: nobody listens, and nothing can happen."""
     nodes_timeout_s: float = Field(default=0.0, ge=0.0)
     """Longest wait for the nodes that the roles need [s]: an autoscaler takes minutes. 0 refuses at once."""
     max_lost_frac: float = Field(default=0.3, ge=0.0, le=1.0)

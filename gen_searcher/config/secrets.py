@@ -87,6 +87,11 @@ class Secret:
         )
 
 
+def variable(name: str) -> str:
+    """An environment variable that holds no secret; empty when it is not set."""
+    return os.environ.get(name, "")  # noqa: TID251  this module is the home of the environment
+
+
 def is_reference(text: str) -> bool:
     """`env:NAME` or `file:/path`."""
     return text.startswith(_REFERENCES) and not text.endswith(":")

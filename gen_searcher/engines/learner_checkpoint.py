@@ -27,6 +27,7 @@ from gen_searcher.engines.learner_backend import KINDS, Kind, ShardedState, whol
 from gen_searcher.engines.rank_group import Place
 from gen_searcher.engines.weight_files import save_tensors
 from gen_searcher.errors import UserError
+from gen_searcher.points import Point, passed
 
 TRAINER = "trainer.json"
 LATEST = "latest"
@@ -74,8 +75,11 @@ def save(state: ShardedState, folder: Path, *, place: Place, optim: OptimConfig,
             "rng": "none: the learner draws nothing at random",
         }
         _write_text(partial / TRAINER, json.dumps(trainer, indent=2) + "\n")
+        passed(Point.CHECKPOINT_WRITTEN)
         _replace_folder(partial, folder)
+        passed(Point.CHECKPOINT_RENAMED)
         write_latest(folder)
+        passed(Point.CHECKPOINT_POINTED)
     dist.barrier()
 
 

@@ -37,6 +37,7 @@ from gen_searcher.grpo.pack import Row
 from gen_searcher.grpo.sft_loss import sft_loss
 from gen_searcher.grpo.tensors import Pixels, RowTensors, image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
+from gen_searcher.points import Point, passed
 from gen_searcher.types import ImageRef, StepReport
 
 Mode = Literal["grpo", "sft"]
@@ -157,9 +158,11 @@ class LearnerRank:
             outcome = score_row(tensors, denominator)
             self._backend.backward(outcome.loss, is_last=number == len(rows))
             outcomes.append(replace(outcome, loss=outcome.loss.detach()))
+        passed(Point.LEARNER_BACKWARD)
         lr = self.optim.lr_at(self.steps_done)
         grad_norm = self._backend.step(lr=lr)
         self.steps_done += 1
+        passed(Point.LEARNER_STEPPED)
         report = self._report(
             outcomes, lr=lr, grad_norm=grad_norm, tokens=tokens, trained_tokens=trained_tokens, started=started
         )

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gen_searcher.errors import WorldError
+from gen_searcher.points import Point, passed
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Attempt, Batch, Outcome, Reward, Sample, StepReport, Task, Trajectory, Turn
 
@@ -50,9 +51,11 @@ class ToyLearner:
             for place, (token, logprob) in enumerate(zip(sample.token_ids, sample.logprobs, strict=True)):
                 gradient[(token + place) % WEIGHTS] += sample.advantage * (logprob + token / 1000.0)
         await asyncio.sleep(0)
+        passed(Point.LEARNER_BACKWARD)
         for index, slope in enumerate(gradient):
             self.momentum[index] = 0.9 * self.momentum[index] + slope / batch.samples
             self.weights[index] += 0.01 * self.momentum[index]
+        passed(Point.LEARNER_STEPPED)
         return StepReport(loss=gradient[0], grad_norm=max(gradient), metrics={"learner/logprob_gap_max_nats": 0.0})
 
     async def logprobs(self, batch: Batch) -> Mapping[Sample, tuple[float, ...]]:
@@ -75,11 +78,14 @@ class ToyLearner:
         part.mkdir(parents=True)
         (part / "state.json").write_text(json.dumps({"weights": self.weights, "momentum": self.momentum}))
         await asyncio.sleep(0)
+        passed(Point.CHECKPOINT_WRITTEN)
         shutil.rmtree(path, ignore_errors=True)
         part.rename(path)
+        passed(Point.CHECKPOINT_RENAMED)
         pointer = path.with_name("latest.part")
         pointer.write_text(path.name + "\n")
         pointer.replace(path.with_name("latest"))
+        passed(Point.CHECKPOINT_POINTED)
 
     def load(self, path: Path) -> None:
         """Continue from a checkpoint."""
@@ -105,17 +111,20 @@ class ToyAttempts:
         if seed % LOST_SEEDS == 0 and seed not in self._tried:
             self._tried.add(seed)
             raise WorldError("planted: the first try is lost", "toy")
-        draw = derive_seed(seed, *weights)
-        turn = Turn(
-            prompt_ids=(1, 2),
-            completion_ids=(3 + draw % 90, 3 + draw // 90 % 90),
-            logprobs=(-(draw % 997) / 997, -(draw % 983) / 983),
-            versions=(version, version),
-        )
-        trajectory = Trajectory(task_id=task.id, turns=(turn,), outcome=Outcome.OUT_OF_TURNS, grounding=None)
-        is_flat = derive_seed("flat", task.id) % FLAT_TASKS == 0
-        reward = 0.5 if is_flat else (draw % 101) / 100
         self.made += 1
-        return Attempt(
-            trajectory=trajectory, seed=seed, image=None, judgements=(), reward=Reward(total=reward, parts={})
-        )
+        return toy_attempt(task, seed=seed, version=version, weights=weights)
+
+
+def toy_attempt(task: Task, *, seed: int, version: int, weights: Sequence[float]) -> Attempt:
+    """What these weights make of the task with this seed, wherever it is asked."""
+    draw = derive_seed(seed, *weights)
+    turn = Turn(
+        prompt_ids=(1, 2),
+        completion_ids=(3 + draw % 90, 3 + draw // 90 % 90),
+        logprobs=(-(draw % 997) / 997, -(draw % 983) / 983),
+        versions=(version, version),
+    )
+    trajectory = Trajectory(task_id=task.id, turns=(turn,), outcome=Outcome.OUT_OF_TURNS, grounding=None)
+    is_flat = derive_seed("flat", task.id) % FLAT_TASKS == 0
+    reward = 0.5 if is_flat else (draw % 101) / 100
+    return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=Reward(total=reward, parts={}))

@@ -19,6 +19,7 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
 from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
+from gen_searcher.points import Point, passed
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
@@ -120,6 +121,7 @@ class Keeper:
                 **{group.visit: TOO_LATE for group in taken.late},
             },
         )
+        passed(Point.STEP_BOOKED)
         if step % self._rules.checkpoint_every_steps == 0 or step == self._rules.steps:
             await self.save(step)
 

@@ -48,6 +48,18 @@ def test_a_cluster_with_too_few_gpus_is_refused_with_the_sum_of_every_role() -> 
     assert refused.value.exit_code == 3
 
 
+def test_a_label_that_no_node_carries_is_refused_before_an_actor_waits_for_it_for_ever() -> None:
+    node = ray.nodes()[0]["Labels"]["ray.io/node-id"]
+    here = RoleConfig(labels={"ray.io/node-id": f"in(x, {node})", "market-type": "!spot"})
+    check_room(ClusterConfig(roles=RolesConfig(learner=here)), command="grpo")
+    nowhere = RolesConfig(learner=here, tool=RoleConfig(labels={"pool": "browsers"}))
+    with pytest.raises(UserError, match="no node of the cluster carries") as refused:
+        check_room(ClusterConfig(roles=nowhere), command="grpo")
+    assert "tool: pool=browsers" in str(refused.value)
+    assert "learner" not in str(refused.value)
+    assert refused.value.exit_code == 3
+
+
 class Where:
     def node(self) -> str:
         return ray.get_runtime_context().get_node_id()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import signal
 import socket
@@ -53,7 +54,7 @@ class Head:
 @contextmanager
 def ray_head(folder: Path) -> Iterator[Head]:
     """A head node for the length of the block."""
-    ports = iter(_free_ports(6))
+    ports = iter(free_ports(6))
     gcs, dashboard = next(ports), next(ports)
     bin_dir = Path(sys.executable).parent
     inherited = os.environ  # noqa: TID251 - a child process inherits it; nothing here is configured by it
@@ -97,9 +98,10 @@ def _wait_for(port: int, head: subprocess.Popen[bytes], log: Path) -> None:
     raise TimeoutError(f"no Ray dashboard on port {port}:\n{log.read_text()[-2000:]}")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on. Chosen at random: other tests of the machine look for some as well."""
     found: list[int] = []
-    for port in PORTS:
+    for port in random.sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 found.append(port)

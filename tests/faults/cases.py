@@ -1,17 +1,24 @@
-"""The fault cases, and which tests show them: `python -m tests.faults.cases` prints the table.
+"""The fault cases, and which tests show them: `python -m tests.faults.cases` lists them, `--run [CASE ...]` runs them.
 
-A test names its cases by `@pytest.mark.fault(11, 12)`.
+A test names its cases by `@pytest.mark.fault(11, 12)`. Runs that a test holds to the invariants (`tests.faults.invariants`)
+count as instances: how many the run began, and how many of them were lost.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from tests.faults.invariants import CHECKED, TRIES
+
+TESTS = Path(__file__).parents[1]
 
 CASES: Mapping[int, str] = {
     1: "a rollout actor is killed in the middle of a generation",
@@ -61,40 +68,131 @@ CASES: Mapping[int, str] = {
 }
 
 
+ALL = "--import-mode=importlib"
+"""Pytest's options in place of the project's, which leave out slow tests."""
+
+
 class _Marks:
-    """Reads the marks of what pytest collects."""
+    """Reads the marks of what pytest collects; keeps the tests of the wanted cases."""
+
+    def __init__(self, wanted: Collection[int]) -> None:
+        self.tests: dict[int, list[str]] = {case: [] for case in CASES}
+        self._wanted = frozenset(wanted)
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        kept: list[pytest.Item] = []
+        for item in items:
+            cases = {case for mark in item.iter_markers("fault") for case in mark.args}
+            if cases & self._wanted:
+                kept.append(item)
+            name = item.nodeid.partition("[")[0]
+            for case in cases:
+                if name not in self.tests[case]:
+                    self.tests[case].append(name)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+
+
+@dataclass(slots=True, kw_only=True)
+class _Row:
+    """What came of a case's tests."""
+
+    tests: int = 0
+    passed: int = 0
+    skipped: int = 0
+    tries: int = 0
+    instances: int = 0
+    lost: int = 0
+
+
+class _Results:
+    """Counts what the tests of each case did, and what their checks of the invariants looked at."""
 
     def __init__(self) -> None:
-        self.tests: dict[int, list[str]] = {case: [] for case in CASES}
+        self.rows: dict[int, _Row] = {}
 
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        for item in items:
-            for mark in item.iter_markers("fault"):
-                name = item.nodeid.partition("[")[0]
-                for case in mark.args:
-                    if name not in self.tests[case]:
-                        self.tests[case].append(name)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        before = replace(CHECKED)
+        done = yield
+        for row in self._rows(item.iter_markers("fault")):
+            row.instances += CHECKED.instances - before.instances
+            row.lost += CHECKED.lost - before.lost
+        return done
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        if call.when == "call" or not report.passed:
+            tries = [int(str(value)) for name, value in report.user_properties if name == TRIES]
+            for row in self._rows(item.iter_markers("fault")):
+                row.tests += 1
+                row.passed += report.passed
+                row.skipped += report.skipped
+                row.tries += sum(tries) if tries else int(not report.skipped)
+        return report
+
+    def _rows(self, marks: Iterable[pytest.Mark]) -> list[_Row]:
+        return [self.rows.setdefault(case, _Row()) for mark in marks for case in mark.args]
 
 
 def main() -> int:
-    """Print every case with its tests; slow ones too."""
-    marks = _Marks()
-    root = Path(__file__).parents[2]
+    """Print every case with its tests, or run them and print what came of it; slow ones too."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults.cases", description=__doc__)
+    parser.add_argument("cases", nargs="*", type=int, choices=[*CASES], metavar="CASE", help="all by default")
+    parser.add_argument("--run", action="store_true", help="run the tests and print cases, tries and what was lost")
+    parser.add_argument("--fast", action="store_true", help="with --run: leave out what is marked slow")
+    options = parser.parse_args()
+    wanted = options.cases or list(CASES)
+    return _run(wanted, fast=options.fast) if options.run else _list(wanted)
+
+
+def _list(wanted: Sequence[int]) -> int:
+    marks = _Marks(wanted)
     heard = io.StringIO()
     with contextlib.redirect_stdout(heard):
-        code = pytest.main(
-            ["--collect-only", "-q", "-o", "addopts=--import-mode=importlib", str(root / "tests")], [marks]
-        )
-    if code != pytest.ExitCode.OK:
+        code = pytest.main(["--collect-only", "-q", "-o", f"addopts={ALL}", str(TESTS)], [marks])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         sys.stderr.write(heard.getvalue())
         return 1
-    for case, title in CASES.items():
-        sys.stdout.write(f"{case:>3}  {title}\n")
+    for case in wanted:
+        sys.stdout.write(f"{case:>3}  {CASES[case]}\n")
         for name in marks.tests[case] or ["no test yet"]:
             sys.stdout.write(f"       {name}\n")
-    shown = sum(bool(tests) for tests in marks.tests.values())
-    sys.stdout.write(f"{shown} of {len(CASES)} cases have tests\n")
+    shown = sum(bool(marks.tests[case]) for case in wanted)
+    sys.stdout.write(f"{shown} of {len(wanted)} cases have tests\n")
     return 0
+
+
+def _run(wanted: Sequence[int], *, fast: bool) -> int:
+    """0 when every case has passed tests and none that failed, and nothing was lost."""
+    results = _Results()
+    which = "not slow and not gpu" if fast else "not gpu"
+    try:
+        pytest.main(["-q", "-o", f"addopts={ALL}", "-m", which, str(TESTS)], [_Marks(wanted), results])
+    finally:  # what pytest raises when it has ended is about what tests have left open
+        good = _table(wanted, results)
+    return int(good < len(wanted))
+
+
+def _table(wanted: Sequence[int], results: _Results) -> int:
+    """Print what came of the cases; returns how many are shown."""
+    sys.stdout.write(f"{'case':>4} {'tests':>5} {'tries':>5} {'passed':>6} {'instances':>9} {'lost':>4}\n")
+    good = 0
+    for case in wanted:
+        row = results.rows.get(case, _Row())
+        good += row.tests > 0 and row.passed + row.skipped == row.tests and row.passed > 0 and row.lost == 0
+        sys.stdout.write(
+            f"{case:>4} {row.tests:>5} {row.tries:>5} {row.passed:>6} {row.instances:>9} {row.lost:>4}  {CASES[case]}\n"
+        )
+    rows = results.rows.values()
+    sys.stdout.write(
+        f"{good} of {len(wanted)} cases shown, {sum(row.tries for row in rows)} tries, "
+        f"lost = {sum(row.lost for row in rows)}\n"
+    )
+    return good
 
 
 if __name__ == "__main__":

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 import ray
 from PIL import Image
+from ray.actor import ActorHandle
 
-from gen_searcher.cluster.fleet import Fleet
+from gen_searcher.cluster.fleet import RESTARTS, Fleet
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool
 from gen_searcher.cluster.session import cluster_session
@@ -23,6 +26,7 @@ from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.engines.hosted.server import GeneratorServer
+from gen_searcher.errors import WorkersGone, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import Generator, Judge
 from gen_searcher.rewards.compose import compose
@@ -33,6 +37,7 @@ from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
 from gen_searcher.train.evaluate import DirectSearcher
 from gen_searcher.train.run import RunFolder
 from gen_searcher.types import Group, Task
+from tests.faults.fragile import BuiltLate
 from tests.faults.steps import OneStored
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -171,3 +176,42 @@ async def test_scores_in_flight_in_a_reward_worker_that_dies_end_scored_or_lost_
     assert group.rewards == (0.625,) * scored
     assert {lost.stage for lost in group.lost} == ({"actor"} if deaths == 2 else set())
     assert model.asked == 2 * SCORES, "each is asked once more, and not again"
+
+
+@pytest.mark.fault(17)
+@pytest.mark.slow
+@pytest.mark.parametrize("is_built", ["by its constructor", "by its first call"])
+async def test_an_actor_that_cannot_be_built_again_is_tried_a_bounded_number_of_times_and_ends_the_run_with_3(
+    tmp_path: Path, is_built: str
+) -> None:
+    file, builds = tmp_path / "model", tmp_path / "builds"
+    file.touch()
+    if is_built == "by its constructor":
+        model = plug("tests.faults.fragile.NeedsFile", file=str(file), builds=str(builds))
+        pool = fleet(tmp_path).generators(model)
+    else:
+        actor = cast("ActorHandle", ray.remote(max_restarts=RESTARTS)(BuiltLate).remote(file, builds))
+        pool = Pool("rollout", [actor], stage="search", wraps_plugs=False)
+    async with closing(pool):
+        file.unlink()
+        ray.kill(pool.handles[0], no_restart=False)
+        with pytest.raises(WorkersGone, match=f"no {pool.role} actor is left") as ended:
+            await asyncio.gather(*(asked_until_the_end(pool) for _ in range(4)))
+    assert ended.value.exit_code == 3
+    assert 2 <= len(builds.read_text().splitlines()) <= 1 + RESTARTS
+
+
+async def asked_until_the_end(pool: Pool) -> None:
+    """A dying actor may answer once more; what it loses is the world's doing."""
+    while True:
+        with contextlib.suppress(WorldError):
+            await pool.call("reading")
+
+
+async def test_an_actor_that_cannot_be_built_at_all_ends_the_run_with_its_reason(tmp_path: Path) -> None:
+    model = plug("tests.faults.fragile.NeedsFile", file=str(tmp_path / "gone"), builds=str(tmp_path / "builds"))
+    with pytest.raises(WorkersGone, match="generator actor 0 cannot be built") as ended:
+        async with closing(fleet(tmp_path).generators(model)):
+            raise AssertionError
+    assert ended.value.exit_code == 3
+    assert "No such file" in str(ended.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -14,8 +15,10 @@ from gen_searcher.grpo.select import has_signal
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.lease import RunLease
 from gen_searcher.metrics.groups import step_metrics
+from gen_searcher.points import heard_by
+from gen_searcher.testing.fault_plan import FaultPlan
 from gen_searcher.testing.toy_training import ToyAttempts, ToyLearner
-from gen_searcher.train.attempt import GroupRules
+from gen_searcher.train.attempt import AttemptRunner, GroupRules
 from gen_searcher.train.curriculum import Curriculum, CurriculumRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
@@ -56,12 +59,14 @@ class ToyRecorder:
             await self._keeper.save(step)
 
 
-def toy_rules(*, steps: int, max_staleness: int, spare_groups: int = 0) -> GrpoRules:
+def toy_rules(
+    *, steps: int, max_staleness: int, spare_groups: int = 0, tries: int = 2, deadline_s: float = 30.0
+) -> GrpoRules:
     return GrpoRules(
         steps=steps,
         row_tokens=64,
         objective=DEFAULT_OBJECTIVE,
-        group=GroupRules(size=GROUP_SIZE, tries=2, deadline_s=30.0),
+        group=GroupRules(size=GROUP_SIZE, tries=tries, deadline_s=deadline_s),
         stream=StreamRules(
             groups_per_step=GROUPS_PER_STEP,
             max_staleness=max_staleness,
@@ -86,10 +91,43 @@ def toy_run(
     began: Event | None = None,
     spare_groups: int = 0,
     curriculum: CurriculumRules | None = None,
+    plan: Path | None = None,
 ) -> ToyAttempts:
     """Start the run or continue it; `weights.json` holds the weights once it is done. Sets `began` when it trains."""
-    folder = RunFolder(root=root)
+    made: list[ToyAttempts] = []
+
+    def own(learner: ToyLearner) -> ToyAttempts:
+        made.append(ToyAttempts(learner, latency_s=latency_s))
+        if began is not None:
+            began.set()
+        return made[0]
+
     rules = toy_rules(steps=steps, max_staleness=max_staleness, spare_groups=spare_groups)
+    with heard_by(None if plan is None else FaultPlan(plan)):
+        asyncio.run(
+            toy_training(
+                root,
+                rules,
+                own,
+                checkpoint_every_steps=checkpoint_every_steps,
+                stop_after=stop_after,
+                curriculum=curriculum,
+            )
+        )
+    return made[0]
+
+
+async def toy_training(
+    root: Path,
+    rules: GrpoRules,
+    attempts_of: Callable[[ToyLearner], AttemptRunner],
+    *,
+    checkpoint_every_steps: int,
+    stop_after: int | None = None,
+    curriculum: CurriculumRules | None = None,
+) -> None:
+    """The run itself, with attempts from anywhere."""
+    folder = RunFolder(root=root)
     with RunLease.acquire(folder.leases) as lease, closing(Ledger.open(folder.ledger, fence=lease)) as ledger:
         found = resume(folder, ledger)
         learner, stop = ToyLearner(), Stop()
@@ -101,7 +139,7 @@ def toy_run(
             learner,
             fence=lease,
             rules=KeepRules(
-                steps=steps,
+                steps=rules.steps,
                 checkpoint_every_steps=checkpoint_every_steps,
                 keep_checkpoints=2,
                 objective=DEFAULT_OBJECTIVE,
@@ -111,22 +149,18 @@ def toy_run(
             tasks=TASKS,
             saved=found.step,
         )
-        attempts = ToyAttempts(learner, latency_s=latency_s)
         with closing(keeper):
             parts = GrpoParts(
-                attempt=attempts,
+                attempt=attempts_of(learner),
                 learner=learner,
                 scorer=learner,
                 recorder=ToyRecorder(keeper, stop=stop, stop_after=stop_after),
                 ledger=ledger,
                 stop=stop,
             )
-            if began is not None:
-                began.set()
             thins = None if curriculum is None else Curriculum(ledger, rules=curriculum, seed=5)
             order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending(), thins=thins)
-            asyncio.run(train(rules, parts, order, from_step=found.step))
-            keeper.log_unused(steps)
+            await train(rules, parts, order, from_step=found.step)
+            keeper.log_unused(rules.steps)
         (root / "weights.json").write_text(json.dumps([weight.hex() for weight in learner.weights]))
-        ledger.mark_exported(steps)
-    return attempts
+        ledger.mark_exported(rules.steps)

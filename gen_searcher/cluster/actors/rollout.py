@@ -20,6 +20,7 @@ from gen_searcher.config.redaction import guard_process
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.log_fields import log_fields
+from gen_searcher.points import Point, passed
 from gen_searcher.tools.meter import Reading
 from gen_searcher.types import Task, Trajectory
 
@@ -68,7 +69,9 @@ class RolloutActor:
         """One trajectory."""
         with log_fields(task=task.id, attempt=seed):
             parts = await self._parts()
-            return await parts.agent.search(task, seed=seed)
+            trajectory = await parts.agent.search(task, seed=seed)
+        passed(Point.ROLLOUT_FINISHED)
+        return trajectory
 
     async def retire(self) -> Reading:
         """Free the engine; there is nothing to tell."""
