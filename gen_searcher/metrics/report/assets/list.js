@@ -99,7 +99,7 @@ function mark() {
     button.setAttribute("aria-current", String(own));
     if (own) {
       const list = field("list");
-      const top = button.offsetTop - list.offsetTop;
+      const top = button.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop;
       if (top < list.scrollTop || top + button.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = top - 80;
     }
   });
