@@ -171,7 +171,8 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
 def _flags(name: str, given: Mapping[str, str | bool | None]) -> list[str]:
     """The flags that stand for settings, as overrides. Raises UserError for one of another command."""
     overrides: list[str] = []
-    for command, flag in ((command, flag) for both in (FLAGS, SWITCHES) for command in both for flag in both[command]):
+    owners = {flag: owner for both in (FLAGS, SWITCHES) for owner, flags in both.items() for flag in flags}
+    for flag, command in owners.items():
         value = given[flag]
         if value is None:
             continue

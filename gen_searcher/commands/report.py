@@ -36,7 +36,9 @@ def _serve(cfg: RunConfig, report: LiveReport) -> int:
     try:
         server = ReportServer(report, host=cfg.serve.host, port=cfg.serve.port)
     except OSError as error:
-        raise ConfigError(f"serve.host, serve.port: cannot listen on {cfg.serve.host}:{cfg.serve.port}: {error}") from error
+        raise ConfigError(
+            f"serve.host, serve.port: cannot listen on {cfg.serve.host}:{cfg.serve.port}: {error}"
+        ) from error
     if not server.is_loopback:
         log.warning("everybody who reaches %s can read the run; the server asks for no password", cfg.serve.host)
     stopped = threading.Event()

@@ -39,9 +39,7 @@ class Embedded:
     shown: tuple[Shown, ...]
 
 
-def embed(
-    sets: Sequence[EntrySet], *, first: Sequence[Marked], pictures: PictureTable, notes: list[str]
-) -> Embedded:
+def embed(sets: Sequence[EntrySet], *, first: Sequence[Marked], pictures: PictureTable, notes: list[str]) -> Embedded:
     """`first`, then the chosen attempts of all sets in turn; on the page each set keeps its own order."""
     texts, lost = Texts(), _lost_tries(sets)
     views: dict[str, bytes] = {}

@@ -112,7 +112,9 @@ def _changes(before: Sequence[Marked], after: Sequence[Marked], *, by_arm: bool)
     """The largest differences of a task's median attempts, gains and losses alike."""
     earlier, later = _medians(before, by_arm=by_arm), _medians(after, by_arm=by_arm)
     made = [Change(before=earlier[key], after=later[key]) for key in earlier if key in later]
-    made = sorted((one for one in made if one.difference), key=lambda one: (-abs(one.difference), one.after.entry.offset))
+    made = sorted(
+        (one for one in made if one.difference), key=lambda one: (-abs(one.difference), one.after.entry.offset)
+    )
     by_task: dict[str, Change] = {}
     for one in made:
         by_task.setdefault(one.after.entry.task_id, one)

@@ -98,7 +98,7 @@ def render(
     pictures = PictureTable(*stores, encoded=encoded)
     embedded = embed((*run.sets, *others), first=seen.marked, pictures=pictures, notes=notes)
     stages = _stages(run, other)
-    html = _environment().get_template("page.html").render(
+    return _environment().get_template("page.html").render(
         name=f"{labels[0]} and {labels[1]}" if other else run.label,
         live=live,
         about=_about(run, stages),
@@ -124,7 +124,6 @@ def render(
         data_pictures=_script_json(json.dumps(embedded.pictures)),
         data_run=_script_json(json.dumps([_facts(one) for one in (run, other) if one], ensure_ascii=False)),
     )  # fmt: skip
-    return html
 
 
 def _labels(run_dir: Path, other: Path) -> tuple[str, str]:
@@ -209,9 +208,7 @@ def _tiles(seen: Highlights, embedded: Embedded) -> Mapping[str, object]:
     return {
         "best": [tile for tile in map(_tile, seen.best) if tile.id in embedded.attempts],
         "worst": [tile for tile in map(_tile, seen.worst) if tile.id in embedded.attempts],
-        "changed": [
-            one for one in changed if one.before.id in embedded.attempts and one.after.id in embedded.attempts
-        ],
+        "changed": [one for one in changed if one.before.id in embedded.attempts and one.after.id in embedded.attempts],
         "what_changed": seen.what_changed,
     }
 

@@ -24,8 +24,9 @@ from gen_searcher.metrics.report.read import (
 )
 
 TRAINING = "GRPO"
-NOTED = ("generator", "policy", "judges", "agent.temperature", "seed")
-"""Settings that say who made a sample; the page shows them beside each."""
+NOTED = ("policy.path", "policy.engine", "agent.temperature", "seed")
+MADE_BY = ("generator", "judges")
+"""Settings, and sections with classes, that say who made a sample; the page shows them beside each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +124,5 @@ def who_made_it(run: RunData) -> dict[str, str]:
     return {
         name: value
         for name, value in flat.items()
-        if name in NOTED or name in ("policy.path", "policy.engine") or name.endswith("._target_") and _is_noted(name)
+        if name in NOTED or (name.endswith("._target_") and name.split(".")[0] in MADE_BY)
     }
-
-
-def _is_noted(name: str) -> bool:
-    return name.split(".")[0] in NOTED

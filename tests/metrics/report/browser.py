@@ -62,6 +62,7 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
+        self.call("Page.setLifecycleEventsEnabled", enabled=True)
         self.call("Performance.enable", timeDomain="threadTicks")
         self.size(1280, 900)
         return self
@@ -102,17 +103,16 @@ class Browser:
         line, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(line)
 
-    def _wait_for(self, method: str) -> None:
-        while not any(event.get("method") == method for event in self.events):
-            self.events.append(self._next())
-
     def open(self, url: str) -> None:
         """Navigate from an empty page and wait for the load event."""
-        self.call("Page.navigate", url="about:blank")
-        self._wait_for("Page.loadEventFired")
+        self._navigate("about:blank")
         self.events.clear()
-        self.call("Page.navigate", url=url)
-        self._wait_for("Page.loadEventFired")
+        self._navigate(url)
+
+    def _navigate(self, url: str) -> None:
+        loader = self.call("Page.navigate", url=url)["loaderId"]
+        while not any(_is_loaded(event, loader) for event in self.events):
+            self.events.append(self._next())
 
     def ask(self, expression: str) -> Any:
         """Value of a JavaScript expression; a promise is waited for."""
@@ -135,12 +135,10 @@ class Browser:
 
     def size(self, width: int, height: int, *, phone: bool = False) -> None:
         """The viewport in CSS pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 
     def busy_s(self) -> float:
-        """Seconds of processor that the page's main thread has used: the same on a loaded machine."""
+        """Seconds of processor that the page's main thread has used, those of earlier pages of the process included."""
         metrics = self.call("Performance.getMetrics")["metrics"]
         return next(one["value"] for one in metrics if one["name"] == "TaskDuration")
 
@@ -164,6 +162,13 @@ class Browser:
     def screenshot(self, file: Path) -> None:
         """The viewport as a PNG."""
         file.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+
+def _is_loaded(event: Mapping[str, Any], loader: str) -> bool:
+    """Whether this is the load event of exactly that document, not of the one before."""
+    params = event.get("params", {})
+    is_load = event.get("method") == "Page.lifecycleEvent" and params["name"] == "load"
+    return is_load and params["loaderId"] == loader
 
 
 def _complaint(method: str, params: Mapping[str, Any]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gen_searcher.metrics.report import LiveReport, ReportServer, write_report
-
 from tests.metrics.report.browser import Browser, find_chromium
 from tests.metrics.report.conftest import COUNTRIES, FixtureRun, fill
 
@@ -172,7 +172,11 @@ def test_two_runs_lie_beside_each_other(browser: Browser, tmp_path: Path) -> Non
     browser.open(write_report(runs[0].root, compare_with=runs[1].root).as_uri())
     assert browser.ask("document.querySelectorAll('.line.other').length") > 5
     assert "group_size" in browser.ask("document.getElementById('compared').textContent")
-    assert browser.ask("[...document.getElementById('f-run').options].map((one) => one.value)") == ["", "first", "second"]
+    assert browser.ask("[...document.getElementById('f-run').options].map((one) => one.value)") == [
+        "",
+        "first",
+        "second",
+    ]
     before = browser.ask("({ run: byId.get(current).run, task: byId.get(current).task_id })")
     assert before["run"] == "first"
     assert browser.ask("document.querySelectorAll('.cards > li').length") == 2
@@ -227,14 +231,16 @@ def test_everything_has_a_name_and_can_be_read(browser: Browser, page: Path, sch
     assert browser.ask(CONTRAST) == []
     headings = browser.ask("[...document.querySelectorAll('h1, h2, h3')].map((one) => Number(one.tagName[1]))")
     assert headings[0] == 1
-    assert all(after - before <= 1 for before, after in zip(headings, headings[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(headings))
 
 
 def test_the_focus_can_be_seen(browser: Browser, page: Path) -> None:
     browser.open(page.as_uri())
     for _ in range(4):
         browser.key("Tab")
-        style = browser.ask("(() => { const s = getComputedStyle(document.activeElement); return `${s.outlineStyle} ${s.outlineWidth}`; })()")
+        style = browser.ask(
+            "(() => { const s = getComputedStyle(document.activeElement); return `${s.outlineStyle} ${s.outlineWidth}`; })()"
+        )
         assert style == "solid 2px"
 
 
