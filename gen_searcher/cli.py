@@ -92,7 +92,10 @@ COMMANDS: dict[str, Command] = {
         summary="change how many workers a running grpo has: scale RUN_DIR cluster.rollout_workers=4",
         target="scale:run",
     ),
-    "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
+    "report": Command(
+        summary="write report.html of a run: report RUN_DIR [--compare OTHER_RUN], or show it live with --serve",
+        target="report:run",
+    ),
     "ladder": Command(
         summary="set the runs of several seeds and rewards beside each other: ladder FOLDER, see launch/paper_mini.sh",
         target="ladder:run",
@@ -116,8 +119,10 @@ TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",
 }
 """Commands whose one bare argument is a setting, and how that is written."""
-FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack")}
+FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack"), "report": ("compare",)}
 """Settings of a command that may be written as `--NAME VALUE`; the setting is `COMMAND.NAME`."""
+SWITCHES: dict[str, tuple[str, ...]] = {"report": ("serve",)}
+"""Settings of a command that `--NAME` turns on."""
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
 
@@ -227,20 +232,21 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     name = " ".join(bare)
     if name not in COMMANDS:
         raise UserError(_no_such_command(bare))
-    overrides += _flags(name, cast("dict[str, str | None]", vars(parsed)))
+    overrides += _flags(name, cast("dict[str, str | bool | None]", vars(parsed)))
     return name, options, overrides
 
 
-def _flags(name: str, given: Mapping[str, str | None]) -> list[str]:
+def _flags(name: str, given: Mapping[str, str | bool | None]) -> list[str]:
     """The flags that stand for settings, as overrides. Raises UserError for one of another command."""
     overrides: list[str] = []
-    for command, flags in FLAGS.items():
-        for flag in flags:
-            value = given[flag]
-            if value is not None and command != name:
-                raise UserError(f"--{flag} belongs to the command {command!r}, not to {name!r}")
-            if value is not None:
-                overrides.append(f"{command}.{flag}={quoted(value)}")
+    owners = {flag: owner for both in (FLAGS, SWITCHES) for owner, flags in both.items() for flag in flags}
+    for flag, command in owners.items():
+        value = given[flag]
+        if value is None:
+            continue
+        if command != name:
+            raise UserError(f"--{flag} belongs to the command {command!r}, not to {name!r}")
+        overrides.append(f"{command}.{flag}={quoted(value) if isinstance(value, str) else 'true'}")
     return overrides
 
 
@@ -279,5 +285,9 @@ def _parser() -> argparse.ArgumentParser:
     for command, flags in FLAGS.items():
         for flag in flags:
             parser.add_argument(f"--{flag}", metavar="VALUE", help=f"of {command}: the setting {command}.{flag}")
+    for command, flags in SWITCHES.items():
+        for flag in flags:
+            said = f"of {command}: turns the setting {command}.{flag} on"
+            parser.add_argument(f"--{flag}", action="store_const", const=True, help=said)
     parser.add_argument("--version", action="version", version=f"gen-searcher {__version__}")
     return parser

@@ -45,6 +45,17 @@ def test_a_flag_of_replay_is_a_setting_of_its_own() -> None:
     assert load.load(cli.parse(["replay", "--bundle", "a.bundle"])[2]).replay.bundle == Path("a.bundle")
 
 
+def test_the_flags_of_report_are_settings_of_its_own() -> None:
+    name, _, overrides = cli.parse(["report", "runs/a", "--compare", "runs/b", "--serve", "serve.port=8600"])
+    assert name == "report"
+    cfg = load.load(overrides)
+    assert (str(cfg.run_dir), str(cfg.report.compare), cfg.report.serve) == ("runs/a", "runs/b", True)
+    assert (cfg.serve.host, cfg.serve.port) == ("127.0.0.1", 8600)
+    assert not load.load(cli.parse(["report", "runs/a"])[2]).report.serve
+    with pytest.raises(UserError, match="--serve belongs to the command 'report', not to 'grpo'"):
+        cli.parse(["grpo", "--serve"])
+
+
 def test_a_flag_of_another_command_is_refused_and_a_word_is_no_step() -> None:
     with pytest.raises(UserError, match="--step belongs to the command 'replay', not to 'grpo'"):
         cli.parse(["grpo", "--step", "3"])

@@ -24,6 +24,7 @@ from gen_searcher.config.plan import PlanConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.replay import ReplayConfig
+from gen_searcher.config.report import ReportConfig
 from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
 from gen_searcher.config.serve import ServeConfig
 from gen_searcher.config.sft import SftConfig
@@ -75,6 +76,8 @@ class RunConfig(Config):
     """A checkpoint as a Hugging Face folder."""
     replay: ReplayConfig = ReplayConfig()
     """One step once more."""
+    report: ReportConfig = ReportConfig()
+    """The page of a run."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""
     plan: PlanConfig = PlanConfig()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_searcher.metrics.report.figures import COLOURS, HoverLine, Series, line_chart
@@ -33,7 +33,12 @@ TOPICS = (
     _topic("K-Score and its parts", r"k_score|faithfulness|visual_correctness|text_accuracy|aesthetics"),
     _topic("Reward", r"reward|advantage"),
     _topic("How attempts ended", r"^outcome/|grounded|malformed|repeated|out_of_"),
-    _topic("Lost and dropped", r"lost|dropped|discard|requeue|stale"),
+    _topic("Whose failure: the policy's or the world's", r"^failed/"),
+    _topic("Staleness: versions between sampling and learning", r"stale"),
+    _topic("Throughput", r"per_s$|per_min$|idle|busy"),
+    _topic("Spend", r"_usd$"),
+    _topic("Lost and dropped", r"lost|dropped|discard|requeue"),
+    _topic("Tools: failed, empty, cached", r"^tool/.*_frac$"),
     _topic("How pictures came about", r"^picture/.*_count"),
     _topic("Loss", r"loss|perplexity|accuracy"),
     _topic("Gradient norm", r"grad"),
@@ -66,26 +71,38 @@ class Stage:
     """Numbers that got no chart."""
 
 
-def stage(stage_id: str, *, title: str, series: Sequence[Series]) -> Stage:
-    """Charts of the topics, then one chart for each number that belongs to none."""
-    left = [one for one in series if one.name != _WALL_TIME and any(map(math.isfinite, one.values))]
+def stage(stage_id: str, *, title: str, series: Sequence[Series], other: Sequence[Series] = ()) -> Stage:
+    """Charts of the topics, then one chart for each number that belongs to none; `other` is a second run's."""
+    left = _drawable(series)
+    beside = {one.name: one for one in _drawable(other)}
+    known = {one.name for one in left}
+    left += [Series(name=name, steps=(), values=()) for name in beside if name not in known]
     panels: list[Panel] = []
     for topic in TOPICS:
         matching = [one for one in left if topic.pattern.search(one.name)]
         left = [one for one in left if one not in matching]
-        panels.extend(_panel(f"{stage_id}-{len(panels)}-{i}", topic.title, g) for i, g in enumerate(by_size(matching)))
-    others = [_panel(f"{stage_id}-other-{index}", one.name, [one]) for index, one in enumerate(left[:OTHERS])]
+        for index, group in enumerate(by_size(matching, other=beside)):
+            panels.append(_panel(f"{stage_id}-{len(panels)}-{index}", topic.title, group, other=beside))
+    others = [
+        _panel(f"{stage_id}-other-{index}", one.name, [one], other=beside) for index, one in enumerate(left[:OTHERS])
+    ]
     return Stage(
         id=stage_id, title=title, panels=tuple(panels), others=tuple(others), left_out=max(0, len(left) - OTHERS)
     )
 
 
-def by_size(series: Sequence[Series]) -> list[list[Series]]:
-    """Groups of series whose largest absolute values are alike, large ones first, at most `COLOURS` each."""
+def by_size(series: Sequence[Series], *, other: Mapping[str, Series] | None = None) -> list[list[Series]]:
+    """Groups of series whose largest absolute values are alike, large ones first, at most `COLOURS` each.
+
+    `other` holds a second run's series by name, which count for the size of their namesakes.
+    """
+    beside = other or {}
+    sizes = {one.name: max(_size(one), _size(beside.get(one.name, one))) for one in series}
     groups: list[list[Series]] = []
-    for one in sorted(series, key=lambda item: (-_size(item), item.name)):
-        fits = groups and len(groups[-1]) < COLOURS and _size(one) * SAME_SIZE >= _size(groups[-1][0])
-        if fits or (groups and len(groups[-1]) < COLOURS and _size(one) == 0.0):
+    for one in sorted(series, key=lambda item: (-sizes[item.name], item.name)):
+        size = sizes[one.name]
+        fits = groups and len(groups[-1]) < COLOURS and size * SAME_SIZE >= sizes[groups[-1][0].name]
+        if fits or (groups and len(groups[-1]) < COLOURS and size == 0.0):
             groups[-1].append(one)
         else:
             groups.append([one])
@@ -113,6 +130,10 @@ def _size(series: Series) -> float:
     return max((abs(value) for value in series.values if math.isfinite(value)), default=0.0)
 
 
-def _panel(panel_id: str, title: str, series: Sequence[Series]) -> Panel:
-    chart = line_chart(series, label=title)
+def _drawable(series: Sequence[Series]) -> list[Series]:
+    return [one for one in series if one.name != _WALL_TIME and any(map(math.isfinite, one.values))]
+
+
+def _panel(panel_id: str, title: str, series: Sequence[Series], *, other: Mapping[str, Series]) -> Panel:
+    chart = line_chart(series, label=title, other=other)
     return Panel(id=panel_id, title=title, svg=chart.svg, lines=chart.lines)

@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from gen_searcher.metrics.report.read import Entry
+from gen_searcher.metrics.report.why import Why
 
 LIMIT = 60
 """Attempts of one benchmark arm, and of the last training steps: what a person may still leaf through."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntrySet:
+    """The attempts of one arm, or of the training, and those of them that the page shows."""
+
+    name: str
+    is_training: bool
+    all: tuple[Entry, ...]
+    chosen: tuple[Entry, ...]
+    run: str = ""
+    """Name of the run on the page; empty when the page shows one run only."""
+    why: Why | None = None
+    """The analysis of its failures; None without one."""
 
 
 def spread(items: Sequence[Entry], count: int) -> list[Entry]:
@@ -43,6 +59,13 @@ def choose_last_steps(entries: Sequence[Entry], *, limit: int = LIMIT) -> list[E
             break
         chosen.extend(members[:limit])
     return chosen
+
+
+def choose_like(entries: Sequence[Entry], shown: Sequence[Entry], *, limit: int = LIMIT) -> list[Entry]:
+    """Attempts at the tasks of `shown`, best first: what lies beside another run's samples."""
+    wanted = {entry.task_id for entry in shown}
+    same = [entry for entry in entries if entry.task_id in wanted]
+    return choose_arm(same, limit=limit)
 
 
 def in_turn(sets: Sequence[Sequence[Entry]]) -> list[int]:

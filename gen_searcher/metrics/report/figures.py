@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
@@ -50,10 +50,20 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StyledSeries:
+    """A line and how it is drawn."""
+
+    series: Series
+    style: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoverLine:
     """What the page's script needs of one line to show values under the pointer."""
 
     name: str
+    style: str
+    """Classes of the line: its colour, and `other` for the run that is compared with."""
     steps: tuple[int, ...]
     x_px: tuple[float, ...]
     y_px: tuple[float | None, ...]
@@ -135,11 +145,20 @@ def path(points: Sequence[tuple[float, float]]) -> str:
     return "".join(parts)
 
 
-def line_chart(series: Sequence[Series], *, label: str) -> Chart:
-    """Lines over steps with light axes. Noisy lines get a running mean, the raw values stay behind it, faint."""
-    drawn = [thinned(one) for one in series[:COLOURS]]
-    finite = [value for one in drawn for value in one.values if math.isfinite(value)]
-    steps = [step for one in drawn for step in one.steps]
+def line_chart(series: Sequence[Series], *, label: str, other: Mapping[str, Series] | None = None) -> Chart:
+    """Lines over steps with light axes. Noisy lines get a running mean, the raw values stay behind it, faint.
+
+    `other` holds the lines of a second run by name; each is drawn dashed, in the colour of its namesake.
+    """
+    beside = other or {}
+    lines: list[StyledSeries] = []
+    for index, one in enumerate(series[:COLOURS]):
+        lines.append(StyledSeries(series=thinned(one), style=f"s{index}"))
+        if one.name in beside:
+            lines.append(StyledSeries(series=thinned(beside[one.name]), style=f"s{index} other"))
+    lines = [one for one in lines if one.series.steps]
+    finite = [value for one in lines for value in one.series.values if math.isfinite(value)]
+    steps = [step for one in lines for step in one.series.steps]
     if not finite:
         return Chart(svg="", lines=())
     left, top, right, bottom = PLOT_PX
@@ -148,20 +167,21 @@ def line_chart(series: Sequence[Series], *, label: str) -> Chart:
     y_scale = Scale(low=y_ticks[0], high=y_ticks[-1], from_px=bottom, to_px=top)
     body = [_y_axis(y_ticks, y_scale), _x_axis(min(steps), max(steps), x_scale)]
     hover: list[HoverLine] = []
-    for index, one in enumerate(drawn):
+    for one, style in ((line.series, line.style) for line in lines):
         x_px = [x_scale.at(step) for step in one.steps]
         y_px = [y_scale.at(value) if math.isfinite(value) else math.nan for value in one.values]
-        body.append(_line(x_px, y_px, class_name=f"s{index}"))
+        body.append(_line(x_px, y_px, class_name=style))
         hover.append(
             HoverLine(
                 name=one.name,
+                style=style,
                 steps=one.steps,
                 x_px=tuple(round(x, 1) for x in x_px),
                 y_px=tuple(round(y, 1) if math.isfinite(y) else None for y in y_px),
                 values=tuple(float(f"{v:.5g}") if math.isfinite(v) else None for v in one.values),
             )
         )
-    said = escape(f"{label}. {'; '.join(_in_words(one) for one in drawn)}", quote=True)
+    said = escape(f"{label}. {'; '.join(_in_words(one) for one in lines)}", quote=True)
     svg = (
         f'<svg class="chart" viewBox="0 0 {CHART_PX[0]:g} {CHART_PX[1]:g}" role="img" tabindex="0" '
         f'aria-label="{said}">{"".join(body)}<g class="cursor" hidden></g></svg>'
@@ -200,12 +220,14 @@ def _x_axis(first: int, last: int, scale: Scale) -> str:
     return f'{marks}<text class="tick" x="{PLOT_PX[2]:g}" y="{bottom + 24:g}" text-anchor="end">step</text>'
 
 
-def _in_words(series: Series) -> str:
+def _in_words(line: StyledSeries) -> str:
+    series = line.series
+    name = f"{series.name} of the other run" if line.style.endswith("other") else series.name
     known = [(s, v) for s, v in zip(series.steps, series.values, strict=True) if math.isfinite(v)]
     if not known:
-        return f"{series.name}: no value"
+        return f"{name}: no value"
     (first, start), (last, end) = known[0], known[-1]
-    return f"{series.name}: {number(start)} at step {first}, {number(end)} at step {last}"
+    return f"{name}: {number(start)} at step {first}, {number(end)} at step {last}"
 
 
 def interval_bar(value: float, low: float, high: float, *, domain: tuple[float, float]) -> str:
@@ -220,6 +242,16 @@ def interval_bar(value: float, low: float, high: float, *, domain: tuple[float, 
 def length_bar(value: float, *, domain: tuple[float, float], said: str) -> str:
     """A bar from the left edge to the value, and nothing beside it."""
     return _bar_svg(_length(_bar_scale(domain), value), said=said)
+
+
+def count_bar(count: int, *, most: int) -> str:
+    """A bar of a histogram whose longest bar counts `most`."""
+    scale = _bar_scale((0.0, float(max(most, 1))))
+    return _bar_svg(
+        f'<rect class="bar" x="{scale.from_px:g}" y="6" width="{scale.at(count) - scale.from_px:.1f}" '
+        f'height="{BAR_PX[1] - 12:g}" rx="2"/>',
+        said=f"{count:,}",
+    )
 
 
 def difference_bar(value: float, low: float, high: float, *, domain: tuple[float, float]) -> str:

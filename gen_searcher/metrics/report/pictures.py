@@ -41,9 +41,10 @@ def _webp(image: Image.Image, *, quality: int, lossless: bool = False) -> bytes:
 class PictureTable:
     """The pictures that the page holds so far."""
 
-    def __init__(self, store: ImageStore) -> None:
-        """`store` is the run's; a picture that it does not hold is shown as missing."""
-        self._store = store
+    def __init__(self, *stores: ImageStore, encoded: dict[str, str] | None = None) -> None:
+        """A picture that none of the `stores` holds is shown as missing; `encoded` keeps data URLs between pages."""
+        self._stores = stores
+        self._encoded: dict[str, str] = {} if encoded is None else encoded
         self.urls: dict[str, str] = {}
         """Key to data URL."""
         self.missing: set[str] = set()
@@ -52,8 +53,18 @@ class PictureTable:
         """Name of the picture on the page; it is encoded when asked for the first time."""
         key = ref.sha256[:KEY_LENGTH]
         if key not in self.urls and key not in self.missing:
-            try:
-                self.urls[key] = data_url(self._store.get(ref))
-            except (OSError, SyntaxError, ValueError):
+            url = self._encoded.get(ref.sha256) or self._encode(ref)
+            if url:
+                self.urls[key] = self._encoded[ref.sha256] = url
+            else:
                 self.missing.add(key)
         return key
+
+    def _encode(self, ref: ImageRef) -> str:
+        """Empty when no store can read the picture."""
+        for store in self._stores:
+            try:
+                return data_url(store.get(ref))
+            except (OSError, SyntaxError, ValueError):
+                continue
+        return ""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -17,6 +17,8 @@ from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
 
 Read = TypeVar("Read")
 Numbers = dict[str, float]
+
+ERROR_CHARS = 400
 
 _ROW = TypeAdapter(dict[str, JsonValue])
 
@@ -32,8 +34,31 @@ class _RewardHead:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _CallHead:
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ResultHead:
+    kind: str = "ok"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TurnHead:
+    call: _CallHead | None = None
+    result: _ResultHead | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _TrajectoryHead:
     outcome: str
+    turns: tuple[_TurnHead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JudgementHead:
+    judge: str
+    score: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +71,17 @@ class _DrawingHead:
 class _AttemptHead:
     trajectory: _TrajectoryHead
     reward: _RewardHead
+    seed: int = 0
     drawing: _DrawingHead | None = None
+    judgements: tuple[_JudgementHead, ...] = ()
+    shadow: tuple[_JudgementHead, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LostHead:
     stage: str
+    seed: int = 0
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +96,15 @@ class _LineHead:
 
 
 _HEAD = TypeAdapter(_LineHead)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolUse:
+    """One tool call that ran."""
+
+    name: str
+    kind: str
+    """A `ToolKind`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +127,13 @@ class Entry:
     """How the picture came about; None without a grounding, and when lost."""
     reason: str = ""
     """Of `drawn`."""
+    seed: int = 0
+    error: str = ""
+    """Why it was lost, cut to `ERROR_CHARS`; empty otherwise."""
+    tools: tuple[ToolUse, ...] = ()
+    """In the order of the calls."""
+    scores: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Judge to its score; a judge that only watches is `NAME (watching)`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +205,22 @@ def _entry(file: Path, offset: int, head: _LineHead) -> Entry:
         reward=reward if reward is not None and math.isfinite(reward) else None,
         drawn=drawing.how if drawing else None,
         reason=drawing.reason if drawing else "",
+        seed=head.attempt.seed if head.attempt else head.lost.seed if head.lost else 0,
+        error=head.lost.error[:ERROR_CHARS] if head.lost else "",
+        tools=_tools(head.attempt) if head.attempt else (),
+        scores=_scores(head.attempt) if head.attempt else {},
     )
+
+
+def _tools(attempt: _AttemptHead) -> tuple[ToolUse, ...]:
+    used = ((turn.call, turn.result) for turn in attempt.trajectory.turns)
+    return tuple(ToolUse(name=call.name, kind=result.kind) for call, result in used if call and result)
+
+
+def _scores(attempt: _AttemptHead) -> dict[str, float]:
+    said = {one.judge: one.score for one in attempt.judgements}
+    said |= {f"{one.judge} (watching)": one.score for one in attempt.shadow}
+    return {name: score for name, score in said.items() if math.isfinite(score)}
 
 
 def read_line(entry: Entry) -> AttemptLine | None:

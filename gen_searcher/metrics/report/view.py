@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gen_searcher.drawing import Drawing
+from gen_searcher.metrics.report.events import EventView, attempt_events
 from gen_searcher.metrics.report.lines import AttemptLine, TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry
@@ -16,6 +17,9 @@ from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, To
 
 TEXT_CHARS = 6000
 """Longest text of one observation or message on the page; a longer one is cut and says so."""
+
+TOKENS = 4000
+"""Most sampled tokens of a turn whose probabilities are shown."""
 
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL)
 _CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|$)", re.DOTALL)
@@ -44,6 +48,8 @@ class ResultView:
     cache: str
     latency_s: float
     cost_usd: float
+    canaries: tuple[str, ...]
+    """Signs of an injection in what was brought."""
     sources: tuple[str, ...]
     images: tuple[FoundView, ...]
 
@@ -69,6 +75,9 @@ class TurnView:
     mean_logprob: float | None
     versions: str
     """Policy versions that sampled the turn, e.g. `3` or `3-4`."""
+    likely: str
+    """One digit per sampled token: tenths of the probability it was sampled with, 9 for 0.9 and above; `-` unknown."""
+    latency_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,8 @@ class AttemptView:
     """Everything that the page shows of one attempt."""
 
     id: str
+    run: str
+    """Name of the run; empty when the page shows one run only."""
     arm: str
     """Name of the benchmark arm, or of the training that made it."""
     is_training: bool
@@ -144,6 +155,10 @@ class AttemptView:
     """Stage and error of a lost attempt; empty otherwise."""
     why: str
     """Why it failed; empty when it did not, or nobody asked."""
+    events: tuple[EventView, ...]
+    """What the world and the trainer did to it, in order."""
+    source: str
+    """File and byte of its record."""
 
 
 class Texts:
@@ -177,11 +192,16 @@ class Place:
     entry: Entry
     why: str = ""
     """Why the attempt failed, where that is known."""
+    run: str = ""
+    """Name of the run; empty when the page shows one run only."""
+    lost_before: tuple[Entry, ...] = ()
+    """Tries of the same member that the world spoiled."""
 
-    @property
-    def id(self) -> str:
-        """Of the attempt on the page."""
-        return f"{self.arm}.{self.entry.step}.{self.entry.offset}"
+
+def attempt_id(place: Place) -> str:
+    """Unique over the page, and the same for the same attempt on a later page."""
+    run = f"{place.run}/" if place.run else ""
+    return f"{run}{place.arm}.{place.entry.step}.{place.entry.offset}"
 
 
 def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, texts: Texts) -> AttemptView:
@@ -190,11 +210,12 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
     grounding = attempt.trajectory.grounding if attempt else None
     seed = attempt.seed if attempt else line.lost.seed if line.lost else 0
     return AttemptView(
-        id=place.id,
+        id=attempt_id(place),
+        run=place.run,
         arm=place.arm,
         is_training=place.is_training,
         step=line.step,
-        group=f"{place.arm} {line.step} {line.group}",
+        group=f"{place.run} {place.arm} {line.step} {line.group}",
         task_id=line.task.id,
         prompt=cut(line.task.prompt),
         meta=line.task.meta,
@@ -215,6 +236,8 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
         turns=_turns(attempt, line.texts, pictures=pictures, texts=texts) if attempt else (),
         lost=f"{line.lost.stage}: {cut(line.lost.error)}" if line.lost else "",
         why=cut(place.why),
+        events=attempt_events(attempt, lost_before=place.lost_before),
+        source=f"{place.entry.file.parent.name}/{place.entry.file.name}, byte {place.entry.offset}",
     )
 
 
@@ -310,7 +333,13 @@ def _turn(turn: Turn, text: TurnText, *, result: ResultView | None, texts: Texts
         sampled_tokens=len(turn.completion_ids),
         mean_logprob=round(sum(finite) / len(finite), 4) if finite else None,
         versions="-".join(str(v) for v in dict.fromkeys((versions[0], versions[-1]))) if versions else "",
+        likely="".join(_tenths(value) for value in turn.logprobs[:TOKENS]),
+        latency_s=round(turn.latency_s, 3),
     )
+
+
+def _tenths(logprob: float) -> str:
+    return str(min(9, int(math.exp(min(0.0, logprob)) * 10))) if math.isfinite(logprob) else "-"
 
 
 def _result(result: ToolResult, *, chosen: set[str], pictures: PictureTable) -> ResultView:
@@ -321,6 +350,7 @@ def _result(result: ToolResult, *, chosen: set[str], pictures: PictureTable) -> 
         cache=result.cache,
         latency_s=round(result.latency_s, 3),
         cost_usd=result.cost_usd,
+        canaries=result.canaries,
         sources=result.sources,
         images=tuple(
             FoundView(

@@ -84,7 +84,9 @@ def test_a_chart_runs_from_corner_to_corner_of_its_plot() -> None:
     chart = line_chart([series(0.0, 1.0)], label="Reward")
     assert 'd="M46.0 164.0L352.0 10.0"' in chart.svg
     assert chart.lines == (
-        HoverLine(name="reward/total", steps=(1, 2), x_px=(46.0, 352.0), y_px=(164.0, 10.0), values=(0.0, 1.0)),
+        HoverLine(
+            name="reward/total", style="s0", steps=(1, 2), x_px=(46.0, 352.0), y_px=(164.0, 10.0), values=(0.0, 1.0)
+        ),
     )
 
 

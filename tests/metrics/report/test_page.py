@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gen_searcher.metrics.report import page, write_report
+from gen_searcher.metrics.report import embed, write_report
 from gen_searcher.types import Outcome
 
 if TYPE_CHECKING:
@@ -120,10 +120,11 @@ def test_hostile_words_stay_words(run: FixtureRun) -> None:
     elements = Elements(html)
     assert elements.tags.count("img") == 0
     assert elements.handlers == []
-    assert elements.tags.count("script") == 5
-    assert html.count("</script>") == 5
+    assert elements.tags.count("script") == 6
+    assert html.count("</script>") == 6
     assert "<!--" not in html
     assert elements.text.count(HOSTILE) >= 3
+    assert [link for link in elements.links if not link.startswith("#")] == []
     (attempt,) = embedded(html)
     assert attempt["prompt"] == HOSTILE
 
@@ -148,14 +149,14 @@ def test_a_half_written_line_is_said_on_the_page(run: FixtureRun) -> None:
 
 
 def test_what_does_not_fit_is_left_out_and_said(full_run: FixtureRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "MAX_BYTES", 100_000)
+    monkeypatch.setattr(embed, "MAX_BYTES", 100_000)
     html = written(full_run)
     attempts = embedded(html)
     arms = [one["arm"] for one in attempts]
     assert 4 <= len(attempts) < 75
     assert {"base", "after-sft", "after-grpo", "GRPO"} == set(arms)
     assert "some chosen attempts are left out" in html
-    assert len(html) < 100_000 + 120_000
+    assert len(html) < 100_000 + 200_000
 
 
 def test_missing_pictures_are_said(run: FixtureRun) -> None:

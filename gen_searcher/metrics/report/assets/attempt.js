@@ -18,11 +18,11 @@ function toolbar(attempt) {
   return make("div", "toolbar",
     Object.assign(button("‹ list", back), { className: "back" }),
     make("span", `outcome ${outcomeClass(attempt.outcome)}`, outcomeWords(attempt.outcome)),
-    make("span", "quiet", attempt.is_training ? `${attempt.arm} · step ${attempt.step}` : attempt.arm),
+    make("span", "quiet", placeOf(attempt)),
     make("span", "room"),
     make("span", "quiet", place < 0 ? "" : `${place + 1} / ${listed.length}`),
-    Object.assign(button("‹ k", () => move(-1)), { ariaLabel: "previous attempt" }),
-    Object.assign(button("j ›", () => move(1)), { ariaLabel: "next attempt" }));
+    Object.assign(button("‹ k", () => move(-1)), { ariaLabel: "previous attempt (k)" }),
+    Object.assign(button("j ›", () => move(1)), { ariaLabel: "next attempt (j)" }));
 }
 
 function request(attempt) {
@@ -56,6 +56,21 @@ function howDrawn(drawing) {
   return make("p", "quiet", facts.join(" · "));
 }
 
+/** Both pictures at one place, one at a time: what differs jumps. */
+function flicker(attempt) {
+  const stack = make("span", "stack", picture(attempt.target, "", ""), picture(attempt.picture, "", ""));
+  const toggle = button("", () => show(toggle.getAttribute("aria-pressed") !== "true"));
+  const show = (truth) => {
+    toggle.setAttribute("aria-pressed", String(truth));
+    toggle.textContent = truth ? "ground truth (f)" : "generated (f)";
+    stack.lastChild.hidden = truth;
+  };
+  toggle.className = "flick";
+  show(false);
+  stack.classList.add("plain");
+  return framed(stack, toggle);
+}
+
 function drawn(attempt) {
   const none = attempt.lost ? "lost" : "nothing was drawn";
   const row = make("div", "pictures", framed(picture(attempt.picture, "Picture drawn from the grounding", none), "generated"));
@@ -64,8 +79,23 @@ function drawn(attempt) {
   if (pictures[attempt.picture] && pictures[attempt.target]) {
     const stack = make("span", "stack", picture(attempt.target, "", ""), picture(attempt.picture, "Difference of both pictures", ""));
     row.append(framed(stack, "difference (black where equal)"));
+    row.append(flicker(attempt));
   }
   return section("Picture", row, howDrawn(attempt.drawing));
+}
+
+const ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+
+/** The prompt with each "first reference image" as a button that leads to that picture. */
+function linked(prompt, chosen) {
+  const parts = prompt.split(new RegExp(`\\b(${ORDINALS.join("|")})\\b(?=[^.,;]{0,24}\\b(?:image|picture|reference|photo))`, "gi"));
+  return parts.map((part, index) => {
+    const target = index % 2 ? chosen[ORDINALS.indexOf(part.toLowerCase())] : null;
+    if (!target) return part;
+    const link = button(part, () => target.focus());
+    link.className = "ordinal";
+    return link;
+  });
 }
 
 function grounding(attempt) {
@@ -75,8 +105,9 @@ function grounding(attempt) {
     make("span", "id", `${index + 1}. ${reference.img_id}`),
     make("span", "title", reference.title),
     reference.note && reference.note !== reference.title ? make("span", "from", `note: ${reference.note}`) : null));
+  chosen.forEach((one) => { one.tabIndex = -1; });
   return section("Grounding: what the generator got",
-    make("p", "quote", attempt.gen_prompt),
+    make("p", "quote", ...linked(attempt.gen_prompt, chosen)),
     chosen.length ? make("ol", "thumbs", ...chosen) : make("p", "quiet", "No reference picture was chosen."),
     sources("Sources", attempt.sources));
 }
@@ -105,49 +136,6 @@ function judge(judgement) {
     make("p", "quiet", `${judgement.model} · prompt ${judgement.prompt_sha256} · ${short(judgement.latency_s)} s${cost}${spread}`));
 }
 
-function observation(result) {
-  const facts = [result.kind, result.cache, `${short(result.latency_s)} s`];
-  if (result.cost_usd) facts.push(`${result.cost_usd.toFixed(4)} USD`);
-  if (result.reason) facts.push(result.reason);
-  const found = result.images.map((one) => make("li", one.is_chosen ? "chosen" : "",
-    picture(one.picture, one.title, ""),
-    make("span", "id", one.img_id + (one.is_chosen ? " · chosen" : "")),
-    make("span", "title", one.title),
-    make("span", "from", one.url)));
-  return make("div", `observation ${result.kind}`,
-    make("span", "quiet", `observation · ${facts.join(" · ")}`),
-    make("pre", "", result.text),
-    found.length ? make("ul", "thumbs", ...found) : null,
-    sources("Read from", result.sources));
-}
-
-function rawTurn(turn, said) {
-  const raw = make("div", "raw", ...turn.prompt.map((index) => texts[index]), make("mark", "", turn.completion));
-  return make("details", "", make("summary", "quiet", `Text as tokens saw it (${turn.prompt_tokens} read, ${turn.sampled_tokens} ${said})`), raw);
-}
-
-function turnBlock(turn, index, attempt) {
-  const said = attempt.advantage === null ? "sampled" : "trained";
-  const head = make("header", "", make("b", "", `Turn ${index + 1}`), `${turn.sampled_tokens} tokens`);
-  if (turn.mean_logprob !== null) head.append(make("span", "", `mean log-prob ${short(turn.mean_logprob)}`));
-  if (turn.versions) head.append(make("span", "", `policy version ${turn.versions}`));
-  const call = turn.call_name ? make("div", "call", make("b", "", turn.call_name), make("pre", "", turn.call_arguments)) : null;
-  return make("li", "turn", head,
-    turn.thought ? make("p", "thought", turn.thought) : null,
-    turn.words ? make("pre", "error", turn.words) : null,
-    call,
-    turn.answer ? make("div", "call", make("b", "", "answer"), make("pre", "", turn.answer)) : null,
-    turn.result ? observation(turn.result) : null,
-    turn.completion || turn.prompt.length ? rawTurn(turn, said) : null);
-}
-
-function turnsSection(attempt) {
-  if (!attempt.turns.length) return null;
-  const mark = make("mark", "", attempt.advantage === null ? "sampled by the policy (did not train)" : "trained: sampled by the policy");
-  const legend = make("p", "mask", "In the raw text: ", mark, " · unmarked: prompt and observations, masked out of the loss.");
-  return section("Turns", legend, make("ol", "turns", ...attempt.turns.map((turn, index) => turnBlock(turn, index, attempt))));
-}
-
 function tile(attempt, own, label) {
   const element = button("", () => open(attempt.id, { focus: true }));
   element.append(picture(attempt.picture, "", outcomeWords(attempt.outcome)),
@@ -162,10 +150,88 @@ function siblings(attempt) {
   const advantage = (one) => (one.advantage === null ? "no advantage" : `adv ${signed(one.advantage)}`);
   const blocks = [];
   if (group.length > 1) blocks.push(section(`Group: ${group.length} attempts at this task`,
-    make("ul", "siblings", ...group.map((one) => tile(one, attempt, one.is_training ? advantage(one) : outcomeWords(one.outcome))))));
+    make("ul", "siblings", ...group.map((one) => tile(one, attempt, one.is_training ? advantage(one) : outcomeWords(one.outcome)))),
+    folded("Side by side", () => cards(group, attempt))));
   if (same.length) blocks.push(section("The same task elsewhere",
-    make("ul", "siblings", ...same.map((one) => tile(one, attempt, one.is_training ? `${one.arm} step ${one.step}` : one.arm)))));
+    make("ul", "siblings", ...same.map((one) => tile(one, attempt, placeOf(one))))));
   return blocks;
+}
+
+/** A closed part of the page whose content is made when it is opened. */
+function folded(title, content) {
+  const element = make("details", "", make("summary", "quiet", title));
+  element.addEventListener("toggle", () => { if (element.open && element.childElementCount === 1) element.append(content()); });
+  return element;
+}
+
+/** What one compares of two attempts, in a column. */
+function card(attempt, own) {
+  const calls = attempt.turns.filter((turn) => turn.call_name).map((turn) => make("li", "", make("b", "", `${turn.call_name} `), turn.call_arguments.replace(/\s+/g, " ")));
+  const link = button(attempt.id === own.id ? "this one" : "open", () => open(attempt.id, { focus: true }));
+  link.disabled = attempt.id === own.id;
+  return make("li", "", make("div", "card-head", make("span", "quiet", placeOf(attempt)), link),
+    picture(attempt.picture, `Picture of ${placeOf(attempt)}`, outcomeWords(attempt.outcome)),
+    make("p", "", make("b", "", rewardWords(attempt)), attempt.advantage === null ? "" : ` · advantage ${signed(attempt.advantage)}`,
+      make("span", `outcome ${outcomeClass(attempt.outcome)}`, outcomeWords(attempt.outcome))),
+    scores(attempt.reward_parts),
+    attempt.gen_prompt ? make("p", "quote", attempt.gen_prompt) : null,
+    calls.length ? make("ol", "calls", ...calls) : make("p", "quiet", "No tool was called."));
+}
+
+function cards(group, own) {
+  const list = make("ul", "cards", ...group.map((one) => card(one, own)));
+  list.tabIndex = 0;
+  list.setAttribute("aria-label", "Attempts side by side");
+  return list;
+}
+
+/** The other run's attempt at the same task: the same arm, the same seed where there is one. */
+function counterpart(attempt) {
+  const same = attempts.filter((one) => one.run !== attempt.run && one.task_id === attempt.task_id);
+  const better = (one) => (one.arm === attempt.arm ? 2 : 0) + (one.seed === attempt.seed ? 1 : 0);
+  return same.sort((a, b) => better(b) - better(a))[0];
+}
+
+function besides(attempt) {
+  if (runs.length < 2) return null;
+  const other = counterpart(attempt);
+  if (!other) return section("Beside the other run", make("p", "quiet", "The other run has no attempt at this task on this page."));
+  const both = attempt.run === runs[0].label ? [attempt, other] : [other, attempt];
+  const jump = Object.assign(button("open the other run's (c)", () => open(other.id, { focus: true })), { className: "counterpart" });
+  return section("Beside the other run", cards(both, attempt), jump);
+}
+
+/** What the world and the trainer did, apart from what the policy did. */
+function events(attempt) {
+  if (!attempt.events.length) return null;
+  const rows = attempt.events.map((event) => make("li", "",
+    make("b", "", event.kind), event.turn === null ? " " : ` in turn ${event.turn} `, event.text));
+  return section("Events that were not the policy's doing", make("ul", "events", ...rows));
+}
+
+function list(title, rows) {
+  const shown = rows.filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return section(title, make("dl", "facts-list", ...shown.map(([name, value]) => make("div", "", make("dt", "", name), make("dd", "", value)))));
+}
+
+/** How far sampler and learner were apart when the step learned from this sample. */
+function drift(attempt) {
+  const run = runs.find((one) => one.label === attempt.run) ?? runs[0];
+  const at = attempt.is_training ? run?.steps[attempt.step] : null;
+  if (!at) return null;
+  return list(`Log-prob drift of sampler and learner, all samples of step ${attempt.step}`,
+    Object.entries(at).map(([name, value]) => [name.split("/")[1].replaceAll("_", " "), short(value)]));
+}
+
+function provenance(attempt) {
+  const run = runs.find((one) => one.label === attempt.run) ?? runs[0];
+  const versions = [...new Set(attempt.turns.map((turn) => turn.versions).filter(Boolean))];
+  return list("Provenance", [
+    ["run", run.label], ["config", run.digest], ["step", attempt.is_training ? String(attempt.step) : ""],
+    ["task", attempt.task_id], ["seed", String(attempt.seed)], ["policy version", versions.join(", ")],
+    ...Object.entries(run.settings).map(([name, value]) => [name.replace("._target_", ""), value]),
+    ...attempt.judgements.map((one) => [`${one.judge} judge said`, `${one.model}, prompt ${one.prompt_sha256}`]),
+    ["picture", attempt.picture], ["ground truth", attempt.target], ["record", attempt.source]]);
 }
 
 function detail(attempt) {
@@ -173,8 +239,9 @@ function detail(attempt) {
     toolbar(attempt), request(attempt), numbers(attempt),
     attempt.lost ? section("Lost: the world failed, nothing was scored", make("p", "error", attempt.lost)) : null,
     attempt.why ? section("Why it failed", make("p", "", attempt.why)) : null,
-    attempt.lost ? null : drawn(attempt),
+    attempt.lost ? null : drawn(attempt), besides(attempt), events(attempt),
     ...siblings(attempt), grounding(attempt), turnsSection(attempt),
     attempt.judgements.length ? section("Judges", ...attempt.judgements.map(judge)) : null,
+    drift(attempt), provenance(attempt),
   ].filter(Boolean);
 }
