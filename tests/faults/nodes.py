@@ -109,14 +109,13 @@ class Nodes:
                     command, env=self.environment, stdout=out, stderr=out, start_new_session=True
                 )
             address = _wait_started(process, log)
+            node = Node(process=process, address=address or self.environment.get("RAY_ADDRESS", ""), log=log)
             if process.poll() is None:
-                break
-        else:
-            raise RuntimeError(f"a Ray node did not start:\n{log.read_text()[-2000:]}")
-        node = Node(process=process, address=address or self.environment["RAY_ADDRESS"], log=log)
-        self.all.append(node)
-        self.stack.callback(node.end)
-        return node
+                self.all.append(node)
+                self.stack.callback(node.end)
+                return node
+            node.end()  # what it has started goes on without it
+        raise RuntimeError(f"a Ray node did not start:\n{log.read_text()[-2000:]}")
 
 
 @contextmanager
