@@ -20,6 +20,8 @@ from tests.e2e.ray_head import free_ports
 
 RAY = str(Path(sys.executable).parent / "ray")
 START_DEADLINE_S = 180.0
+STARTS = 4
+"""Of one node: Ray gives up after 30 s, which a busy machine may take."""
 STARTED = "Ray runtime started"
 
 
@@ -101,13 +103,19 @@ class Nodes:
             *([f"--temp-dir={self.folder}"] if "--head" in words else []),
             *([f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}"] if labels else []),
         ]
-        with log.open("w") as out:
-            process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, start_new_session=True)
-        address = _wait_started(process, log)
-        node = Node(process=process, address=address or self.environment["RAY_ADDRESS"], log=log)
-        self.all.append(node)
-        self.stack.callback(node.end)
-        return node
+        for _ in range(STARTS):
+            with log.open("w") as out:
+                process = subprocess.Popen(
+                    command, env=self.environment, stdout=out, stderr=out, start_new_session=True
+                )
+            address = _wait_started(process, log)
+            node = Node(process=process, address=address or self.environment.get("RAY_ADDRESS", ""), log=log)
+            if process.poll() is None:
+                self.all.append(node)
+                self.stack.callback(node.end)
+                return node
+            node.end()  # what it has started goes on without it
+        raise RuntimeError(f"a Ray node did not start:\n{log.read_text()[-2000:]}")
 
 
 @contextmanager
@@ -130,10 +138,12 @@ def ray_nodes() -> Iterator[Nodes]:
 
 
 def _wait_started(process: subprocess.Popen[bytes], log: Path) -> str | None:
-    """Returns HOST:PORT of a head."""
+    """Return once the node is up or has ended; HOST:PORT of a head that is up."""
     deadline = time.monotonic() + START_DEADLINE_S
     while STARTED not in (said := log.read_text()):
-        if process.poll() is not None or time.monotonic() > deadline:
+        if process.poll() is not None:
+            return None
+        if time.monotonic() > deadline:
             raise RuntimeError(f"a Ray node did not start:\n{said[-2000:]}")
         time.sleep(0.2)
     joins = said.partition("--address='")[2].partition("'")[0]

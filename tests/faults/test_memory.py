@@ -17,8 +17,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.fault(13), pytest.mark.timeout(600)]
 STEPS = 6
 ANSWER_KIB = 20 << 10
 """Nine of these are under way at once, in an object store of 80 MiB."""
-ALLOWED_MIB = 1200
-EATEN_MIB = 3000
+ALLOWED_MIB = 2500
+"""More than what else runs on the machine takes meanwhile, or Ray kills at random."""
+EATEN_MIB = 4500
 INHERITED = os.environ  # noqa: TID251 - a child process inherits it; nothing here is configured by it
 
 
