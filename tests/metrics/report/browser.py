@@ -121,6 +121,14 @@ class Browser:
             raise RuntimeError(json.dumps(answer["exceptionDetails"])[:800])
         return answer["result"].get("value")
 
+    def until(self, expression: str) -> None:
+        """Wait until the expression is true. A headless page draws when it is looked at: so it is, again and again."""
+        end = time.monotonic() + ANSWER_S
+        while not self.ask(expression):
+            if time.monotonic() > end:
+                raise TimeoutError(f"not true after {ANSWER_S:.0f} s: {expression}")
+            self.call("Page.captureScreenshot", format="jpeg", quality=10)
+
     def key(self, key: str) -> None:
         """Press and release one key; printable ones type their character."""
         code = {"ArrowRight": 39, "ArrowLeft": 37, "Escape": 27, "Tab": 9, "Enter": 13}.get(key, 0)

@@ -78,17 +78,13 @@ def test_five_hundred_attempts_load_in_less_than_a_second(browser: Browser, many
 
 def test_only_pictures_near_the_screen_are_decoded(browser: Browser, many: Path) -> None:
     browser.open(many.as_uri())
-    decoded = "new Promise((done) => setTimeout(() => done(document.querySelectorAll('#list img[src]').length), 500))"
-    assert browser.ask(decoded) < 60
+    browser.until("document.querySelector('#list img[src]') !== null")
+    assert browser.ask("document.querySelectorAll('#list img[src]').length") < 60
     assert browser.ask("document.querySelectorAll('#list img').length") == MANY
-    assert (
-        browser.ask(
-            "(() => { const list = document.getElementById('list'); list.scrollIntoView(); list.scrollTop = 1e6; })(),"
-            "new Promise((done) => { const check = () => document.querySelector('#list li:last-child img[src]') ?"
-            " done('seen') : setTimeout(check, 50); check(); })"
-        )
-        == "seen"
-    )
+    browser.ask("document.getElementById('list').scrollTop = 1e6")
+    browser.until("document.querySelector('#list li:last-child img[src]') !== null")
+    assert browser.ask("document.querySelectorAll('#list img[src]').length") < 120
+    assert is_clean(browser)
 
 
 def test_filters_leave_what_matches(browser: Browser, page: Path) -> None:
@@ -137,8 +133,7 @@ def test_siblings_are_walked_and_shown_side_by_side(browser: Browser, page: Path
     assert browser.ask("byId.get(current).group") == first
     assert browser.ask("attempts.filter((one) => one.group === byId.get(current).group).length") == 4
     browser.ask("[...document.querySelectorAll('summary')].find((one) => one.textContent === 'Side by side').click()")
-    cards = "new Promise((done) => setTimeout(() => done(document.querySelectorAll('.cards > li').length), 100))"
-    assert browser.ask(cards) == 4
+    browser.until("document.querySelectorAll('.cards > li').length === 4")
     assert is_clean(browser)
 
 
@@ -159,8 +154,7 @@ def test_an_attempt_shows_its_tokens_events_and_provenance(browser: Browser, pag
 def test_a_highlight_opens_its_attempt(browser: Browser, page: Path) -> None:
     browser.open(page.as_uri())
     wanted = browser.ask("document.querySelector('.tile').click(), document.querySelector('.thumb').dataset.attempt")
-    opened = f"new Promise((done) => {{ const check = () => current === {json.dumps(wanted)} ? done(true) : setTimeout(check, 30); check(); }})"
-    assert browser.ask(opened)
+    browser.until(f"current === {json.dumps(wanted)}")
     assert is_clean(browser)
 
 
@@ -256,8 +250,7 @@ def test_a_live_page_follows_the_run_and_keeps_what_one_reads(browser: Browser, 
         more = run.lines("more.jsonl", [run.line("Italy", step=2, group="g2")]).read_text(encoding="utf-8")
         path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
         run.metrics("grpo", [{"step": s, "time_s": 5.0 * s, "reward/total": 0.25 * s} for s in (1, 2)])
-        grown = f"new Promise((done) => {{ const check = () => {SHOWN} === 3 ? done(true) : setTimeout(check, 100); check(); }})"
-        assert browser.ask(grown)
+        browser.until(f"{SHOWN} === 3")
         assert browser.ask(CURRENT) == reading
         assert "GRPO to step 2" in browser.ask("document.querySelector('.about').textContent")
         assert browser.complaints() == []

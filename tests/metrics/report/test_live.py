@@ -67,7 +67,7 @@ def test_the_server_gives_the_page_its_version_and_nothing_else(growing: Fixture
         assert (answer.status, answer.getheader("Cache-Control")) == (200, "no-store")
         assert body == report.page().html
         assert json.loads(ask(server, "/version").read()) == report.page().version
-        for path in ("/grpo/metrics.jsonl", "/../run-7/grpo/metrics.jsonl", "//", "/?a=b"):
+        for path in ("/grpo/metrics.jsonl", "/../run-7/grpo/metrics.jsonl", "/?a=b"):
             assert ask(server, path).status == 404
         assert ask(server, "/", method="POST").status == 501
 
