@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gen_searcher.agent.render import PICTURE, SPECIAL_TOKENS, Renderer
 from gen_searcher.data.demonstrations import Demonstration, LabelledSample
+from gen_searcher.data.rows import Words
 from gen_searcher.errors import DataError
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.image_store import ImageStore
@@ -44,6 +45,17 @@ class _Row(BaseModel):
 
     messages: list[_Message] = Field(min_length=2)
     images: list[str] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation whose pictures lie in a store."""
+
+    words: tuple[Words, ...]
+    images: tuple[ImageRef, ...]
+    """In the order of their `<image>`."""
+    where: str
+    """Whose it is, for messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,20 +109,32 @@ def write_sharegpt(
     Raises:
         DataError: A demonstration that the format cannot hold, such as one whose text has an `<image>` of its own.
     """
-    folder = path.parent / f"{path.stem}_images"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, object]] = []
+    conversations: list[Conversation] = []
     for demonstration in demonstrations:
         sample = trajectory_sample(demonstration.trajectory, 1.0)
         where = f"the demonstration of task {demonstration.task.id}"
-        messages = _messages(renderer.text(sample.token_ids), where=where)
-        for ref in sample.images:
-            if not (folder / f"{ref.sha256}.png").exists():
-                shutil.copyfile(store.path(ref), folder / f"{ref.sha256}.png")
-        row = _Row(messages=messages, images=[f"{folder.name}/{ref.sha256}.png" for ref in sample.images])
+        words = read_words(renderer.text(sample.token_ids), where=where)
+        row = _Row(messages=_messages(words), images=[ref.sha256 for ref in sample.images])
         if _sample(row, sample.images, renderer=renderer, where=where).token_ids != sample.token_ids:
             raise DataError(f"{where} has other tokens when its text is read again: it was sampled, not written")
-        rows.append(row.model_dump())
+        conversations.append(Conversation(words=words, images=sample.images, where=where))
+    write_conversations(path, conversations, store=store)
+
+
+def write_conversations(path: Path, conversations: Sequence[Conversation], *, store: ImageStore) -> None:
+    """Write conversations, their pictures beside the file; a `.jsonl` gets lines, else an array. All of them or nothing.
+
+    Raises:
+        DataError: A conversation that `read_sharegpt` would refuse.
+    """
+    folder = path.parent / f"{path.stem}_images"
+    folder.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, object]] = []
+    for one in conversations:
+        for ref in one.images:
+            if not (folder / f"{ref.sha256}.png").exists():
+                shutil.copyfile(store.path(ref), folder / f"{ref.sha256}.png")
+        rows.append(_checked(one, folder.name).model_dump())
     temporary = path.with_name(path.name + ".part")
     if path.suffix == ".jsonl":
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -118,6 +142,37 @@ def write_sharegpt(
         text = json.dumps(rows, ensure_ascii=False, indent=1) + "\n"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def check_conversation(conversation: Conversation) -> None:
+    """Raise a DataError for a conversation that the format cannot hold."""
+    _checked(conversation, "")
+
+
+def read_words(text: str, *, where: str) -> tuple[Words, ...]:
+    """The conversation that a text with chat tokens stands for. Raises DataError for one that the format cannot hold."""
+    if PLACEHOLDER in text:
+        raise DataError(f"{where} has a text with {PLACEHOLDER} in it, which here means a picture")
+    words: list[Words] = []
+    for part in text.replace(PICTURE, PLACEHOLDER).split("<|im_start|>")[1:]:
+        role, _, content = part.partition("\n")
+        if role not in ("system", "user", "assistant"):
+            raise DataError(f"{where} has a turn of role {role!r}")
+        body, end, rest = content.partition("<|im_end|>")
+        if not end or rest.strip("\n"):
+            raise DataError(f"{where} has a turn of role {role} without an end of its own")
+        words.append(Words(role=role, content=body))
+    return tuple(words)
+
+
+def _checked(conversation: Conversation, folder: str) -> _Row:
+    names = [f"{folder}/{ref.sha256}.png" for ref in conversation.images]
+    row = _Row(messages=_messages(conversation.words), images=names)
+    return _parse(row.model_dump(), where=conversation.where)
+
+
+def _messages(words: Sequence[Words]) -> list[_Message]:
+    return [_Message(role=one.role, content=one.content) for one in words]
 
 
 def _rows(path: Path) -> Iterator[tuple[int, object]]:
@@ -221,19 +276,3 @@ def _sample(row: _Row, images: Sequence[ImageRef], *, renderer: Renderer, where:
         images=tuple(images),
         advantage=1.0,
     )
-
-
-def _messages(text: str, *, where: str) -> list[_Message]:
-    """The conversation that a text with chat tokens stands for."""
-    if PLACEHOLDER in text:
-        raise DataError(f"{where} has a text with {PLACEHOLDER} in it, which here means a picture")
-    messages: list[_Message] = []
-    for part in text.replace(PICTURE, PLACEHOLDER).split("<|im_start|>")[1:]:
-        role, _, content = part.partition("\n")
-        if role not in ("system", "user", "assistant"):
-            raise DataError(f"{where} has a turn of role {role!r}")
-        body, end, rest = content.partition("<|im_end|>")
-        if not end or rest.strip("\n"):
-            raise DataError(f"{where} has a turn of role {role} without an end of its own")
-        messages.append(_Message(role=role, content=body))
-    return messages

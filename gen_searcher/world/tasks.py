@@ -117,6 +117,17 @@ def write_tasks(folder: Path, *, train: int, heldout: int, seed: int, families: 
     )
 
 
+def training_rows(count: int, *, seed: int, families: FamilySet = "basic") -> list[dict[str, object]]:
+    """Rows of training tasks as `write_tasks` writes them, less their pictures; equal arguments give equal rows.
+
+    Raises:
+        ValueError: The world has fewer.
+    """
+    drafts = _drafts(count, split="train", pick=random.Random(f"train:{seed}"), families=families)
+    rows = [task_row(draft, "train", task_id=f"{number:05d}") for number, draft in enumerate(drafts, start=1)]
+    return [{key: value for key, value in row.items() if key != "gt_image"} for row in rows]
+
+
 @cache
 def templates(split: Split, families: FamilySet = "basic") -> tuple[Template, ...]:
     """Training templates, or the held-out ones; tasks with held-out entities use training templates."""
