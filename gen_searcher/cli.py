@@ -41,6 +41,25 @@ COMMANDS: dict[str, Command] = {
     "generate": Command(
         summary='search and draw one request: generate "a flag at night"', target="generate:run", spends=True
     ),
+    "data build": Command(
+        summary="requests, trajectories, pictures, scores, duplicates, splits, files, card: all of the below",
+        target="data:build",
+        spends=True,
+        takes_lease=True,
+    ),
+    **{
+        f"data {name}": Command(summary=summary, target=f"data:{name}", spends=True, takes_lease=True)
+        for name, summary in (
+            ("propose", "requests from data.propose.sources"),
+            ("collect", "the teacher's work on each request, with the run's agent and tools"),
+            ("draw", "a ground-truth picture for each, by the run's generator"),
+            ("verify", "scores by judges and rules; what is below data.verify.floors goes"),
+            ("dedupe", "what is there already and what a benchmark holds goes"),
+            ("split", "which row is for SFT, which for RL, which is held out"),
+            ("export", "write SFT, RL and KnowGen files"),
+        )
+    },
+    "data card": Command(summary="counts, licences, rejections by reason, cost", target="data:card"),
     "world build": Command(summary="rebuild the embedded world's data, byte for byte", target="world:build"),
     "world tasks": Command(summary="write the embedded world's task files", target="world:tasks"),
     "world ledger": Command(summary="write what search.adversity harms in the world", target="world:ledger"),

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.data import QaSource, RowsSource
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.errors import DataError, UserError
@@ -43,6 +44,8 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
         yield from _grpo(cfg)
     if command == "bench":
         yield from _bench(cfg)
+    if command.startswith("data "):
+        yield from _data(cfg, command=command)
 
 
 def _run_dir(run_dir: Path) -> Iterator[str]:
@@ -68,6 +71,7 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
+    judges += [(f"data.verify.judges.{name}", plug, ("store",)) for name, plug in cfg.data.verify.judges.items()]
     if cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None:
         judges.append(("bench.benchmark.judge", cfg.bench.benchmark.judge, ("store",)))
     shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
@@ -207,3 +211,29 @@ def _bench(cfg: RunConfig) -> Iterator[str]:
     ):
         if not path.exists():
             yield f"bench.benchmark: there is no file {path}"
+
+
+def _data(cfg: RunConfig, *, command: str) -> Iterator[str]:
+    data = cfg.data
+    paths = {"data.rows": data.rows}
+    paths |= {f"data.dedupe.heldout[{index}]": path for index, path in enumerate(data.dedupe.heldout)}
+    if command in ("data build", "data propose"):
+        if not data.propose.sources:
+            yield "data.propose.sources: there is none; name one, or start from experiment=laptop_data"
+        for name, source in data.propose.sources.items():
+            if isinstance(source, RowsSource | QaSource):
+                paths[f"data.propose.sources.{name}.path"] = source.path
+            asks = source.kind == "writer" or (source.kind == "qa" and source.convert == "writer")
+            if asks and data.propose.writer is None:
+                yield f"data.propose.writer: missing, and the source {name} asks the writer"
+    for at, path in paths.items():
+        if path is not None and not path.is_file():
+            yield f"{at}: there is no file {path}"
+    if command in ("data build", "data collect") and data.collect.teacher == "chat" and data.collect.chat is None:
+        yield "data.collect.chat: missing, and data.collect.teacher=chat asks it"
+    for at, server in (("data.propose.writer", data.propose.writer), ("data.collect.chat", data.collect.chat)):
+        if server is not None and server.key is not None:
+            try:
+                server.key.reveal()
+            except UserError as error:
+                yield f"{at}.key: {error}"

@@ -26,16 +26,20 @@ class Need:
 
 
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:
-    """What a command raises at the same time, role by role. `sft` and `replay` raise learners and nothing else."""
+    """What a command raises at the same time, role by role.
+
+    `sft` and `replay` raise learners and nothing else, `data` everything but learners and policies.
+    """
     roles = cluster.roles
     found: list[Need] = []
     if command in ("sft", "grpo", "replay"):
         found.append(Need(role="learner", actors=cluster.learner_ranks, asks=roles.learner))
     if command in ("sft", "replay"):
         return found
+    if command != "data":
+        found.append(Need(role="rollout", actors=cluster.rollout_workers, asks=roles.rollout))
     return [
         *found,
-        Need(role="rollout", actors=cluster.rollout_workers, asks=roles.rollout),
         Need(role="generator", actors=cluster.generator_workers, asks=roles.generator),
         Need(role="reward", actors=cluster.reward_workers, asks=roles.reward),
         Need(role="tool", actors=cluster.tool_workers, asks=roles.tool),

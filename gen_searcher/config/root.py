@@ -12,6 +12,7 @@ from gen_searcher.config.base import Config
 from gen_searcher.config.bench import BenchConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.data import DataConfig
 from gen_searcher.config.export import ExportConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
@@ -51,6 +52,8 @@ class RunConfig(Config):
     """What `judge check` and `judge calibrate` do."""
     tasks: TasksConfig = TasksConfig()
     """Training and held-out tasks."""
+    data: DataConfig = DataConfig()
+    """The data pipeline."""
     limits: LimitsConfig = LimitsConfig()
     """How often and for how much money the outside is asked."""
     cassette: CassetteConfig = CassetteConfig()

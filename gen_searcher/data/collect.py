@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from gen_searcher.agent.render import Renderer
 from gen_searcher.data.rows import Collected, Proposal, Rejected, StageName, Step, Work
 from gen_searcher.data.sharegpt import Conversation, check_conversation, read_words
-from gen_searcher.data.stage import Made, Stage
+from gen_searcher.data.stage import Made, Stage, row_id
 from gen_searcher.errors import DataError
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.protocols import Searcher
@@ -79,14 +79,12 @@ def collect_stage(
         who=who,
         takes=source,
         gives=COLLECTED,
-        ident=lambda proposal: proposal.id,
+        ident=row_id,
         work=work,
     )
 
 
-def work_of(
-    trajectory: Trajectory, *, renderer: Renderer, teacher: str, cost_usd: float, latency_s: float
-) -> Work:
+def work_of(trajectory: Trajectory, *, renderer: Renderer, teacher: str, cost_usd: float, latency_s: float) -> Work:
     """A grounded trajectory as text.
 
     Raises:

@@ -128,4 +128,3 @@ class Sieve:
     @property
     def _compares_heldout_pictures(self) -> bool:
         return self._cfg.heldout_pictures and self._cfg.picture_bits is not None
-

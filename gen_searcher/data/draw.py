@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from gen_searcher.data.collect import COLLECTED
 from gen_searcher.data.rows import Collected, Drawn, Picture, Rejected, StageName
-from gen_searcher.data.stage import Made, Stage
+from gen_searcher.data.stage import Made, Stage, row_id
 from gen_searcher.drawing import Capability
 from gen_searcher.errors import GeneratorRefused
 from gen_searcher.protocols import Generator
@@ -40,6 +40,6 @@ def draw_stage(
         who=who,
         takes=COLLECTED,
         gives=DRAWN,
-        ident=lambda row: row.proposal.id,
+        ident=row_id,
         work=work,
     )

@@ -1,9 +1,9 @@
 """Stage 7: placed rows -> the files that training and benchmarks read.
 
-    sft.jsonl + sft_images/    conversations with pictures (`sft.demonstrations`, LLaMA-Factory)
-    rl.jsonl  + gt/            requests with ground truths and facts (`tasks.train`)
-    heldout.jsonl              the same, never trained on (`tasks.heldout`)
-    rl_published.json, knowgen.json    the two in the published forms: arrays, numbered
+sft.jsonl + sft_images/    conversations with pictures (`sft.demonstrations`, LLaMA-Factory)
+rl.jsonl  + gt/            requests with ground truths and facts (`tasks.train`)
+heldout.jsonl              the same, never trained on (`tasks.heldout`)
+rl_published.json, knowgen.json    the two in the published forms: arrays, numbered
 """
 
 from __future__ import annotations

@@ -116,7 +116,8 @@ class Pictures:
         """The first one whose hash differs in at most `bits` bits and whose colours agree."""
         apart = np.bitwise_count(self._bits[: len(self._names)] ^ np.uint64(look.bits))
         mine = _cells(look)
-        for at in np.flatnonzero(apart <= bits):
+        close: list[int] = np.flatnonzero(apart <= bits).tolist()
+        for at in close:
             if int(np.abs(self._colours[at] - mine).max()) <= COLOUR_SAME:
                 return self._names[at]
         return None

@@ -1,9 +1,9 @@
 """Stage 1: sources -> orders -> requests.
 
-    world task           -> the request as it is
-    published row        -> the request as it is, with its ground truth
-    question and answer  -> a card that carries the answer, or what the writer makes of it
-    category and number  -> what the writer thinks up
+world task           -> the request as it is
+published row        -> the request as it is, with its ground truth
+question and answer  -> a card that carries the answer, or what the writer makes of it
+category and number  -> what the writer thinks up
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def propose_stage(cfg: ProposeConfig, *, writer: Writer | None, who: str, seed: 
         if not proposal.prompt.strip():
             return replace(no, reason="empty_prompt")
         if chars > cfg.max_prompt_chars:
-            return replace(no, reason="long_prompt", details=f"{no.details}: {chars} > {cfg.max_prompt_chars} characters")
+            return replace(
+                no, reason="long_prompt", details=f"{no.details}: {chars} > {cfg.max_prompt_chars} characters"
+            )
         return None
 
     return Stage(
@@ -190,7 +192,9 @@ def _world(name: str, source: WorldSource) -> Iterator[Located[Order]]:
         task = TaskRow.model_validate(row)
         pages = [world.pages[world.entities[subject.entity].page_id] for subject in task.facts.subjects]
         licences = " and ".join(sorted({page.licence for page in pages}))
-        origin = Origin(source=name, kind="world", place=f"the embedded world, {task.meta['template']}", licence=licences)
+        origin = Origin(
+            source=name, kind="world", place=f"the embedded world, {task.meta['template']}", licence=licences
+        )
         ready = Proposal(id=f"{name}-{task.id}", prompt=task.prompt, meta=task.meta, facts=task.facts, origin=origin)
         yield Located(file="the embedded world", line=0, value=Order(id=ready.id, origin=origin, ready=ready))
 
@@ -225,9 +229,7 @@ def _rows(name: str, source: RowsSource, pictures: PictureFiles) -> Iterator[Loc
             origin=origin,
             target=target,
         )
-        yield Located(
-            file=str(source.path), line=line.number, value=Order(id=ready.id, origin=origin, ready=ready)
-        )
+        yield Located(file=str(source.path), line=line.number, value=Order(id=ready.id, origin=origin, ready=ready))
 
 
 def _questions(name: str, source: QaSource) -> Iterator[Located[Order] | Reject]:
@@ -245,9 +247,7 @@ def _questions(name: str, source: QaSource) -> Iterator[Located[Order] | Reject]
             category=row.category or source.category,
             is_card=source.convert == "card",
         )
-        order = Order(
-            id=f"{name}-{row.id or line.number}", origin=_origin(name, source, line), question=question
-        )
+        order = Order(id=f"{name}-{row.id or line.number}", origin=_origin(name, source, line), question=question)
         yield Located(file=str(source.path), line=line.number, value=order)
 
 
@@ -272,7 +272,10 @@ def _card(order: Order, question: Question) -> Proposal:
         prompt=f"Draw a plain white card. As caption write the answer to this question: {question.question}",
         meta={"category": question.category, "difficulty": "unknown"},
         facts=Facts(
-            layout=CARD, style="plain", caption=question.answer, explanation=f"A white card that says: {question.answer}"
+            layout=CARD,
+            style="plain",
+            caption=question.answer,
+            explanation=f"A white card that says: {question.answer}",
         ),
         origin=order.origin,
     )

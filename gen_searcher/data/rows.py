@@ -1,7 +1,7 @@
 """The pipeline's nouns. Every stage makes a new row from the one before; none fills in a field.
 
-    Proposal -> Collected -> Drawn -> Verified -> Placed
-                                 \\ a Reject, with its reason, from any of them
+Proposal -> Collected -> Drawn -> Verified -> Placed
+    from any of them: a Reject, with its reason
 """
 
 from __future__ import annotations

@@ -19,14 +19,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.bench.knowgen import complaint
 from gen_searcher.bench.rowfile import id_problem, read_rows, shown
-from gen_searcher.data.rows import Reject, Rejected, StageName
+from gen_searcher.data.rows import Proposal, Reject, Rejected, Row, StageName
 from gen_searcher.errors import Outage, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+R = TypeVar("R", bound=Proposal | Row)
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _OUTPUTS: Mapping[StageName, str] = {
@@ -147,16 +148,19 @@ class _Entry:
 _ENTRY = TypeAdapter(_Entry)
 
 
-def read_stage(
-    path: Path, adapter: TypeAdapter[In], *, stage: StageName, ident: Callable[[In], str], store: ImageStore
-) -> Inputs[In]:
+def row_id(row: Proposal | Row) -> str:
+    """The id that a row keeps through all stages."""
+    return row.id if isinstance(row, Proposal) else row.proposal.id
+
+
+def read_stage(path: Path, adapter: TypeAdapter[R], *, stage: StageName, store: ImageStore) -> Inputs[R]:
     """The rows of a file that an earlier stage, or a stranger, wrote.
 
     Raises:
         DataError: There is no such file, or not one row of it can be read.
     """
     file = read_rows(path)
-    rows: list[Located[In]] = []
+    rows: list[Located[R]] = []
     rejects = [
         Reject(stage=stage, id=one.row, reason="malformed", details=one.what, file=one.file, line=one.line)
         for one in file.problems
@@ -171,16 +175,16 @@ def read_stage(
         except ValidationError as error:
             rejects.append(replace(bad, reason="malformed", details=complaint(error)))
             continue
-        row_id = ident(value)
-        bad = replace(bad, id=shown(row_id))
-        if (wrong := id_problem(row_id)) is not None:
+        mine = row_id(value)
+        bad = replace(bad, id=shown(mine))
+        if (wrong := id_problem(mine)) is not None:
             rejects.append(replace(bad, reason="bad_id", details=wrong))
-        elif row_id in taken:
-            rejects.append(replace(bad, reason="duplicate_id", details=f"id: taken by line {taken[row_id]}"))
+        elif mine in taken:
+            rejects.append(replace(bad, reason="duplicate_id", details=f"id: taken by line {taken[mine]}"))
         elif (lack := _missing_picture(adapter.dump_python(value), store)) is not None:
             rejects.append(replace(bad, reason="missing_picture", details=lack))
         else:
-            taken[row_id] = line.number
+            taken[mine] = line.number
             rows.append(Located(file=str(path), line=line.number, value=value))
     return Inputs(rows=tuple(rows), rejects=tuple(rejects))
 
@@ -233,7 +237,9 @@ async def run_stage(
                 "only them, or set data.lost=reject"
             )
         entries = [
-            _ENTRY.validate_json(value) if (value := journal.get(key)) is not None else _given_up(stage, row, spoiled[at])
+            _ENTRY.validate_json(value)
+            if (value := journal.get(key)) is not None
+            else _given_up(stage, row, spoiled[at])
             for at, (key, row) in enumerate(zip(keys, inputs.rows, strict=True))
         ]
     rows, rejects = _sifted(stage, entries)
@@ -339,13 +345,12 @@ def _missing_picture(value: object, store: ImageStore) -> str | None:
 def _pictures(value: object) -> Iterable[ImageRef]:
     """Every picture reference in a row that was dumped to plain values."""
     if isinstance(value, dict):
-        fields: dict[object, object] = value  # pyright: ignore[reportUnknownVariableType]  # dumped JSON
+        fields = cast("dict[str, object]", value)
         if fields.keys() == {"sha256", "width_px", "height_px"}:
             yield ImageRef(sha256=str(fields["sha256"]), width_px=0, height_px=0)
             return
         for item in fields.values():
             yield from _pictures(item)
     elif isinstance(value, list | tuple):
-        items: Sequence[object] = value  # pyright: ignore[reportUnknownVariableType]
-        for item in items:
+        for item in cast("Sequence[object]", value):
             yield from _pictures(item)

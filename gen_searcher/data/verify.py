@@ -28,7 +28,7 @@ from gen_searcher.data.rows import (
     Verified,
     Work,
 )
-from gen_searcher.data.stage import Made, Stage
+from gen_searcher.data.stage import Made, Stage, row_id
 from gen_searcher.errors import ConfigError
 from gen_searcher.protocols import Judge
 from gen_searcher.rewards.verdict import TEXT_ACCURACY, VISUAL_CORRECTNESS
@@ -63,7 +63,7 @@ def verify_stage(judges: Sequence[Judge], cfg: VerifyConfig, *, who: str) -> Sta
         who=who,
         takes=DRAWN,
         gives=VERIFIED,
-        ident=lambda row: row.proposal.id,
+        ident=row_id,
         work=work,
         sift=sift,
     )
