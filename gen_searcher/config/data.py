@@ -148,7 +148,7 @@ class VerifyConfig(Config):
 class DedupeConfig(Config):
     """Stage 5: what is there already, and what must never be trained on."""
 
-    prompt_similarity: float = Field(default=0.8, gt=0.0, le=1.0)
+    prompt_similarity: float = Field(default=0.7, gt=0.0, le=1.0)
     """Requests with a Jaccard similarity of their five-letter shingles of at least this count as one."""
     picture_bits: int | None = Field(default=4, ge=0, le=32)
     """Pictures count as one when their 64-bit difference hashes differ in at most so many bits and their colours agree;

@@ -1,15 +1,18 @@
-"""Reads task files: one JSON line each, pictures beside them.
+"""Reads task files: one JSON line each or one JSON array, pictures beside them.
 
 line -> row -> Task, with the ground-truth picture in the store
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from gen_searcher.bench.rowfile import read_rows
 from gen_searcher.errors import DataError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Facts, ImageRef, Task
@@ -47,7 +50,7 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     """Read a task file; ground-truth pictures are put into the store.
 
     Args:
-        path: JSONL file; paths of pictures are relative to its folder.
+        path: JSON lines, or the JSON array of a published file; paths of pictures are relative to its folder.
         store: Where the pictures go.
         required: Whether every task must have a ground-truth picture.
 
@@ -58,19 +61,30 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
         raise DataError(f"there is no task file {path}")
     tasks: list[Task] = []
     seen: dict[str, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            row = _row(line, where=f"{path}, line {number}")
-            if row.id in seen:
-                raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
-            seen[row.id] = number
-            target = _target(row, path=path, number=number, store=store, required=required)
-            tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
+    for number, line in _lines(path):
+        row = _row(line, where=f"{path}, line {number}")
+        if row.id in seen:
+            raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
+        seen[row.id] = number
+        target = _target(row, path=path, number=number, store=store, required=required)
+        tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
     if not tasks:
         raise DataError(f"{path} holds no task")
     return tasks
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each row with its line, from 1."""
+    with path.open("rb") as file:
+        first = next((line for line in file if line.strip()), b"").lstrip()
+    if first.startswith(b"["):
+        found = read_rows(path)
+        if found.problems:
+            raise DataError(str(found.problems[0]))
+        yield from ((line.number, json.dumps(line.values).encode()) for line in found.lines)
+        return
+    with path.open("rb") as file:
+        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
 
 
 def _row(line: bytes, *, where: str) -> TaskRow:

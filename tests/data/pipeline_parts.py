@@ -22,7 +22,7 @@ def proposal(row_id: str = "a", prompt: str = "Draw the flag of Poland.", catego
 
 
 def work(gen_prompt: str = "a flag", *, seen: str = SEEN, steps: tuple[Step, ...] = ()) -> Work:
-    said = f'<think>x</think>\n<answer>{json.dumps({"gen_prompt": gen_prompt, "reference_images": []})}</answer>'
+    said = f"<think>x</think>\n<answer>{json.dumps({'gen_prompt': gen_prompt, 'reference_images': []})}</answer>"
     words = (
         Words(role="system", content="You search."),
         Words(role="user", content="Draw it."),

@@ -103,7 +103,9 @@ def _row(task: Task, grounding: Grounding) -> dict[str, object]:
         "text it must carry": task.facts.caption,
         "answer": {
             "prompt": grounding.gen_prompt,
-            "references": [{"title": one.title, "note": one.note, "page": one.page_url} for one in grounding.references],
+            "references": [
+                {"title": one.title, "note": one.note, "page": one.page_url} for one in grounding.references
+            ],
         },
     }
 
