@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -50,6 +50,11 @@ WRITER_PROMPT_TOKENS = 2000
 """What a question to the writer takes at most; its price is known before it is asked."""
 
 
+@dataclass(slots=True)
+class _Raised:
+    workers: Workers | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pipeline:
     """The stages of one run directory."""
@@ -57,6 +62,8 @@ class Pipeline:
     place: Workplace
     folder: DataFolder
     store: ImageStore
+    raised: _Raised = field(default_factory=_Raised)
+    """The session's workers, once a stage has asked for some."""
 
     @classmethod
     def open(cls, place: Workplace) -> Pipeline:
@@ -189,7 +196,9 @@ class Pipeline:
     def _workers(self) -> Workers:
         from gen_searcher.commands.data_workers import Workers
 
-        return Workers(self.place)
+        if self.raised.workers is None:
+            self.raised.workers = Workers(self.place)
+        return self.raised.workers
 
 
 def _most_usd(server: ChatServer, *, read: int, written: int) -> float:

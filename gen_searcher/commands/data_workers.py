@@ -1,4 +1,4 @@
-"""The workers of one stage: raised when the stage begins, gone when it ends."""
+"""The workers of one stage: raised when the stage begins, gone when it ends. Only the accounts stay for the session."""
 
 from __future__ import annotations
 
@@ -28,28 +28,33 @@ from gen_searcher.world.teacher import Teacher, TeacherFlaws
 
 
 class Workers:
-    """Use as `async with`. Needs a cluster session."""
+    """Use as `async with`, once per stage. Needs a cluster session."""
 
     def __init__(self, place: Workplace) -> None:
         """Nothing is raised yet."""
         cfg = place.cfg
         self._place = place
         self._fleet = Fleet(cluster=cfg.cluster, folder=place.folder, limits=cfg.limits, cassette=cfg.cassette)
+        self._accounts: Pool | None = None
         self._pools: list[Pool] = []
+        self._tools: list[Pool] = []
         self._models: list[ChatModel] = []
 
     async def __aenter__(self) -> Workers:
-        """The accounts first: everybody who pays asks them."""
-        await self._up(self._fleet.accounts())
+        """The accounts first: everybody who pays asks them, and a dead actor's name is not free at once."""
+        if self._accounts is None:
+            self._accounts = self._fleet.accounts()
+        await self._accounts.wait_ready()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close connections, then end the workers."""
-        await asyncio.gather(*(model.close() for model in self._models))
+        await asyncio.gather(*(model.close() for model in self._models), *(tools.close() for tools in self._tools))
         for pool in self._pools:
             pool.stop()
+        self._models, self._tools, self._pools = [], [], []
 
     def caller(self, provider: str, stage: str, *, price_usd: float) -> Caller:
         """A door to a paid service under the run's limits: `limits.providers.PROVIDER`."""
@@ -78,6 +83,7 @@ class Workers:
         """The teacher, with the run's agent and tools."""
         cfg = self._place.cfg
         pool = await self._up(self._fleet.tools(cfg.search, cfg.agent))
+        self._tools.append(pool)
         tools = ToolPool(pool)
         if teacher == "policy":
             rollouts = self._fleet.rollouts(policy, cfg.policy, cfg.agent, pool, follows_learner=False)

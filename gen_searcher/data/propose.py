@@ -143,17 +143,19 @@ def propose_stage(cfg: ProposeConfig, *, writer: Writer | None, who: str, seed: 
         return Made(rows=tuple(rows), cost_usd=said.cost_usd)
 
     def sift(proposal: Proposal) -> Reject | None:
-        no = Reject(stage=StageName.PROPOSE, id=proposal.id, reason="", details=proposal.origin.place)
+        no = Reject(stage=StageName.PROPOSE, id=proposal.id, reason="", details="the request is empty")
         if category(proposal.meta) not in KNOWN:
             what = shown(proposal.meta["category"]) if "category" in proposal.meta else "is missing"
-            return replace(no, reason="unknown_category", details=f"{no.details}: meta.category: {what}")
+            return replace(
+                no,
+                reason="unknown_category",
+                details=f"meta.category: {what}, which is none of the paper's or the benchmark's",
+            )
         chars = len(proposal.prompt)
         if not proposal.prompt.strip():
             return replace(no, reason="empty_prompt")
         if chars > cfg.max_prompt_chars:
-            return replace(
-                no, reason="long_prompt", details=f"{no.details}: {chars} > {cfg.max_prompt_chars} characters"
-            )
+            return replace(no, reason="long_prompt", details=f"{chars} > {cfg.max_prompt_chars} characters")
         return None
 
     return Stage(

@@ -242,7 +242,7 @@ async def run_stage(
             else _given_up(stage, row, spoiled[at])
             for at, (key, row) in enumerate(zip(keys, inputs.rows, strict=True))
         ]
-    rows, rejects = _sifted(stage, entries)
+    rows, rejects = _sifted(stage, inputs.rows, entries)
     report = write_stage(folder, stage.name, rows, [*inputs.rejects, *rejects], taken=len(keys) + len(inputs.rejects))
     report = replace(
         report,
@@ -318,17 +318,19 @@ def _given_up(stage: Stage[In, Out], row: Located[In], error: WorldError) -> _En
     return _Entry(rows=(), rejects=(reject,), cost_usd=0.0)
 
 
-def _sifted(stage: Stage[In, Out], entries: Sequence[_Entry]) -> tuple[list[bytes], list[Reject]]:
+def _sifted(
+    stage: Stage[In, Out], inputs: Sequence[Located[In]], entries: Sequence[_Entry]
+) -> tuple[list[bytes], list[Reject]]:
     rows: list[bytes] = []
     rejects: list[Reject] = []
-    for entry in entries:
+    for given, entry in zip(inputs, entries, strict=True):
         rejects += entry.rejects
         for row in entry.rows:
             no = stage.sift(stage.gives.validate_python(row)) if stage.sift is not None else None
             if no is None:
                 rows.append(json.dumps(row, ensure_ascii=False).encode())
             else:
-                rejects.append(no)
+                rejects.append(replace(no, file=given.file, line=given.line))
     return rows, rejects
 
 

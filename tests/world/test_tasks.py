@@ -13,7 +13,7 @@ from gen_searcher.types import Task
 from gen_searcher.world import World, canvas
 from gen_searcher.world.bindings import is_told
 from gen_searcher.world.families import FAMILIES, GIVEN
-from gen_searcher.world.tasks import is_held_out, templates, write_tasks
+from gen_searcher.world.tasks import is_held_out, templates, training_rows, write_tasks
 
 TRAIN, HELDOUT = 340, 68
 
@@ -97,3 +97,12 @@ def test_rows_carry_what_knowgen_rows_carry(folder: Path) -> None:
     row = json.loads((folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert set(row) == {"id", "prompt", "meta", "gt_image", "facts"}
     assert {"category", "difficulty"} <= set(row["meta"])
+
+
+def test_rows_without_pictures_are_those_of_the_training_file(folder: Path) -> None:
+    written = [json.loads(line) for line in (folder / "train.jsonl").read_text().splitlines()]
+    rows = training_rows(TRAIN, seed=3)
+    assert [(row["prompt"], row["meta"], row["facts"]) for row in rows] == [
+        (row["prompt"], row["meta"], row["facts"]) for row in written
+    ]
+    assert all("gt_image" not in row for row in rows)
