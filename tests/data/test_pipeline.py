@@ -102,11 +102,10 @@ async def test_from_nothing_to_files_that_training_reads(tmp_path: Path) -> None
     placed = read_stage(folder.rows(StageName.SPLIT), PLACED, stage=StageName.EXPORT, store=store)
     export(placed, folder=folder, store=store)
     counts = {name: sum(row.value.split == name for row in placed.rows) for name in ("sft", "rl")}
-    assert counts["sft"] + counts["rl"] == unique.made
-    if counts["sft"]:
-        pictures = PictureRules(store=store, max_pixels=160_000)
-        samples = read_sharegpt(folder.export / "sft.jsonl", renderer=RENDERER, pictures=pictures)
-        assert [len(one.sample.images) > 0 for one in samples] == [True] * counts["sft"]
-    if counts["rl"]:
-        tasks = load_tasks(folder.export / "rl.jsonl", store)
-        assert [task.facts.subjects != () for task in tasks] == [True] * counts["rl"]
+    assert counts["sft"] > 0
+    assert counts["rl"] == unique.made - counts["sft"] > 0
+    pictures = PictureRules(store=store, max_pixels=160_000)
+    samples = read_sharegpt(folder.export / "sft.jsonl", renderer=RENDERER, pictures=pictures)
+    assert [len(one.sample.images) > 0 for one in samples] == [True] * counts["sft"]
+    tasks = load_tasks(folder.export / "rl.jsonl", store)
+    assert [task.facts.subjects != () for task in tasks] == [True] * counts["rl"]
