@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import pytest
+
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.bench.journal import Journal
@@ -41,8 +43,8 @@ from tests.data.pipeline_parts import lines
 
 RENDERER = Renderer.over_bytes()
 AGENT = AgentConfig(prompt="brief", max_context_tokens=60_000, max_references=2)
-FORGETFUL = TeacherFlaws(oversearch=0.0, first_picture=0.0, forgets_caption=1.0)
-TASKS = 8
+FORGETFUL = TeacherFlaws(oversearch=0.0, first_picture=0.0, forgets_caption=0.5)
+TASKS = 16
 
 
 @asynccontextmanager
@@ -82,31 +84,30 @@ async def test_from_nothing_to_files_that_training_reads(tmp_path: Path) -> None
     generator = StoredGenerator(FakeImageModel(), store)
     draw = draw_stage(generator, name="fake", capability=Capability(usd_per_picture=0.04), who="", seed=0)
     worked = read_stage(folder.rows(StageName.COLLECT), COLLECTED, stage=StageName.DRAW, store=store)
-    assert (await run_stage(draw, worked, folder, concurrency=4)).cost_usd == TASKS * 0.04
+    assert (await run_stage(draw, worked, folder, concurrency=4)).cost_usd == pytest.approx(TASKS * 0.04)
 
     cfg = VerifyConfig(floors={"needs_search": 0.5, "text": 1.0})
     pictured = read_stage(folder.rows(StageName.DRAW), DRAWN, stage=StageName.VERIFY, store=store)
     verify = verify_stage([OfflineTextJudge(store=store)], cfg, who="")
     report = await run_stage(verify, pictured, folder, concurrency=4)
     captioned = {row.value.id for row in rows.rows if row.value.facts.caption is not None}
-    assert 0 < len(captioned) < TASKS  # the script forgets every caption
-    assert {str(one["id"]) for one in lines(folder.rejects(StageName.VERIFY))} == captioned
-    assert report.rejected == {"low_text": len(captioned)}
+    forgotten = {str(one["id"]) for one in lines(folder.rejects(StageName.VERIFY))}
+    assert set() < forgotten < captioned  # the script forgets every other caption
+    assert report.rejected == {"low_text": len(forgotten)}
 
     checked = read_stage(folder.rows(StageName.VERIFY), VERIFIED, stage=StageName.DEDUPE, store=store)
     strict = DedupeConfig(prompt_similarity=1.0, picture_bits=None)
     unique = await dedupe(checked, [], strict, folder=folder, store=store)
-    assert unique.made == TASKS - len(captioned)
+    assert unique.made == TASKS - len(forgotten)
     new = read_stage(folder.rows(StageName.DEDUPE), VERIFIED, stage=StageName.SPLIT, store=store)
     split(new, SplitConfig(sft=0.5, rl=0.5), folder=folder)
     placed = read_stage(folder.rows(StageName.SPLIT), PLACED, stage=StageName.EXPORT, store=store)
     export(placed, folder=folder, store=store)
     counts = {name: sum(row.value.split == name for row in placed.rows) for name in ("sft", "rl")}
-    assert counts["sft"] + counts["rl"] == unique.made
-    if counts["sft"]:
-        pictures = PictureRules(store=store, max_pixels=160_000)
-        samples = read_sharegpt(folder.export / "sft.jsonl", renderer=RENDERER, pictures=pictures)
-        assert [len(one.sample.images) > 0 for one in samples] == [True] * counts["sft"]
-    if counts["rl"]:
-        tasks = load_tasks(folder.export / "rl.jsonl", store)
-        assert [task.facts.subjects != () for task in tasks] == [True] * counts["rl"]
+    assert counts["sft"] > 0
+    assert counts["rl"] == unique.made - counts["sft"] > 0
+    pictures = PictureRules(store=store, max_pixels=160_000)
+    samples = read_sharegpt(folder.export / "sft.jsonl", renderer=RENDERER, pictures=pictures)
+    assert [len(one.sample.images) > 0 for one in samples] == [True] * counts["sft"]
+    tasks = load_tasks(folder.export / "rl.jsonl", store)
+    assert [task.facts.subjects != () for task in tasks] == [True] * counts["rl"]
