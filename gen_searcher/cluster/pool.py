@@ -185,12 +185,15 @@ class Pool:
         return tuple(sorted(self._healthy))
 
     async def wait_ready(self) -> None:
-        """Return once every actor has been built. Raises WorkersGone for one that cannot be."""
+        """Return once every actor has been built, one that died meanwhile again. Raises WorkersGone for one that cannot be."""
         for index in range(len(self.handles)):
             try:
                 await self._call(index, None, "ready")  # loading a model takes as long as it takes
             except WorldError as error:
-                raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
+                if index in self._recoveries:
+                    await self._recoveries[index]
+                if index not in self._healthy or not isinstance(error, ActorGone):
+                    raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def close(self) -> None:
         """Let the actors close what they hold open, as far as they still can, then kill them."""
