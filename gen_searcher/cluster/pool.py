@@ -190,12 +190,24 @@ class Pool:
         return {index: node for index, node in zip(asked, answers, strict=True) if node is not None}
 
     async def wait_ready(self) -> None:
-        """Return once every actor has been built. Raises WorkersGone for one that cannot be."""
+        """Return once every actor has been built, one that died meanwhile again. Raises WorkersGone for one that cannot be."""
         for index in self.members:
             try:
                 await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
             except WorldError as error:
-                raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
+                cause = error.__cause__
+                failed = not isinstance(cause, RayError) or (
+                    isinstance(cause, ActorDiedError) and cause.actor_init_failed
+                )
+                if failed or not await self._returns(index):
+                    raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
+
+    async def _returns(self, index: int) -> bool:
+        """Whether the actor is in use again, or will not be for a while."""
+        while index in self._returning.keys() - self._resting:
+            self._changed.clear()
+            await self._changed.wait()
+        return index in self._healthy
 
     async def ready_again(self) -> None:
         """Let every actor know what has changed; return when those in use do. One that returns knows it before it serves."""

@@ -62,3 +62,12 @@ async def test_an_error_of_rays_own_is_a_lost_worker(monkeypatch: pytest.MonkeyP
         await pool.call("work")
     assert pool.healthy == ()
     assert await pool.call("work") == "done", "it was only waited for"
+
+
+async def test_a_worker_that_dies_while_it_is_built_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pools, "READY_POLL_S", 0.0)
+    handle = Handle(OutOfMemoryError("the worker was killed"))
+    handle.ready = handle.work
+    pool = Pool("rollout", [cast("ActorHandle", handle)], stage="search", wraps_plugs=False)
+    await pool.wait_ready()
+    assert pool.healthy == (0,)
