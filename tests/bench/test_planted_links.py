@@ -84,7 +84,7 @@ async def check_evidence(tasks: list[Task], store: ImageStore) -> None:
         assert oracle.prompt_faults(task, evidence.grounding.gen_prompt) == ()
         for place, fact in enumerate(evidence.facts):
             assert all(before < place for before in fact.after)
-            assert fact.value.casefold() in fact.statement.casefold()
+            assert all(words.casefold() in fact.statement.casefold() for words in (fact.about, fact.value))
             assert not re.search(rf"\b{re.escape(fact.value)}\b", task.prompt, re.IGNORECASE), "it is to be found out"
         for picture, reference in zip(evidence.pictures, evidence.grounding.references, strict=True):
             assert reference.image.sha256 in picture.sha256s
