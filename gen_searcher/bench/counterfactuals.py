@@ -12,7 +12,7 @@ from functools import partial
 from gen_searcher.bench.attribution import Attribution, Failed, Standing, attribute
 from gen_searcher.bench.links import Parts, Swap, complaints
 from gen_searcher.bench.oracle import Evidence, Oracle
-from gen_searcher.bench.table import attempt_parts
+from gen_searcher.bench.sums import attempt_parts
 from gen_searcher.bench.trace import Trace
 from gen_searcher.errors import GeneratorRefused
 from gen_searcher.protocols import Generator, Judge

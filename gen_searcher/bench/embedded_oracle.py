@@ -112,15 +112,16 @@ def _fact(look: Lookup, binding: Binding, place: dict[str, int]) -> NeededFact:
     known, found = binding.slots[look.of], binding.slots[look.slot]
     subject, value = (known, found) if look.known == "subject" else (found, known)
     statement = sentence(look.relation, subject=subject, value=value)
-    return NeededFact(statement=statement, value=found, after=_places([look.of], place))
+    return NeededFact(statement=statement, about=known, value=found, after=_places([look.of], place))
 
 
 def _caption_fact(task: Task, plan: Plan, binding: Binding, place: dict[str, int]) -> NeededFact:
     if plan.caption is None or task.facts.caption is None:
         raise ValueError(f"task {task.id} looks up a caption and asks for none")
     of, value = plan.caption.of, task.facts.caption
-    statement = sentence(plan.caption.relation, subject=binding.slots[of], value=value)
-    return NeededFact(statement=statement, value=value, after=_places([of], place))
+    subject = binding.slots[of]
+    statement = sentence(plan.caption.relation, subject=subject, value=value)
+    return NeededFact(statement=statement, about=subject, value=value, after=_places([of], place))
 
 
 def _places(slots: Iterable[str], place: dict[str, int]) -> tuple[int, ...]:

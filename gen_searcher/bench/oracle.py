@@ -14,7 +14,9 @@ class NeededFact:
     """Something that had to be found out."""
 
     statement: str
-    """The sentence in which an observation says it."""
+    """The sentence in which the world says it."""
+    about: str
+    """What was known before. An observation says the fact, in whatever words, where one line holds this and `value`."""
     value: str
     """What it tells: words that whoever knows it writes into the next query."""
     after: tuple[int, ...] = ()

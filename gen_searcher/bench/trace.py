@@ -1,6 +1,6 @@
 """What the observations and calls of one attempt say about what it lacks: trajectory + evidence -> findings.
 
-A fact is *used* when its value stands in a later call, *seen* when an observation states it, else *unseen*. Facts are
+A fact is *used* when its value stands in a call, *seen* when a line of an observation says it, else *unseen*. Facts are
 followed from the request on, so what is found is the first step that went wrong, not what came of it.
 """
 
@@ -100,13 +100,22 @@ class Trace:
         return None
 
     def _seen_at(self, fact: NeededFact) -> int | None:
-        """The first turn whose observation states the fact."""
-        return next((turn for turn, text in enumerate(self._texts) if fact.statement in text), None)
+        """The first turn with a line that says the fact: in the world's words, a summarizer's, or anybody's."""
+        about, value = _words(fact.about), _words(fact.value)
+        for turn, text in enumerate(self._texts):
+            if any(about.search(line) and value.search(line) for line in text.splitlines()):
+                return turn
+        return None
 
     def _is_asked_with(self, fact: NeededFact) -> bool:
-        word = re.compile(rf"(?<!\w){re.escape(fact.value)}(?!\w)", re.IGNORECASE)
-        return any(word.search(call) for call in self._calls)
+        value = _words(fact.value)
+        return any(value.search(call) for call in self._calls)
 
     def _goes_on_after(self, turn: int) -> bool:
         """Whether there was a chance to use what that turn brought: a later call, or an answer."""
         return self._grounding is not None or any(self._calls[turn + 1 :])
+
+
+def _words(text: str) -> re.Pattern[str]:
+    """Finds these words, whole, in small or capital letters."""
+    return re.compile(rf"(?<!\w){re.escape(text)}(?!\w)", re.IGNORECASE)

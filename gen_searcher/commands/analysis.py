@@ -18,7 +18,7 @@ from pathlib import Path
 from gen_searcher.bench.analysis import Analysis, Case, make_analysis, render
 from gen_searcher.bench.counterfactuals import Counterfactuals
 from gen_searcher.bench.embedded_oracle import EmbeddedOracle
-from gen_searcher.bench.table import attempt_parts
+from gen_searcher.bench.sums import attempt_parts
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew

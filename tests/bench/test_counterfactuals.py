@@ -12,11 +12,11 @@ from gen_searcher.bench.counterfactuals import Counterfactuals
 from gen_searcher.bench.embedded_oracle import EmbeddedOracle
 from gen_searcher.bench.links import Link, Parts
 from gen_searcher.drawing import Drawing, DrawnHow
+from gen_searcher.engines.compositor import Compositor
 from gen_searcher.engines.generator import StoredGenerator
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import ImageModel, Judge
 from gen_searcher.rewards.offline.image_judge import OfflineImageJudge
-from gen_searcher.testing.canvas_model import CanvasModel
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.testing.fake_judge import FakeJudge
 from gen_searcher.train.attempt import GroupRules
@@ -80,7 +80,7 @@ async def test_an_attempt_without_a_complaint_costs_nothing(store: ImageStore, t
 
 
 async def test_a_request_that_was_handed_in_without_a_search_lacks_the_picture(store: ImageStore, task: Task) -> None:
-    found = await counterfactuals(store, model=CanvasModel()).why(task, attempt(WRONG))
+    found = await counterfactuals(store, model=Compositor()).why(task, attempt(WRONG))
     assert (found.link, found.why) == (Link.SEARCH, "the picture 'Flag of Poland' was never shown")
     assert found.mended is not None
     assert found.mended["visual_correctness"] == 1.0
@@ -104,7 +104,7 @@ async def test_a_judge_that_watched_and_disagrees_is_heard_before_anything_is_dr
     found = await counterfactuals(store, model=model).why(task, attempt(WRONG, shadow=(judgement(RIGHT),)))
     assert (found.link, found.mended, model.calls) == (Link.JUDGING, RIGHT, [])
     agreeing = attempt(WRONG, shadow=(judgement(WRONG), judgement({"style": 1.0})))
-    assert (await counterfactuals(store, model=CanvasModel()).why(task, agreeing)).link is Link.SEARCH
+    assert (await counterfactuals(store, model=Compositor()).why(task, agreeing)).link is Link.SEARCH
 
 
 async def test_what_the_world_spoils_is_undecided_and_says_where(store: ImageStore, task: Task) -> None:

@@ -35,8 +35,8 @@ def reference(name: str) -> Reference:
 
 EVIDENCE = Evidence(
     facts=(
-        NeededFact(statement=POLAND, value="Poland"),
-        NeededFact(statement=ZLOTY, value="zloty", after=(0,)),
+        NeededFact(statement=POLAND, about="Warsaw", value="Poland"),
+        NeededFact(statement=ZLOTY, about="Poland", value="zloty", after=(0,)),
     ),
     pictures=(NeededPicture(name="Poland", sha256s=frozenset({ref("Poland").sha256, ref("Twin").sha256}), after=(0,)),),
     caption="zloty",
@@ -97,6 +97,14 @@ def test_a_picture_that_was_shown_and_not_chosen_is_selection() -> None:
 def test_a_picture_that_was_asked_for_and_never_shown_is_search() -> None:
     flags = turn("flag: Poland", "pictures", "Monaco")
     assert links(trace(CAPITAL, flags, chosen=("Monaco",)).of_references()) == [Link.SEARCH]
+
+
+@pytest.mark.parametrize("line", ["Poland is governed from its capital warsaw.", "capital: Warsaw | country: Poland"])
+def test_a_fact_may_be_said_in_any_words_on_one_line(line: str) -> None:
+    other = turn("flag: Austria", "Austria")
+    assert links(trace(turn("capital", line), other, chosen=("Austria",)).of_references()) == [Link.READING]
+    apart = turn("capital", "1. Warsaw\n2. Poland")
+    assert links(trace(apart, other, chosen=("Austria",)).of_references()) == [Link.SEARCH]
 
 
 def test_half_a_word_is_not_the_fact() -> None:
