@@ -29,6 +29,7 @@ from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Tracker
 from gen_searcher.tools.spend import SpendFile
 from gen_searcher.train.attempt import GroupRules
+from gen_searcher.train.curriculum import Curriculum, CurriculumRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
 from gen_searcher.train.outage import OutageRules
@@ -122,7 +123,13 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                     group=crew.useful_groups(searcher, rules.group),
                 )
                 ledger = books.ledger
-                order = visits(tasks, seed=cfg.seed, begun=ledger.tally().begun, pending=ledger.pending())
+                order = visits(
+                    tasks,
+                    seed=cfg.seed,
+                    begun=ledger.tally().begun,
+                    pending=ledger.pending(),
+                    thins=curriculum(cfg, ledger),
+                )
                 await train(rules, parts, order, from_step=from_step)
                 keeper.log_unused(cfg.grpo.steps)
             await learner.save_policy(folder.policy("grpo"), base=start)
@@ -174,6 +181,15 @@ def learner_spec(place: Workplace, start: Path) -> LearnerSpec:
         temperature=cfg.agent.temperature,
         banned_ids=read_tokens(start).banned_ids,
     )
+
+
+def curriculum(cfg: RunConfig, ledger: Ledger) -> Curriculum | None:
+    """What leaves out tasks that have nothing to teach; None visits all of them."""
+    chosen = cfg.grpo.curriculum
+    if chosen is None:
+        return None
+    rules = CurriculumRules(last_groups=chosen.last_groups, min_share=chosen.min_share)
+    return Curriculum(ledger, rules=rules, seed=cfg.seed)
 
 
 def _keep_rules(cfg: RunConfig) -> KeepRules:

@@ -35,6 +35,27 @@ class TailConfig(Config):
     """How long the others still have then [s]."""
 
 
+class CurriculumConfig(Config):
+    """Visit tasks whose groups have nothing to teach less often. Every epoch draws anew, from what its run has booked."""
+
+    last_groups: int = Field(default=4, ge=1)
+    """Groups of a task that count, the latest ones. With n of them, of which s had rewards that differ, an epoch visits
+    the task with probability (s + 1) / (n + 1), and every task that was never visited."""
+    min_share: float = Field(default=0.1, gt=0, le=1)
+    """Lowest probability that an epoch visits a task, so that one which was too hard gets another chance."""
+
+
+class OversampleConfig(Config):
+    """Start more than is needed and take what is complete first. It biases: what takes long is trained on less."""
+
+    groups: int = Field(default=0, ge=0)
+    """Groups of a step that may be too late: so many more are under way, and when a step has all it needs, up to so many
+    that would be too old for the next one are not waited for. They are booked as rejected, with what ended of them."""
+    members: int = Field(default=0, ge=0)
+    """Attempts that a group starts beyond `group_size`; when so many are scored as it needs, the others are given up and
+    recorded as lost at stage `cut_off`. Not together with `tail` or `pictures.only_useful`."""
+
+
 class GrpoConfig(Config):
     """The main loop: how much of what per step."""
 
@@ -54,6 +75,10 @@ class GrpoConfig(Config):
     tail: TailConfig | None = None
     """Give up the last members of a group; they are recorded as lost at stage `cut_off`, which is no outage. It biases:
     what takes long is trained on less. null waits for every member. Not together with `pictures.only_useful`."""
+    oversample: OversampleConfig = OversampleConfig()
+    """Start more groups or attempts than are needed; none by default."""
+    curriculum: CurriculumConfig | None = None
+    """Difficulty-aware order of tasks; null visits every task once per epoch. It matters from the second epoch on."""
     drop_flat_groups: bool = True
     """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
     which changes nothing but the time a step takes."""
@@ -76,11 +101,13 @@ class GrpoConfig(Config):
     """Optimizer and packing."""
 
     @model_validator(mode="after")
-    def _tail_fits(self) -> GrpoConfig:
+    def _options_fit(self) -> GrpoConfig:
         if self.tail is not None and self.pictures.only_useful:
             raise ValueError(
                 "tail: with pictures.only_useful=true the members of a group wait for each other; drop one of them"
             )
         if self.tail is not None and self.tail.members >= self.group_size:
             raise ValueError(f"tail.members: a group has {self.group_size} members; write fewer than that")
+        if self.oversample.members and (self.tail is not None or self.pictures.only_useful):
+            raise ValueError("oversample.members: drop it, or tail and pictures.only_useful")
         return self

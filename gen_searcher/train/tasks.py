@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gen_searcher.errors import DataError
 from gen_searcher.ledger.book import Pending
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Task
+
+Thins = Callable[[int, Sequence[Task]], Sequence[Task]]
+"""Epoch, its tasks in their order -> those that it visits. Asked again for an epoch it answers the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +26,12 @@ class Visit:
     """Policy version at which kept work on it was started; None when there is none."""
 
 
-def visits(tasks: Sequence[Task], *, seed: int, begun: int, pending: Sequence[Pending]) -> Iterator[Visit]:
+def visits(
+    tasks: Sequence[Task], *, seed: int, begun: int, pending: Sequence[Pending], thins: Thins | None = None
+) -> Iterator[Visit]:
     """What was begun and not used, in its order, then everything from visit `begun` on.
+
+    `thins` None: every epoch visits every task.
 
     Raises:
         DataError: A task that was begun is not among `tasks`.
@@ -34,12 +41,14 @@ def visits(tasks: Sequence[Task], *, seed: int, begun: int, pending: Sequence[Pe
         if one.task_id not in by_id:
             raise DataError(f"the run has begun with task {one.task_id!r}, which is not in the task file any more")
         yield Visit(number=one.visit, task=by_id[one.task_id], version=one.version)
-    for number, task in enumerate(shuffled_forever(tasks, seed=seed, skip=begun), start=begun):
+    for number, task in enumerate(shuffled_forever(tasks, seed=seed, skip=begun, thins=thins), start=begun):
         yield Visit(number=number, task=task)
 
 
-def shuffled_forever(tasks: Sequence[Task], *, seed: int, skip: int = 0) -> Iterator[Task]:
-    """Every task once per epoch, each epoch in its own order; `skip` tasks are passed over (resume)."""
+def shuffled_forever(
+    tasks: Sequence[Task], *, seed: int, skip: int = 0, thins: Thins | None = None
+) -> Iterator[Task]:
+    """Every task once per epoch, each epoch in its own order and thinned; `skip` tasks are passed over (resume)."""
     if not tasks:
         raise ValueError("a stream needs at least one task")
     position = 0
@@ -47,7 +56,7 @@ def shuffled_forever(tasks: Sequence[Task], *, seed: int, skip: int = 0) -> Iter
     while True:
         order = list(tasks)
         random.Random(derive_seed(seed, "tasks", epoch)).shuffle(order)
-        for task in order:
+        for task in order if thins is None else thins(epoch, order):
             if position >= skip:
                 yield task
             position += 1
