@@ -217,11 +217,13 @@ def rules_of(cfg: RunConfig) -> GrpoRules:
             tries=1 + grpo.lost_retries,
             deadline_s=cfg.cluster.call_timeout_s,
             tail=None if grpo.tail is None else TailRules(members=grpo.tail.members, wait_s=grpo.tail.wait_s),
+            spare=grpo.oversample.members,
         ),
         stream=StreamRules(
             groups_per_step=grpo.groups_per_step,
             max_staleness=grpo.max_staleness,
             max_dropped=DROPPED_PER_GROUP * grpo.groups_per_step,
+            spare_groups=grpo.oversample.groups,
             outage=OutageRules(
                 max_lost_frac=cfg.cluster.max_lost_frac,
                 wait_s=cfg.cluster.outage_wait_s,
@@ -254,6 +256,7 @@ class GrpoRecorder:
         values = {
             **step_metrics(taken.groups, taken.dropped, report),
             **staleness(taken.groups, version=step - 1),
+            **({"train/late_count": float(len(taken.late))} if self._cfg.grpo.oversample.groups else {}),
             **await self._crew.reading(),
         }
         await self._keeper.book(step, taken, report, values)

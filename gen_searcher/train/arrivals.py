@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -55,6 +56,15 @@ class Arrivals(Generic[K, T]):
         result = arrival.task.result()
         del self._running[arrival.task]
         return result
+
+    async def drop(self, wanted: Callable[[K], bool]) -> list[tuple[K, T | None]]:
+        """Cancel those with such a key and forget them once they have ended; with the result of each that was quicker."""
+        tasks = [task for task, key in self._running.items() if wanted(key)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._ended = [task for task in self._ended if task not in tasks]
+        return [(self._running.pop(task), None if task.cancelled() else task.result()) for task in tasks]
 
     async def cancel(self) -> list[tuple[K, T]]:
         """Cancel what runs and return once nothing does; the results that were not handed out."""

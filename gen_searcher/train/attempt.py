@@ -18,7 +18,7 @@ from gen_searcher.train.room import member_ended
 from gen_searcher.train.sampled import all_or_first, draw_samples, seeing_all
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
-from gen_searcher.train.tail import TailRules, gathered
+from gen_searcher.train.tail import TailRules, first_of, gathered
 from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
 
 Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
@@ -167,6 +167,8 @@ class GroupRules:
     """Longest time for one try; a try past it is lost at stage `deadline`."""
     tail: TailRules | None = None
     """When the last members are given up; None waits for all."""
+    spare: int = 0
+    """Attempts that are started beyond `size`; when `size` are scored the others are given up. Not together with `tail`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,8 +199,8 @@ async def tried(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], 
 
 
 def member_seeds(seed: int, *, rules: GroupRules) -> tuple[int, ...]:
-    """[G] what each member is sampled from."""
-    return tuple(derive_seed(seed, member) for member in range(rules.size))
+    """[G + spare] what each member is sampled from."""
+    return tuple(derive_seed(seed, member) for member in range(rules.size + rules.spare))
 
 
 async def run_member(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
@@ -223,10 +225,15 @@ async def run_group(
     """Run all members beside each other; those that stay lost are recorded and the group is the rest."""
     seeds = member_seeds(seed, rules=rules)
     to_make = still_to_make(seeds, earlier)
-    ended = await gathered(
-        [run_member(task, seed=own, rules=rules, make=partial(attempt, task, seed=own)) for own in to_make], rules.tail
-    )
-    members = [_cut_off(task, own) if one is None else one for own, one in zip(to_make, ended, strict=True)]
+    running = [run_member(task, seed=own, rules=rules, make=partial(attempt, task, seed=own)) for own in to_make]
+    if rules.spare:
+        wanted = rules.size - (0 if earlier is None else len(earlier.attempts))
+        ended = await first_of(running, wanted=wanted, counts=lambda one: one.made is not None)
+        why = "its group had as many as it needs; see grpo.oversample"
+    else:
+        ended = await gathered(running, rules.tail)
+        why = "most of its group had ended; see grpo.tail"
+    members = [cut_off(task, own, why) if one is None else one for own, one in zip(to_make, ended, strict=True)]
     made = {own: member.made for own, member in zip(to_make, members, strict=True) if member.made is not None}
     if earlier is not None:
         made |= {kept.seed: kept for kept in earlier.attempts}
@@ -238,6 +245,6 @@ async def run_group(
     )
 
 
-def _cut_off(task: Task, seed: int) -> Tried[Attempt]:
-    error = "most of its group had ended; see grpo.tail"
-    return Tried(made=None, lost=(Lost(task_id=task.id, seed=seed, stage=CUT_OFF, error=error),))
+def cut_off(task: Task, seed: int, why: str) -> Tried[Attempt]:
+    """A member that we gave up ourselves."""
+    return Tried(made=None, lost=(Lost(task_id=task.id, seed=seed, stage=CUT_OFF, error=why),))

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from gen_searcher.errors import WorldError
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.payload import Unreadable
-from gen_searcher.train.attempt import AttemptRunner, GroupRunner
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, cut_off, member_seeds, run_group
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Group, Task
 
 log = logging.getLogger(__name__)
+
+TOO_LATE = "its step had enough other groups; see grpo.oversample"
 
 
 class BookedGroups:
@@ -28,14 +30,14 @@ class BookedGroups:
         self,
         ledger: Ledger,
         *,
-        members: Callable[[AttemptRunner], GroupRunner],
+        rules: GroupRules,
         attempt: AttemptRunner,
         whole: GroupRunner | None,
         seed: int,
     ) -> None:
-        """`members` runs a group of which every attempt is booked the moment it ends; `whole` one that is booked as one."""
+        """With `attempt` every attempt is booked the moment it ends; `whole` runs groups that are booked as one."""
         self._ledger = ledger
-        self._members = members
+        self._rules = rules
         self._attempt = attempt
         self._whole = whole
         self._seed = seed
@@ -49,11 +51,33 @@ class BookedGroups:
             version = self._ledger.issue(visit.number, visit.task.id, version=version)
         else:
             self._ledger.reopen(visit.number)
-        run = self._whole or self._members(BookedAttempts(self._ledger, visit=visit.number, attempt=self._attempt))
-        seed = derive_seed(self._seed, "grpo", 0, visit.task.id, visit.number)
+        run = self._whole or self._members(visit)
+        seed = self._group_seed(visit)
         made = replace(await run(visit.task, seed=seed, version=version, earlier=earlier), visit=visit.number)
         self._ledger.score(made)
         return made
+
+    def give_up(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        """Book what is left of a group that was cancelled. See `GivesUp`."""
+        kept = self._ledger.kept(visit.number)
+        seeds = member_seeds(self._group_seed(visit), rules=self._rules)
+        cut = [cut_off(visit.task, seed, TOO_LATE) for seed in seeds if seed not in kept]
+        group = Group(
+            task=visit.task,
+            attempts=tuple(kept[seed] for seed in seeds if seed in kept),
+            lost=(*(() if earlier is None else earlier.lost), *(lost for one in cut for lost in one.lost)),
+            version=version,
+            visit=visit.number,
+        )
+        self._ledger.score(group)
+        return group
+
+    def _members(self, visit: Visit) -> GroupRunner:
+        attempt = BookedAttempts(self._ledger, visit=visit.number, attempt=self._attempt)
+        return partial(run_group, rules=self._rules, attempt=attempt)
+
+    def _group_seed(self, visit: Visit) -> int:
+        return derive_seed(self._seed, "grpo", 0, visit.task.id, visit.number)
 
     def _finished(self, visit: Visit) -> Group | None:
         try:

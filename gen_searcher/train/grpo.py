@@ -6,7 +6,6 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
@@ -16,7 +15,7 @@ from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.protocols import Learner, Scorer
-from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, run_group
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner
 from gen_searcher.train.booked import BookedGroups
 from gen_searcher.train.mismatch import check_first_batch, check_step, widest
 from gen_searcher.train.room import Room
@@ -98,7 +97,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
     """
     groups = BookedGroups(
         parts.ledger,
-        members=lambda attempt: partial(run_group, rules=rules.group, attempt=attempt),
+        rules=rules.group,
         attempt=parts.attempt,
         whole=parts.group,
         seed=rules.seed,
@@ -112,7 +111,8 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
         rules=rules.stream,
         keep=rules.keep,
         on_group=parts.recorder.on_group,
-        room=Room(attempts=rules.attempts_in_flight, group_size=rules.group.size),
+        give_up=groups.give_up,
+        room=Room(attempts=rules.attempts_in_flight, group_size=rules.group.size + rules.group.spare),
         on_wait=parts.recorder.on_wait,
         version=from_step,
     ) as stream:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
+TOO_LATE = "enough other groups were complete"
 
 
 class Saves(Protocol):
@@ -105,7 +106,7 @@ class Keeper:
 
     async def book(self, step: int, taken: Step, report: StepReport, values: Mapping[str, float]) -> None:
         """Write the step down, everywhere; save a checkpoint every so often and at the end."""
-        for group in (*taken.groups, *taken.dropped):
+        for group in (*taken.groups, *taken.dropped, *taken.late):
             self._log(group, step)
         self._fence.check()
         self._steps.record(step, taken.groups, report)
@@ -114,7 +115,10 @@ class Keeper:
         self._ledger.book_step(
             booked,
             trained=[group.visit for group in taken.groups],
-            rejected={group.visit: NOTHING_TO_TEACH if group.attempts else ALL_LOST for group in taken.dropped},
+            rejected={
+                **{group.visit: NOTHING_TO_TEACH if group.attempts else ALL_LOST for group in taken.dropped},
+                **{group.visit: TOO_LATE for group in taken.late},
+            },
         )
         if step % self._rules.checkpoint_every_steps == 0 or step == self._rules.steps:
             await self.save(step)

@@ -3,6 +3,8 @@
 A group holds a slot from its start until the step that trained on it is published. There are
 `groups_per_step * (max_staleness + 1)` slots, so with `max_staleness=0` nothing runs while the learner works
 (synchronous, on policy) and with k a group lags at most k publishes behind. A `Room` bounds the attempts under way.
+With `spare_groups` there are so many slots more, and a step that has all it needs gives up as many groups, at most, that
+would be too old for the next one.
 
 A group that lost members trains on the rest, unless the step lost too many: then it waits for the world. Nothing new is
 started meanwhile, and the lost members, with their seeds, are what the world is probed with.
@@ -42,6 +44,14 @@ class StreamRunner(Protocol):
         ...
 
 
+class GivesUp(Protocol):
+    """Settles a group that is not waited for any more."""
+
+    def __call__(self, visit: Visit, version: int, earlier: Group | None) -> Group:
+        """What is left of it: the attempts that had ended. It has been cancelled, and none of it runs."""
+        ...
+
+
 OnWait = Callable[[str], None]
 """Hears a few words when a wait for the world begins, and an empty text when it is over."""
 
@@ -57,6 +67,8 @@ class StreamRules:
     """Groups without signal after which a step takes what it has, or stops if it has nothing."""
     outage: OutageRules
     """When the world is down."""
+    spare_groups: int = 0
+    """Groups under way beyond what the steps need: so many that would become too old are not waited for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +79,8 @@ class Step:
     """To learn from, in the order in which they were started."""
     dropped: tuple[Group, ...]
     """Finished since the last step and with nothing to teach."""
+    late: tuple[Group, ...] = ()
+    """Given up because the step had enough others: with what of them had ended, in the order of their start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +136,11 @@ def _say_nothing(says: str) -> None:
     del says
 
 
+def _leave_nothing(visit: Visit, version: int, earlier: Group | None) -> Group:
+    del earlier
+    return Group(task=visit.task, attempts=(), version=version, visit=visit.number)
+
+
 class GroupStream:
     """Keeps the slots full and hands out the groups of each step. Use as an async context manager."""
 
@@ -134,12 +153,13 @@ class GroupStream:
         keep: Callable[[Group], bool],
         on_group: Callable[[Group], None],
         on_wait: OnWait = _say_nothing,
+        give_up: GivesUp = _leave_nothing,
         room: Room | None = None,
         version: int = 0,
     ) -> None:
         """`on_group` sees every finished group once: at once, or when its lost members are not tried again.
 
-        A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
+        `give_up` is asked for what is left of a group that ran when a step had enough others. A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
         self._visits = visits
         self._run = run
@@ -147,8 +167,9 @@ class GroupStream:
         self._keep = keep
         self._on_group = on_group
         self._on_wait = on_wait
+        self._give_up = give_up
         self._version = version
-        self._slots = rules.groups_per_step * (rules.max_staleness + 1)
+        self._slots = rules.groups_per_step * (rules.max_staleness + 1) + rules.spare_groups
         self._running: Arrivals[_Started, Group] = Arrivals()
         self._versions: Counter[int] = Counter()
         self._ready: list[_Finished] = []
@@ -191,24 +212,34 @@ class GroupStream:
             if self._is_outage(gathering):
                 await self._wait_for_the_world(gathering)
             self._left_empty = self._must_stay_empty(dropped=len(gathering.dropped))
+            if self._is_complete():
+                break
             self._fill()
-            if self._is_complete() or not self._running:
+            if not self._running:
                 break
             self._collect(await self._running.some(), gathering)
+        self._left_empty = None
+        late = await self._give_up_late()
         self._left_empty = self._must_stay_empty(dropped=0) if self._rules.max_staleness else None
         self._settle()
         self._ready.sort(key=lambda finished: finished.started.order)
-        taken = self._ready[: self._rules.groups_per_step]
+        taken, rest = self._ready[: self._rules.groups_per_step], self._ready[self._rules.groups_per_step :]
         if not taken:
             raise TooManyLost(
                 f"{len(gathering.dropped)} groups in a row had nothing to teach (equal rewards, or all tries lost); the "
                 "policy is as it was before this step"
             )
-        self._ready = self._ready[self._rules.groups_per_step :]
+        if self._rules.spare_groups:
+            late += [finished for finished in rest if self._is_too_old(finished.started)]
+            late.sort(key=lambda finished: finished.started.order)
+            rest = [finished for finished in rest if not self._is_too_old(finished.started)]
+        self._ready = rest
         self._in_training = len(taken)
+        self._fill()
         return Step(
             groups=tuple(finished.group for finished in taken),
             dropped=tuple(finished.group for finished in gathering.dropped),
+            late=tuple(finished.group for finished in late),
         )
 
     def published(self) -> None:
@@ -247,7 +278,7 @@ class GroupStream:
         """Sort groups that have ended into those to learn from and those without signal."""
         for arrival in sorted(ended, key=lambda each: each.key.order):
             started, group = arrival.key, self._running.hand_out(arrival)
-            self._versions -= Counter({started.version: 1})  # which also forgets a version at 0
+            self._ended(started)
             gathering.saw(started.visit.number, group)
             if len(group.given_up) > len(group.hopeless):
                 self._held[started.visit.number] = group
@@ -256,6 +287,31 @@ class GroupStream:
                 self._on_group(group)
             finished = _Finished(started=started, group=group)
             (self._ready if self._keep(group) else gathering.dropped).append(finished)
+
+    def _ended(self, started: _Started) -> None:
+        left = self._versions[started.version] - 1
+        if left:
+            self._versions[started.version] = left
+        else:
+            del self._versions[started.version]
+
+    async def _give_up_late(self) -> list[_Finished]:
+        """Cancel what would be too old for the next step; `_is_complete` has seen that there are no more than may be."""
+        late: list[_Finished] = []
+        if not self._rules.spare_groups:
+            return late
+        await asyncio.sleep(0)  # one that was started just now is cancelled where it waits, not before it begins
+        for started, result in await self._running.drop(self._is_too_old):
+            self._ended(started)
+            group = self._give_up(started.visit, started.version, started.earlier) if result is None else result
+            self._held.pop(started.visit.number, None)
+            self._on_group(group)
+            late.append(_Finished(started=started, group=group))
+        return late
+
+    def _is_too_old(self, started: _Started) -> bool:
+        """For every step after this one."""
+        return started.version <= self._version - self._rules.max_staleness
 
     def _is_outage(self, gathering: _Gathering) -> bool:
         if gathering.members < self._rules.groups_per_step or not gathering.given_up:
@@ -308,6 +364,8 @@ class GroupStream:
             self._on_group(self._held.pop(visit))
 
     def _is_complete(self) -> bool:
+        if len(self._ready) < self._rules.groups_per_step:
+            return False
         oldest_allowed = self._version - self._rules.max_staleness
-        must_wait = any(version <= oldest_allowed for version in self._versions)
-        return len(self._ready) >= self._rules.groups_per_step and not must_wait
+        too_old = sum(running for version, running in self._versions.items() if version <= oldest_allowed)
+        return too_old <= self._rules.spare_groups

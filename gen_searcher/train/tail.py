@@ -1,12 +1,12 @@
-"""Cutting the tail off a group: when enough members have ended, the others get only so much longer.
+"""Cutting the tail off a group: when enough members have ended, the others get only so much longer, or no longer.
 
-It biases: what takes long is trained on less often. Off unless asked for.
+Both bias: what takes long is trained on less often. Off unless asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -27,16 +27,46 @@ async def gathered(members: Sequence[Coroutine[object, object, T]], tail: TailRu
     """What the members return, in their order; None for those that were cut off. Without rules: `asyncio.gather`."""
     if tail is None:
         return [*await asyncio.gather(*members)]
-    tasks = [asyncio.ensure_future(member) for member in members]
-    try:
+
+    async def wait(tasks: Sequence[asyncio.Future[T]]) -> None:
         running = set(tasks)
         while running and len(tasks) - len(running) < tail.members:
             _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         if running:
             await asyncio.wait(running, timeout=tail.wait_s)
-        ended = [task.result() if task.done() else None for task in tasks]
+
+    return await _ended(members, wait)
+
+
+async def first_of(
+    members: Sequence[Coroutine[object, object, T]], *, wanted: int, counts: Callable[[T], bool]
+) -> list[T | None]:
+    """What the members return, in their order, until so many of them count; None for those that are then not needed.
+
+    Of several that end in the same moment the first of the group are taken.
+    """
+
+    async def wait(tasks: Sequence[asyncio.Future[T]]) -> None:
+        running, counted = set(tasks), 0
+        while running and counted < wanted:
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            counted += sum(counts(task.result()) for task in done)
+
+    ended = await _ended(members, wait)
+    needed = [place for place, one in enumerate(ended) if one is not None and counts(one)][:wanted]
+    return [one if one is None or not counts(one) or place in needed else None for place, one in enumerate(ended)]
+
+
+async def _ended(
+    members: Sequence[Coroutine[object, object, T]],
+    wait: Callable[[Sequence[asyncio.Future[T]]], Awaitable[None]],
+) -> list[T | None]:
+    """What had ended once `wait` returned; the others are cancelled."""
+    tasks = [asyncio.ensure_future(member) for member in members]
+    try:
+        await wait(tasks)
+        return [task.result() if task.done() else None for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    return ended

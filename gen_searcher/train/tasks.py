@@ -45,9 +45,7 @@ def visits(
         yield Visit(number=number, task=task)
 
 
-def shuffled_forever(
-    tasks: Sequence[Task], *, seed: int, skip: int = 0, thins: Thins | None = None
-) -> Iterator[Task]:
+def shuffled_forever(tasks: Sequence[Task], *, seed: int, skip: int = 0, thins: Thins | None = None) -> Iterator[Task]:
     """Every task once per epoch, each epoch in its own order and thinned; `skip` tasks are passed over (resume)."""
     if not tasks:
         raise ValueError("a stream needs at least one task")

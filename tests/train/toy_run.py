@@ -16,6 +16,7 @@ from gen_searcher.ledger.lease import RunLease
 from gen_searcher.metrics.groups import step_metrics
 from gen_searcher.testing.toy_training import ToyAttempts, ToyLearner
 from gen_searcher.train.attempt import GroupRules
+from gen_searcher.train.curriculum import Curriculum, CurriculumRules
 from gen_searcher.train.grpo import GrpoParts, GrpoRules, train
 from gen_searcher.train.keeper import Keeper, KeepRules, resume
 from gen_searcher.train.outage import OutageRules
@@ -55,7 +56,7 @@ class ToyRecorder:
             await self._keeper.save(step)
 
 
-def toy_rules(*, steps: int, max_staleness: int) -> GrpoRules:
+def toy_rules(*, steps: int, max_staleness: int, spare_groups: int = 0) -> GrpoRules:
     return GrpoRules(
         steps=steps,
         row_tokens=64,
@@ -66,6 +67,7 @@ def toy_rules(*, steps: int, max_staleness: int) -> GrpoRules:
             max_staleness=max_staleness,
             max_dropped=18,
             outage=OutageRules(max_lost_frac=0.5),
+            spare_groups=spare_groups,
         ),
         max_gap_nats=None,
         keep=partial(has_signal, objective=DEFAULT_OBJECTIVE),
@@ -82,10 +84,12 @@ def toy_run(
     latency_s: float = 0.001,
     stop_after: int | None = None,
     began: Event | None = None,
+    spare_groups: int = 0,
+    curriculum: CurriculumRules | None = None,
 ) -> ToyAttempts:
     """Start the run or continue it; `weights.json` holds the weights once it is done. Sets `began` when it trains."""
     folder = RunFolder(root=root)
-    rules = toy_rules(steps=steps, max_staleness=max_staleness)
+    rules = toy_rules(steps=steps, max_staleness=max_staleness, spare_groups=spare_groups)
     with RunLease.acquire(folder.leases) as lease, closing(Ledger.open(folder.ledger, fence=lease)) as ledger:
         found = resume(folder, ledger)
         learner, stop = ToyLearner(), Stop()
@@ -119,7 +123,8 @@ def toy_run(
             )
             if began is not None:
                 began.set()
-            order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending())
+            thins = None if curriculum is None else Curriculum(ledger, rules=curriculum, seed=5)
+            order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending(), thins=thins)
             asyncio.run(train(rules, parts, order, from_step=found.step))
             keeper.log_unused(steps)
         (root / "weights.json").write_text(json.dumps([weight.hex() for weight in learner.weights]))
