@@ -17,41 +17,56 @@ from gen_searcher.plan.shape import Shape, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptWork:
+    """What one attempt asks of the pools, in seconds as they would take alone."""
+
+    engines_s: float
+    generators_s: float
+    judges_s: float
+    path_s: float
+    """Everything that it does, one after another, with nothing to wait for."""
+
+    @classmethod
+    def of(cls, workload: Workload, seed: int) -> AttemptWork:
+        """Of the attempt with this seed."""
+        search = workload.search(seed)
+        engines_s = sum(search.turns_s)
+        draw_s = workload.drawing_s(seed) if search.is_grounded else 0.0
+        verdicts = [
+            workload.judging_s(seed, judge=judge) for judge in range(len(workload.judges_s)) if search.is_grounded
+        ]
+        return cls(
+            engines_s=engines_s,
+            generators_s=draw_s,
+            judges_s=sum(verdicts),
+            path_s=engines_s + sum(search.tools_s) + draw_s + max(verdicts, default=0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What the attempts of a step ask of the pools, in seconds as they would take alone."""
+    """What was done between two publishes, in seconds as it would take alone."""
 
     engines_s: float
     generators_s: float
     judges_s: float
     learner_s: float
     longest_s: float
-    """Everything that the longest of the trained attempts does, one after another, with nothing to wait for."""
+    """Of the trained attempts."""
 
     @classmethod
-    def of(cls, workload: Workload, seeds: Sequence[int], *, trained: Sequence[int], ranks: int) -> Work:
-        """Of the attempts with these seeds; `trained` are those that a step learned from."""
-        engines_s = generators_s = judges_s = 0.0
-        wanted = set(trained)
-        longest_s = 0.0
-        for seed in seeds:
-            search = workload.search(seed)
-            engine_s = sum(search.turns_s)
-            draw_s = workload.drawing_s(seed) if search.is_grounded else 0.0
-            verdicts = [
-                workload.judging_s(seed, judge=judge) for judge in range(len(workload.judges_s)) if search.is_grounded
-            ]
-            engines_s += engine_s
-            generators_s += draw_s
-            judges_s += sum(verdicts)
-            if seed in wanted:
-                path_s = engine_s + sum(search.tools_s) + draw_s + max(verdicts, default=0.0)
-                longest_s = max(longest_s, path_s)
+    def of(cls, ended: Sequence[AttemptWork], *, trained: Sequence[AttemptWork], learner_s: float) -> Work:
+        """The pools made what `ended`, trained on or not yet; the learner worked on what it `trained`.
+
+        Over many steps both are the same attempts. Over a few, groups that lie finished at the end were made as well,
+        and those that lay finished at the beginning were not.
+        """
         return cls(
-            engines_s=engines_s,
-            generators_s=generators_s,
-            judges_s=judges_s,
-            learner_s=len(trained) * workload.learn_s / ranks,
-            longest_s=longest_s,
+            engines_s=sum(one.engines_s for one in ended),
+            generators_s=sum(one.generators_s for one in ended),
+            judges_s=sum(one.judges_s for one in ended),
+            learner_s=learner_s,
+            longest_s=max((one.path_s for one in trained), default=0.0),
         )
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from gen_searcher.plan.limit import Work
+from gen_searcher.plan.limit import AttemptWork, Work
 from gen_searcher.plan.shape import Churn, Shape, Workload
 from gen_searcher.plan.station import StationPool
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
@@ -50,7 +50,7 @@ class Published:
     attempts: int
     """Of the groups that it learned from and of those that were passed over since the step before."""
     work: Work
-    """What these attempts took."""
+    """What the pools and the learner did since the step before, lost work left out."""
     engines_s: float
     """Work done until then, lost work too."""
     generators_s: float
@@ -67,6 +67,10 @@ class Simulation:
     engines: StationPool = field(init=False)
     generators: StationPool = field(init=False)
     rewards: StationPool = field(init=False)
+    _ended: dict[int, AttemptWork] = field(default_factory=dict[int, AttemptWork])
+    """By seed: of groups that ended and were not published."""
+    _since: list[AttemptWork] = field(default_factory=list[AttemptWork])
+    """Of groups that ended since the last step was published."""
 
     def __post_init__(self) -> None:
         self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind)
@@ -84,6 +88,12 @@ class Simulation:
             compose=_no_reward,
         )
 
+    def ended(self, group: Group) -> None:
+        """All attempts of the group have ended."""
+        for attempt in group.attempts:
+            self._ended[attempt.seed] = AttemptWork.of(self.workload, attempt.seed)
+            self._since.append(self._ended[attempt.seed])
+
     def learn_s(self, attempts: int) -> float:
         """One step on so many attempts."""
         return attempts * self.workload.learn_s / self.shape.learner_ranks
@@ -92,14 +102,15 @@ class Simulation:
         self, *, taken_s: float, version: int, groups: tuple[Group, ...], dropped: tuple[Group, ...], learner_s: float
     ) -> Published:
         """The record of a step that is published now."""
-        trained = [attempt.seed for group in groups for attempt in group.attempts]
-        seeds = trained + [attempt.seed for group in dropped for attempt in group.attempts]
+        trained = [self._ended.pop(attempt.seed) for group in groups for attempt in group.attempts]
+        passed_over = [self._ended.pop(attempt.seed) for group in dropped for attempt in group.attempts]
+        ended, self._since = self._since, []
         return Published(
             at_s=asyncio.get_running_loop().time(),
             taken_s=taken_s,
             staleness=tuple(version - group.version for group in groups),
-            attempts=len(seeds),
-            work=Work.of(self.workload, seeds, trained=trained, ranks=self.shape.learner_ranks),
+            attempts=len(trained) + len(passed_over),
+            work=Work.of(ended, trained=trained, learner_s=self.learn_s(len(trained))),
             engines_s=self.engines.busy_s(),
             generators_s=self.generators.busy_s(),
             judges_s=self.rewards.busy_s(),
@@ -140,7 +151,9 @@ async def simulate(
     loop = asyncio.get_running_loop()
     async with (
         _coming_and_going(simulation.engines, churn, seed=seed),
-        GroupStream(_tasks(), start_group, rules=stream_rules, keep=keep, on_group=_ignore, room=room) as stream,
+        GroupStream(
+            _tasks(), start_group, rules=stream_rules, keep=keep, on_group=simulation.ended, room=room
+        ) as stream,
     ):
         for step in range(steps):
             taken = await stream.take()
@@ -189,10 +202,6 @@ def _tasks() -> Iterator[Visit]:
     while True:
         yield Visit(number=number, task=Task(id=f"t{number}", prompt="", target=None, meta={}))
         number += 1
-
-
-def _ignore(group: Group) -> None:
-    del group
 
 
 def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:

@@ -3,30 +3,30 @@
     T*/T, where T* = max(engine work / capacity, drawing work / capacity, judging work / capacity, learner work,
                          longest attempt per staleness window)
 
+The pools' work is that of the groups which ended in the measured steps, whether a step has trained on them yet or not;
+the learner's and the longest attempts are those of the trained ones.
+
 `GroupStream`, `run_group`, `run_attempt` and the router are the production ones; engines, generators, judges, learner
 and tools are drawn latencies (see `WORK`). Beside it, on the same draw: the barrier schedule (every attempt of a step,
 then learn, then publish) and one-step-off (the next step's attempts run while the learner works). With churn, 5 % of
 the rollout workers die per step, lose what they were doing and come back after a quarter of a step; T* stays that of a
 cluster on which nobody dies.
 
+What the driver itself costs is measured by `driver_costs`.
+
     python -m tests.bench.scheduling [--quick]
 
-64 and 1,024 rollout workers; 64 and 256 with --quick.
+64 and 1,024 rollout workers; 64 and 128 with --quick.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import multiprocessing
-import pickle
-import statistics
 import sys
-import time
-import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -37,13 +37,10 @@ from gen_searcher.plan.shape import Churn, PoolShape, Shape, Workload
 from gen_searcher.plan.simulate import Published, Simulation, group_seed, simulate
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.virtual_time import run_virtually
-from gen_searcher.train.attempt import GroupRules, run_attempt, run_group
-from gen_searcher.train.outage import OutageRules
-from gen_searcher.train.stream import GroupStream, StreamRules
-from gen_searcher.train.tasks import Visit
-from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Outcome, Reward, Task, Trajectory, Turn
+from gen_searcher.train.attempt import run_group
+from gen_searcher.types import Group
+from tests.bench.driver_costs import GROUP_SIZE, RULES, driver_costs, task
 
-GROUP_SIZE = 8
 WORK = Workload(
     turns=(2, 3, 4, 5, 6, 7, 8, 9),
     turn_s=Lognormal(median_s=4.0, sigma=0.5),
@@ -60,7 +57,6 @@ GENERATORS_USED, LEARNER_USED = 0.8, 0.7
 """Of their capacity, when the engines are the limit."""
 IN_FLIGHT_PER_WORKER = 8.0
 DEATHS_PER_STEP = 0.05
-RULES = GroupRules(size=GROUP_SIZE, tries=100, deadline_s=1e9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,14 +189,16 @@ async def one_step_off(made: Cluster, *, steps: int) -> tuple[Published, ...]:
 
 async def a_batch(simulation: Simulation, step: int) -> tuple[Group, ...]:
     per_step = simulation.shape.groups_per_step
-    return tuple(
-        await asyncio.gather(
-            *(
-                run_group(task(visit), seed=group_seed(0, visit), version=step, rules=RULES, attempt=simulation.attempt)
-                for visit in range(step * per_step, (step + 1) * per_step)
-            )
+
+    async def a_group(visit: int) -> Group:
+        group = await run_group(
+            task(visit), seed=group_seed(0, visit), version=step, rules=RULES, attempt=simulation.attempt
         )
-    )
+        simulation.ended(group)
+        return group
+
+    visits = range(step * per_step, (step + 1) * per_step)
+    return tuple(await asyncio.gather(*map(a_group, visits)))
 
 
 async def learn(simulation: Simulation, groups: Sequence[Group]) -> float:
@@ -209,129 +207,12 @@ async def learn(simulation: Simulation, groups: Sequence[Group]) -> float:
     return took_s
 
 
-def task(number: int) -> Task:
-    return Task(id=f"t{number}", prompt="", target=None, meta={})
-
-
-def tasks() -> Iterator[Visit]:
-    number = 0
-    while True:
-        yield Visit(number=number, task=task(number))
-        number += 1
-
-
-def answer(turns: int) -> bytes:
-    """What a rollout worker sends back: turns of 900 read and 400 written tokens."""
-    written = tuple(range(400))
-    turn = Turn(
-        prompt_ids=tuple(range(900)),
-        completion_ids=written,
-        logprobs=tuple(-token / 1000 for token in written),
-        versions=(0,) * 400,
-    )
-    trajectory = Trajectory(
-        task_id="t",
-        turns=tuple(replace(turn, prompt_ids=tuple(range(number, number + 900))) for number in range(turns)),
-        outcome=Outcome.GROUNDED,
-        grounding=Grounding(gen_prompt="", references=()),
-    )
-    return pickle.dumps(trajectory)
-
-
-class Instant:
-    """A searcher, a generator and a judge with nothing behind them but a wait."""
-
-    name = "instant"
-    picture = ImageRef(sha256="0" * 64, width_px=1, height_px=1)
-
-    def __init__(self, sent: bytes) -> None:
-        """Every answer is read from `sent`, as the driver reads those of actors."""
-        self._sent = sent
-
-    async def search(self, task: Task, *, seed: int) -> Trajectory:
-        await asyncio.sleep(1.0 + seed % 1000 / 1000)
-        return pickle.loads(self._sent)
-
-    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
-        return self.picture
-
-    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
-        return Judgement(judge=self.name, score=0.0, parts={}, rationale="", model="", prompt_sha256="", latency_s=0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Driver:
-    """What the driver itself costs."""
-
-    cpu_ms: float
-    """Per attempt."""
-    bytes_per_attempt: float
-    """What stays of an attempt that was trained on; None was counted when it is NaN."""
-
-
-async def drive(in_flight: int, attempts: int, *, turns: int, counts_memory: bool = False) -> Driver:
-    """The stream on workers that cost nothing; so many attempts in flight all the time, answers of so many turns."""
-    instant = Instant(answer(turns))
-    groups = in_flight // GROUP_SIZE // 4
-
-    async def attempt(task: Task, *, seed: int) -> Attempt:
-        return await run_attempt(
-            task, seed=seed, searcher=instant, generator=instant, judges=[instant], compose=no_reward
-        )
-
-    async def start(visit: Visit, version: int, earlier: Group | None) -> Group:
-        return await run_group(
-            visit.task, seed=visit.number, version=version, rules=RULES, attempt=attempt, earlier=earlier
-        )
-
-    rules = StreamRules(groups_per_step=groups, max_staleness=3, max_dropped=1, outage=OutageRules(max_lost_frac=1.0))
-    done = 0
-    async with GroupStream(tasks(), start, rules=rules, keep=lambda _: True, on_group=lambda _: None) as stream:
-        for _ in range(4):  # until all slots have been used
-            await stream.take()
-            stream.published()
-        gc.collect()
-        before, began_s = tracemalloc.get_traced_memory()[0] if counts_memory else 0, time.process_time()
-        while done < attempts:
-            taken = await stream.take()
-            stream.published()
-            done += sum(len(group.attempts) for group in taken.groups)
-        cpu_s = time.process_time() - began_s
-        gc.collect()
-        after = tracemalloc.get_traced_memory()[0] if counts_memory else 0
-    return Driver(cpu_ms=cpu_s / done * 1e3, bytes_per_attempt=(after - before) / done)
-
-
-def no_reward(trajectory: Trajectory, judgements: object) -> Reward:
-    return Reward(total=0.0, parts={})
-
-
-def driver_costs(quick: bool) -> dict[str, float]:
-    """Medians over turns about, so that a busy machine disturbs all alike."""
-    attempts = 4096 if quick else 8192
-    cpu_ms: dict[tuple[int, int], list[float]] = {(64, 8): [], (4096, 8): [], (64, 0): [], (4096, 0): []}
-    for _ in range(3 if quick else 5):
-        for (in_flight, turns), measured in cpu_ms.items():
-            measured.append(run_virtually(drive(in_flight, attempts, turns=turns)).cpu_ms)
-    tracemalloc.start()
-    memory = run_virtually(drive(64, 10_000, turns=0, counts_memory=True))
-    tracemalloc.stop()
-    median = {key: statistics.median(measured) for key, measured in cpu_ms.items()}
-    return {
-        "cpu_ms_64": median[64, 8],
-        "cpu_ms_4096": median[4096, 8],
-        "cpu_growth": median[4096, 8] / median[64, 8] - 1.0,
-        "bare_cpu_ms_64": median[64, 0],
-        "bare_cpu_ms_4096": median[4096, 0],
-        "bare_cpu_growth": median[4096, 0] / median[64, 0] - 1.0,
-        "bytes_per_attempt": memory.bytes_per_attempt,
-    }
-
-
 def cases(quick: bool) -> list[Case]:
     """The largest first: they take longest."""
-    workers, measured = (256, 16) if quick else (1024, 60)
-    large = [Case(schedule=name, workers=workers, filling=14, measured=16) for name in ("ours", "ours, churn")]
+    workers, measured, measured_large = (128, 16, 10) if quick else (1024, 60, 16)
+    large = [
+        Case(schedule=name, workers=workers, filling=14, measured=measured_large) for name in ("ours", "ours, churn")
+    ]
     large += [Case(schedule=name, workers=workers, filling=1, measured=4) for name in ("one-step-off", "barrier")]
     schedules = ("ours", "ours, all at once", "ours, churn", "one-step-off", "barrier")
     return large + [Case(schedule=name, workers=64, filling=14, measured=measured) for name in schedules]
@@ -339,9 +220,9 @@ def cases(quick: bool) -> list[Case]:
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute on two cores")
+    parser.add_argument("--quick", action="store_true", help="under 50 s on two cores")
     quick = parser.parse_args(argv).quick
-    costs = driver_costs(quick)
+    costs = driver_costs(quick=quick)
     with ProcessPoolExecutor(max_workers=2, mp_context=multiprocessing.get_context("spawn")) as processes:
         results = list(processes.map(measure, cases(quick)))
     out = sys.stdout.write
@@ -351,12 +232,16 @@ def main(argv: Sequence[str]) -> int:
             f"{result.case.workers:>8}  {result.case.schedule:<18} {result.step_s:>7.1f} {result.limit_s:>7.1f} "
             f"{result.efficiency:>6.3f}  {result.engines_used:>6.0%}  {result.staleness:>6}  {result.bottleneck}\n"
         )
-    for what, name in (("answers of 10,400 tokens read", ""), ("empty answers", "bare_")):
+    for what, small, large, key in (
+        ("answers of 10,400 tokens read", "64", "4096", "cpu_growth"),
+        ("the same, steps of 1,024 attempts", "64", "4096_large_steps", "cpu_growth_large_steps"),
+        ("empty answers", "bare_64", "bare_4096", "cpu_growth_bare"),
+    ):
         out(
-            f"driver CPU per attempt, {what}: {costs[name + 'cpu_ms_64']:.3f} ms with 64 in flight, "
-            f"{costs[name + 'cpu_ms_4096']:.3f} ms with 4,096 ({costs[name + 'cpu_growth']:+.1%})\n"
+            f"driver CPU per attempt, {what}: {costs['cpu_ms_' + small]:.3f} ms with 64 in flight, "
+            f"{costs['cpu_ms_' + large]:.3f} ms with 4,096 ({costs[key]:+.1%})\n"
         )
-    out(f"memory kept per attempt, over 10,000: {costs['bytes_per_attempt']:.1f} bytes\n")
+    out(f"memory kept per attempt, over {4_000 if quick else 10_000:,}: {costs['bytes_per_attempt']:.1f} bytes\n")
 
     def worst(schedule: str) -> float:
         return min(result.efficiency for result in results if result.case.schedule == schedule)
