@@ -62,6 +62,10 @@ COMMANDS: dict[str, Command] = {
         summary="make a step once more and say what differs: replay RUN_DIR --step N, or replay --bundle FILE",
         target="replay:run",
     ),
+    "scale": Command(
+        summary="change how many workers a running grpo has: scale RUN_DIR cluster.rollout_workers=4",
+        target="scale:run",
+    ),
     "report": Command(summary="write report.html of a run: report RUN_DIR", target="report:run"),
     "ladder": Command(
         summary="set the runs of several seeds and rewards beside each other: ladder FOLDER, see launch/paper_mini.sh",
@@ -77,6 +81,7 @@ COMMANDS: dict[str, Command] = {
 
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "report": lambda word: f"run_dir={quoted(word)}",
+    "scale": lambda word: f"run_dir={quoted(word)}",
     "replay": lambda word: f"run_dir={quoted(word)}",
     "ladder": lambda word: f"ladder.folder={quoted(word)}",
     "generate": lambda word: f"generate.prompt={quoted(word)}",

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -23,12 +23,14 @@ from gen_searcher.cluster.actors.reward import RewardActor
 from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
 from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
 from gen_searcher.cluster.learners import LearnerRanks
+from gen_searcher.cluster.named import Names
 from gen_searcher.cluster.placement import ANY_NODE, actor_options, packed, spread
 from gen_searcher.cluster.pool import Care, Pool
+from gen_searcher.cluster.upkeep import Upkeep
 from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.cassette import CassetteConfig
-from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
@@ -38,8 +40,8 @@ log = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 1000
 """Async actors queue nothing themselves; the engines behind them do."""
-RESTARTS = 3
-"""Of one actor in a run: more is not bad luck but a broken node or a bug."""
+ALWAYS = -1
+"""Restarts of the accounts, whose state is on the disk: Ray's word for any number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +54,15 @@ class Fleet:
     cassette: CassetteConfig
     weights: Path | None = None
     """Where the learner publishes (`publishing_folder`); None: in the run directory."""
+    names: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
+    """Of the actors that were raised: role -> number -> name."""
 
     def accounts(self) -> Pool:
         """The one actor that says how often providers may be asked; the tool workers find it by name."""
         spend = str(self.folder.root / "spend.json")
         return Pool(
             LIMITS_ACTOR,
-            [self._actor(LIMITS_ACTOR, LimitsActor, self.limits, spend, options=actor_options(ANY_NODE))],
+            [_actor(LIMITS_ACTOR, LimitsActor, self.limits, spend, options=actor_options(ANY_NODE), restarts=ALWAYS)],
             stage="limits",
             wraps_plugs=False,
         )
@@ -73,12 +77,12 @@ class Fleet:
             images=str(self.folder.images),
             tape_folder=self._tape_folder,
         )
-        options = spread(self.cluster.roles.tool)
-        handles = [
-            self._actor(f"tool-{number}", ToolActor, spec, f"tool-{number}", options=options)
-            for number in range(self.cluster.tool_workers)
-        ]
-        return Pool("tool", handles, stage="tool", wraps_plugs=True, care=self._patience)
+
+        def one(number: int) -> ActorHandle:
+            name = self._name("tool", number)
+            return self._worker(name, ToolActor, spec, name, role=self.cluster.roles.tool)
+
+        return self._pool("tool", self.cluster.tool_workers, one, stage="tool", wraps_plugs=True, care=self._patience)
 
     @property
     def board(self) -> WeightBoard:
@@ -97,39 +101,52 @@ class Fleet:
             agent=agent,
             images=str(self.folder.images),
             weights=str(self.board.folder) if follows_learner else None,
-            tool_names=tuple(f"tool-{number}" for number in range(len(tools.handles))),
+            tool_names=self.names_of(tools),
+            tools_ready_s=self._ready_s,
         )
-        options = spread(self.cluster.roles.rollout)
-        handles = [
-            self._actor(f"rollout-{number}-{uuid.uuid4().hex[:8]}", RolloutActor, spec, options=options)
-            for number in range(self.cluster.rollout_workers)
-        ]
-        return Pool("rollout", handles, stage="search", wraps_plugs=False, care=self._patience)
+
+        def one(number: int) -> ActorHandle:
+            return self._worker(self._name("rollout", number), RolloutActor, spec, role=self.cluster.roles.rollout)
+
+        return self._pool(
+            "rollout",
+            self.cluster.rollout_workers,
+            one,
+            stage="search",
+            care=self._patience,
+            greeting=lambda: (self.names_of(tools),),
+        )
+
+    def names_of(self, tools: Pool) -> Names:
+        """The tool workers that rollout workers are to call."""
+        return {number: self.names["tool"][number] for number in tools.healthy}
 
     def generators(self, plug: Plug) -> Pool:
         """Image workers."""
-        options = spread(self.cluster.roles.generator)
-        handles = [
-            self._actor(f"generator-{number}", GeneratorActor, plug, *self._store_and_tape, options=options)
-            for number in range(self.cluster.generator_workers)
-        ]
-        return Pool("generator", handles, stage="generate", wraps_plugs=True, care=self._care)
+
+        def one(number: int) -> ActorHandle:
+            name, role = self._name("generator", number), self.cluster.roles.generator
+            return self._worker(name, GeneratorActor, plug, *self._store_and_tape, role=role)
+
+        return self._pool(
+            "generator", self.cluster.generator_workers, one, stage="generate", wraps_plugs=True, care=self._care
+        )
 
     def rewards(self, judges: Mapping[str, Plug]) -> Pool:
         """Reward workers."""
-        options = spread(self.cluster.roles.reward)
-        handles = [
-            self._actor(f"reward-{number}", RewardActor, dict(judges), *self._store_and_tape, options=options)
-            for number in range(self.cluster.reward_workers)
-        ]
-        return Pool("reward", handles, stage="judge", wraps_plugs=True, care=self._care)
+
+        def one(number: int) -> ActorHandle:
+            name, role = self._name("reward", number), self.cluster.roles.reward
+            return self._worker(name, RewardActor, dict(judges), *self._store_and_tape, role=role)
+
+        return self._pool("reward", self.cluster.reward_workers, one, stage="judge", wraps_plugs=True, care=self._care)
 
     async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
         """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
         world, role = self.cluster.learner_ranks, self.cluster.roles.learner
         device = "cuda" if role.gpus else "cpu"
         handles = [
-            self._actor(f"learner-{rank}", LearnerActor, spec, options=options, restarts=0)
+            _actor(f"learner-{rank}", LearnerActor, spec, options=options, restarts=0)
             for rank, options in enumerate(packed(role, ranks=world))
         ]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
@@ -153,12 +170,49 @@ class Fleet:
     def _store_and_tape(self) -> tuple[str, CassetteConfig, str]:
         return str(self.folder.images), self.cassette, self._tape_folder
 
-    def _actor(
-        self, name: str, cls: type[object], *args: object, options: Mapping[str, object], restarts: int = RESTARTS
-    ) -> ActorHandle:
-        remote = ray.remote(max_restarts=restarts)(cls)
-        actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0, **options)
-        return cast("ActorHandle", actor.remote(*args))
+    @property
+    def _ready_s(self) -> float:
+        return self.cluster.ready_timeout_s + self.cluster.nodes_timeout_s
+
+    def _pool(
+        self,
+        role: str,
+        workers: int,
+        one: Callable[[int], ActorHandle],
+        *,
+        stage: str,
+        care: Care,
+        wraps_plugs: bool = False,
+        greeting: Callable[[], tuple[object, ...]] = tuple,
+    ) -> Pool:
+        """Workers of a role, each raised by `one` from its number, now and when another one is wanted."""
+
+        async def raise_actor(number: int) -> ActorHandle:
+            return one(number)
+
+        upkeep = Upkeep(
+            raise_actor=raise_actor,
+            restarts=self.cluster.restarts,
+            window_s=self.cluster.restart_window_s,
+            ready_s=self._ready_s,
+        )
+        handles = [one(number) for number in range(workers)]
+        return Pool(role, handles, stage=stage, wraps_plugs=wraps_plugs, care=care, upkeep=upkeep, greeting=greeting)
+
+    def _name(self, role: str, number: int) -> str:
+        """A new name: Ray may know the one before for a while."""
+        name = f"{role}-{number}-{uuid.uuid4().hex[:8]}"
+        self.names.setdefault(role, {})[number] = name
+        return name
+
+    def _worker(self, name: str, cls: type[object], *args: object, role: RoleConfig) -> ActorHandle:
+        return _actor(name, cls, *args, options=spread(role), restarts=self.cluster.restarts)
+
+
+def _actor(name: str, cls: type[object], *args: object, options: Mapping[str, object], restarts: int) -> ActorHandle:
+    remote = ray.remote(max_restarts=restarts)(cls)
+    actor = remote.options(name=name, max_concurrency=CALLS_AT_ONCE, max_task_retries=0, **options)
+    return cast("ActorHandle", actor.remote(*args))
 
 
 def publishing_folder(folder: RunFolder, policy: PolicyConfig, *, start: Path) -> Path:

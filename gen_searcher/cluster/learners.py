@@ -16,7 +16,7 @@ from typing import cast
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.weights import WeightBoard
 from gen_searcher.engines.policy_files import description_files
-from gen_searcher.errors import ActorGone, LearnerGone, WorldError
+from gen_searcher.errors import ActorGone, LearnerGone
 from gen_searcher.grpo.pack import split_rows
 from gen_searcher.types import Batch, Sample, StepReport
 
@@ -57,11 +57,11 @@ class LearnerRanks:
         return dict(zip(samples, scored, strict=True))
 
     async def publish(self, version: int) -> None:
-        """Export, announce, then load into every rollout worker; one that dies meanwhile loads it when it restarts."""
+        """Export, announce, then load into every rollout worker; one that dies or joins meanwhile does before it serves."""
         await self._on_all("export", str(self._board.path(version)))
         self._board.announce(version)
         if self._rollouts is not None:
-            await asyncio.gather(*(self._load(index) for index in self._rollouts.healthy))
+            await self._rollouts.ready_again()
         self._board.drop_older(version)
 
     async def save(self, path: Path) -> None:
@@ -72,6 +72,10 @@ class LearnerRanks:
         """Write the policy alone, as a Hugging Face folder: new weights beside the small files of `base`."""
         await self._on_all("export", str(path / "model.safetensors"))
         await asyncio.to_thread(_copy_policy_files, base, path)
+
+    async def nodes(self) -> frozenset[str]:
+        """Where the ranks run."""
+        return frozenset((await self._pool.nodes()).values())
 
     async def load(self, path: Path) -> None:
         """Continue from a checkpoint, bit for bit."""
@@ -91,15 +95,6 @@ class LearnerRanks:
             raise LearnerGone(f"{method}: {error.message}. {GO_ON}") from error
         except TimeoutError as error:
             raise LearnerGone(f"{method}: no answer from the learner within {self._timeout_s:g} s. {GO_ON}") from error
-
-    async def _load(self, index: int) -> None:
-        if self._rollouts is None:
-            return
-        try:
-            await self._rollouts.call_on(index, "ready")
-        except WorldError:
-            # The pool has suspended this worker; its restart reads the board, which already names the new weights.
-            return
 
 
 def _copy_policy_files(base: Path, path: Path) -> None:

@@ -1,7 +1,8 @@
 """The edge for code we did not write: calls to actors, and what becomes of their failures.
 
-A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again (Ray restarts it). `Care` says
-when an actor that has work hangs: it is killed, which makes it a dead one, and its calls may be made once more elsewhere.
+A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again: Ray restarts it, and where
+that is over, `Upkeep` raises another one in its place. `Care` says when an actor that has work hangs: it is killed, which
+makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on.
 What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
 mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
@@ -14,26 +15,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
+from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
+from gen_searcher.cluster.watched import Leaving, Method, Watch, node_of
 from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError
-from gen_searcher.train.routing import Router
+from gen_searcher.train.routing import Router, home
 
 log = logging.getLogger(__name__)
 
-READY_DEADLINE_S = 180.0
-"""Longest wait for a restarted actor: a vLLM engine on a busy two-core machine takes up to 40 s."""
 READY_POLL_S = 0.5
-
-
-class _Method(Protocol):
-    def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef[object]: ...
+LAST_WORD_S = 600.0
+"""Longest wait for what an actor says when it leaves: it may have work from others than this pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,34 +58,21 @@ class Near:
     """Calls more than the idlest actor that the favourite may have."""
 
 
-@dataclass(slots=True, kw_only=True)
-class _Watch:
-    """Of one actor: how many calls it has, and when one last came back or the first one came."""
-
-    calls: int = 0
-    since_s: float = 0.0
-
-    def begin(self) -> None:
-        if self.calls == 0:
-            self.since_s = asyncio.get_running_loop().time()
-        self.calls += 1
-
-    def end(self, *, finished: bool) -> None:
-        self.calls -= 1
-        if finished:
-            self.since_s = asyncio.get_running_loop().time()
-
-    def left_s(self, hang_s: float) -> float:
-        return max(0.0, self.since_s + hang_s - asyncio.get_running_loop().time())
-
-
 class Pool:
     """Actors of one role. Each call goes to the healthy actor with the fewest calls in flight."""
 
     def __init__(
-        self, role: str, handles: Sequence[ActorHandle], *, stage: str, wraps_plugs: bool, care: Care | None = None
+        self,
+        role: str,
+        handles: Sequence[ActorHandle],
+        *,
+        stage: str,
+        wraps_plugs: bool,
+        care: Care | None = None,
+        upkeep: Upkeep | None = None,
+        greeting: Callable[[], tuple[object, ...]] = tuple,
     ) -> None:
-        """Pool the actors.
+        """Pool the actors, numbered from 0.
 
         Args:
             role: What they are called in messages.
@@ -94,19 +80,28 @@ class Pool:
             stage: Where their failures happened.
             wraps_plugs: They run somebody else's code, so anything they raise is the world's failure.
             care: None leaves a call lost when its actor dies, and waits for a hung one.
+            upkeep: None uses an actor for as long as Ray restarts it.
+            greeting: Arguments of `ready`: what an actor must know before it serves.
         """
-        if not handles:
+        if not handles and upkeep is None:
             raise ValueError(f"the {role} pool needs at least one actor")
         self.role = role
-        self.handles = list(handles)
+        self.handles = dict(enumerate(handles))
         self._stage = stage
         self._wraps_plugs = wraps_plugs
         self._care = care
-        self._watches = {index: _Watch() for index in range(len(handles))}
+        self._upkeep = upkeep
+        self._greeting = greeting
+        self._watches = {index: Watch() for index in self.handles}
+        self._deaths: dict[int, Deaths] = {}
         self._router = Router(len(handles))
-        self._healthy = set(self._watches)
-        self._recovered = asyncio.Event()
-        self._recoveries: dict[int, asyncio.Task[None]] = {}
+        self._healthy = set(self.handles)
+        self._next = len(handles)
+        self._news = 0
+        self._changed = asyncio.Event()
+        self._returning: dict[int, asyncio.Task[None]] = {}
+        self._resting: set[int] = set()
+        self._looks: dict[int, asyncio.Task[bool]] = {}
 
     async def call(
         self, method: str, *args: object, sticky: int | None = None, near: Near | None = None, **kwargs: object
@@ -118,23 +113,33 @@ class Pool:
         """
         index = await self._pick(sticky, near)
         try:
-            return await self.call_on(index, method, *args, **kwargs)
+            return await self._serve(index, method, *args, **kwargs)
         except ActorGone as error:
             if self._care is None or not self._care.repeats:
                 raise
             log.warning("%s; asking once more", error)
-        return await self.call_on(await self._pick(sticky, near), method, *args, **kwargs)
+        return await self._serve(await self._pick(sticky, near), method, *args, **kwargs)
+
+    async def _serve(self, index: int, method: str, *args: object, **kwargs: object) -> object:
+        watch = self._watches[index]
+        answer = await self.call_on(index, method, *args, **kwargs)
+        watch.served += 1
+        return answer
 
     async def call_on(self, index: int, method: str, *args: object, **kwargs: object) -> object:
         """Call `method` on the actor `index`. Raises ActorGone when it is dead or hangs."""
         return await self._call(index, self._care, method, *args, **kwargs)
 
     async def _call(self, index: int, care: Care | None, method: str, *args: object, **kwargs: object) -> object:
-        remote = cast("_Method", getattr(self.handles[index], method))
+        handle = self.handles.get(index)
+        if handle is None:
+            raise ActorGone(f"{self.role} actor {index} has left")
+        remote = cast("Method", getattr(handle, method))
         try:
             return await self._answer(index, remote.remote(*args, **kwargs), care)
         except RayActorError as error:
-            self._suspend(index)
+            if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
+                self._suspend(index)
             raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
@@ -157,17 +162,17 @@ class Pool:
             return answer.result()
         finally:
             watch.end(finished=answer.done())
-            self._router.ended(index)
+            if self._watches.get(index) is watch:
+                self._router.ended(index)
             answer.cancel()
 
     async def _check_hung(self, index: int, care: Care) -> None:
         """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone."""
         if care.asks_first and index in self._healthy:
             self._watches[index].since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
-            remote = cast("_Method", self.handles[index].ready)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(care.hang_s):
-                    await remote.remote()
+                    await self._ready(self.handles[index])
                     return
         if index in self._healthy:
             ray.kill(self.handles[index], no_restart=False)
@@ -183,10 +188,79 @@ class Pool:
         """Numbers of the actors in use."""
         return tuple(sorted(self._healthy))
 
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Numbers of all actors: in use, or about to be."""
+        return tuple(sorted(self.handles))
+
+    async def nodes(self) -> dict[int, str]:
+        """Where the actors in use run: number -> id of the node [hex]. One that does not answer soon is left out."""
+        asked = {index: self.handles[index] for index in self.healthy}
+        answers = await asyncio.gather(*map(node_of, asked.values()))
+        return {index: node for index, node in zip(asked, answers, strict=True) if node is not None}
+
     async def wait_ready(self) -> None:
         """Return once every actor has been built; an actor whose constructor raises fails here."""
-        for index in range(len(self.handles)):
-            await self._call(index, None, "ready")  # loading a model takes as long as it takes
+        for index in list(self.handles):
+            await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
+
+    async def ready_again(self) -> None:
+        """Let every actor know what has changed; return when those in use do. One that returns knows it before it serves."""
+        self._news += 1
+        await asyncio.gather(*(self._is_well(index) for index in self.healthy))
+
+    def look(self) -> None:
+        """Find out in the background which of the idle actors are dead; a call in flight finds out by itself."""
+        for index in self._healthy - self._looks.keys():
+            self._looks[index] = asyncio.ensure_future(self._is_well(index))
+            self._looks[index].add_done_callback(lambda _, index=index: self._looks.pop(index, None))
+
+    async def add(self) -> int:
+        """Raise another actor, and use it once it is ready. Returns its number, which nobody had before."""
+        index = self._next
+        handle = None if self._upkeep is None else await self._upkeep.raise_actor(index)
+        if handle is None:
+            raise ValueError(f"the {self.role} pool has nobody to raise another actor")
+        self.join(handle, index)
+        self._healthy.discard(index)
+        self._returning[index] = asyncio.ensure_future(self._come_back(index, wait_s=0.0))
+        return index
+
+    def join(self, handle: ActorHandle, index: int) -> None:
+        """Use another actor, which is ready."""
+        self._next = max(self._next, index + 1)
+        self.handles[index] = handle
+        self._watches[index] = Watch()
+        self._router.join(index)
+        self._healthy.add(index)
+        self._changed.set()
+
+    def leave(self, index: int) -> Leaving:
+        """Use an actor no more. What it is doing goes on."""
+        is_well = index in self._healthy
+        self._healthy.discard(index)
+        self._router.leave(index)
+        self._deaths.pop(index, None)
+        self._resting.discard(index)
+        returning = self._returning.pop(index, None)
+        if returning is not None:
+            returning.cancel()
+        self._changed.set()
+        return Leaving(index=index, handle=self.handles.pop(index), watch=self._watches.pop(index), is_well=is_well)
+
+    async def dismiss(self, leaving: Leaving) -> object:
+        """Wait for the calls of an actor that leaves, hear its last word (`retire`), kill it. None from one that is dead."""
+        word: object = None
+        if leaving.is_well:
+            await leaving.watch.none()  # each of them ends, at the latest by the deadline of its attempt
+            try:
+                async with asyncio.timeout(LAST_WORD_S):
+                    word = await cast("Method", leaving.handle.retire).remote()
+            except (RayActorError, RayTaskError, TimeoutError) as error:
+                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, _first_line(error))
+        ray.kill(leaving.handle)
+        log.info("%s actor %d has left after %d calls", self.role, leaving.index, leaving.watch.served)
+        return word
 
     async def close(self) -> None:
         """Let the actors close what they hold open, as far as they still can, then kill them."""
@@ -195,53 +269,130 @@ class Pool:
 
     def stop(self) -> None:
         """Kill the actors; the pool is of no use afterwards."""
-        self._healthy.clear()
-        for handle in self.handles:
-            ray.kill(handle)
+        for index in list(self.handles):
+            ray.kill(self.leave(index).handle)
 
     async def _pick(self, sticky: int | None, near: Near | None) -> int:
-        while not self._healthy:
-            if not self._recoveries:
-                raise WorkersGone(
-                    f"no {self.role} actor is left: each is dead and out of restarts, or did not come back; the log says "
-                    "why. Mend the cause and run the same command again"
-                )
-            self._recovered.clear()
-            await self._recovered.wait()
+        if not self._healthy:
+            await self._wait_for_any()
         if near is not None:
             return self._router.near(near.key, self._healthy, slack=near.slack)
         if sticky is None:
             return self._router.idlest(self._healthy)
-        order, home = self.healthy, sticky % len(self.handles)
-        return home if home in self._healthy else order[sticky % len(order)]
+        return home(sticky, self._healthy)
+
+    async def _wait_for_any(self) -> None:
+        """Return when some actor is in use. Raises WorkersGone when none is about to be, or takes too long."""
+        try:
+            async with asyncio.timeout(self._ready_s):
+                while not self._healthy:
+                    if not self._may_come:
+                        raise WorkersGone(self._none_left("each is dead and out of restarts"))
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError as error:
+            raise WorkersGone(self._none_left(f"none came back within {self._ready_s:g} s")) from error
+
+    @property
+    def _may_come(self) -> bool:
+        is_patient = self._upkeep is not None and self._upkeep.restarts is None
+        return is_patient or bool(self._returning.keys() - self._resting)
+
+    def _none_left(self, why: str) -> str:
+        return (
+            f"no {self.role} actor is left: {why}; the log says more. Mend the cause and run the same command again "
+            "(cluster.restarts, cluster.ready_timeout_s)"
+        )
+
+    @property
+    def _ready_s(self) -> float:
+        return READY_S if self._upkeep is None else self._upkeep.ready_s
+
+    async def _is_well(self, index: int) -> bool:
+        """Whether it answers `ready`; one that does not is suspended, and knows everything new when it returns."""
+        try:
+            await self.call_on(index, "ready", *self._greeting())
+        except WorldError as error:
+            log.debug("%s actor %d: %s", self.role, index, error)
+            return False
+        return True
 
     def _suspend(self, index: int) -> None:
         self._healthy.discard(index)
-        if index not in self._recoveries:
+        if index in self.handles and index not in self._returning:
             log.warning("%s actor %d is gone; waiting for its restart", self.role, index)
-            self._recoveries[index] = asyncio.ensure_future(self._recover(index))
+            self._note_death(index)
+            self._returning[index] = asyncio.ensure_future(self._come_back(index, wait_s=READY_POLL_S))
 
-    async def _recover(self, index: int) -> None:
-        """Poll `ready` until the restarted actor answers; its constructor loads the current weights first."""
-        remote = cast("_Method", self.handles[index].ready)
+    async def _come_back(self, index: int, *, wait_s: float) -> None:
+        """Use the actor once it is ready, or another one in its place. `wait_s`: a killed one may answer once more."""
+        await asyncio.sleep(wait_s)
+        is_ready = self._rest_s(index) == 0.0 and await self._becomes_ready(index)
+        while not is_ready and await self._replace(index):
+            is_ready = await self._becomes_ready(index)
+            if not is_ready:
+                self._note_death(index)
+        if is_ready:
+            self._healthy.add(index)
+            log.warning("%s actor %d is back", self.role, index)
+        del self._returning[index]
+        self._changed.set()
+
+    async def _becomes_ready(self, index: int) -> bool:
+        """Poll `ready` until it answers knowing all that is new; False when it is dead for good or takes too long."""
+        handle = self.handles[index]
         try:
-            async with asyncio.timeout(READY_DEADLINE_S):
-                await asyncio.sleep(READY_POLL_S)  # a killed actor may answer once more before it ends
-                while index not in self._healthy:
+            async with asyncio.timeout(self._ready_s):
+                while True:
+                    news = self._news
                     try:
-                        await remote.remote()
-                        self._healthy.add(index)
+                        await self._ready(handle)
                     except ActorDiedError:
                         log.exception("%s actor %d is out of restarts", self.role, index)
-                        return
+                        return False
                     except RayActorError:
                         await asyncio.sleep(READY_POLL_S)
-            log.warning("%s actor %d is back", self.role, index)
+                        continue
+                    if news == self._news:
+                        return True
+        except RayTaskError:
+            log.exception("%s actor %d cannot serve", self.role, index)
         except TimeoutError:
-            log.exception("%s actor %d did not come back within %g s", self.role, index, READY_DEADLINE_S)
-        finally:
-            del self._recoveries[index]
-            self._recovered.set()
+            log.exception("%s actor %d did not come back within %g s", self.role, index, self._ready_s)
+        return False
+
+    async def _replace(self, index: int) -> bool:
+        """Raise another actor in its place, after a rest if it died too often. False when there is nobody to do it."""
+        if self._upkeep is None:
+            return False
+        ray.kill(self.handles[index])
+        rest_s = self._rest_s(index)
+        if rest_s:
+            log.error(
+                "%s actor %d died more than %s times in %g s; it rests for %.0f s",
+                *(self.role, index, self._upkeep.restarts, self._upkeep.window_s, rest_s),
+            )
+            self._resting.add(index)
+            self._changed.set()
+            await asyncio.sleep(rest_s)
+            self._resting.discard(index)
+        handle = await self._upkeep.raise_actor(index)
+        if handle is None:
+            return False
+        self.handles[index] = handle
+        return True
+
+    def _ready(self, handle: ActorHandle) -> ray.ObjectRef[object]:
+        return cast("Method", handle.ready).remote(*self._greeting())
+
+    def _note_death(self, index: int) -> None:
+        if self._upkeep is not None:
+            deaths = Deaths(most=self._upkeep.restarts, window_s=self._upkeep.window_s)
+            self._deaths.setdefault(index, deaths).note(asyncio.get_running_loop().time())
+
+    def _rest_s(self, index: int) -> float:
+        deaths = self._deaths.get(index)
+        return 0.0 if deaths is None else deaths.rest_s(asyncio.get_running_loop().time())
 
 
 async def _await(ref: ray.ObjectRef[object]) -> object:

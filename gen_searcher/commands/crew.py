@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -93,8 +93,11 @@ class Crew:
         await self.accounts.wait_ready()
         await asyncio.gather(self.tools.wait_ready(), self.generators.wait_ready(), self.rewards.wait_ready())
 
-    async def reading(self) -> Mapping[str, float]:
-        """What the workers asked and paid since the last reading; that of a worker which died in between is lost."""
+    async def reading(self, left: Sequence[Reading] = ()) -> Mapping[str, float]:
+        """What the workers asked and paid since the last reading, with what is `left` of those that are gone.
+
+        That of a worker which died in between is lost.
+        """
         pools = (self.tools, self.generators, self.rewards)
         asked = [pool.call_on(index, "reading") for pool in pools for index in pool.healthy]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -102,7 +105,8 @@ class Crew:
             if not isinstance(lost, WorldError):
                 raise lost
             log.warning("the counts of a worker are lost: %s", lost)
-        return numbers(merged(cast("Reading", one) for one in answers if not isinstance(one, BaseException)))
+        told = [cast("Reading", one) for one in answers if not isinstance(one, BaseException)]
+        return numbers(merged([*told, *left]))
 
     def rollouts(self, policy: Path, agent: AgentConfig, *, follows_learner: bool = False) -> Pool:
         """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import signal
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.actors.learner import LearnerSpec
+from gen_searcher.cluster.foreman import Foreman
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.identity import check_identity, grpo_identity
@@ -20,6 +21,7 @@ from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.config.root import RunConfig
+from gen_searcher.config.scale import read_scale
 from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.select import has_attempts, has_signal
 from gen_searcher.ledger.book import Ledger
@@ -64,9 +66,20 @@ def run(cfg: RunConfig) -> int:
             log.info("grpo %s at step %d of %d", how, found.step + 1, cfg.grpo.steps)
             if not found.is_new:
                 log.info("found: %s; %s", found, outside(place))
-            with cluster_session(cfg.cluster, run_id=place.folder.root.name, command="grpo"):
+            place = scaled(place)
+            with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="grpo"):
                 asyncio.run(train_run(place, start, Books(ledger=ledger, lease=lease), from_step=found.step))
     return 0
+
+
+def scaled(place: Workplace) -> Workplace:
+    """With the numbers of workers that somebody has asked for since the run's start. Raises ConfigError."""
+    asked = read_scale(place.folder.scale)
+    cluster = asked.over(place.cfg.cluster)
+    if cluster == place.cfg.cluster:
+        return place
+    log.info("%s asks for %s; delete it to go by the settings again", place.folder.scale, asked)
+    return replace(place, cfg=place.cfg.model_copy(update={"cluster": cluster}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +107,14 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                 await stop.unless(crew.check_judges())
             if from_step:
                 await learner.load(folder.checkpoint(from_step))
+            tools = crew.tools
+            foreman = Foreman(
+                {"rollout": rollouts, "generator": crew.generators, "reward": crew.rewards, "tool": tools},
+                scale_file=folder.scale,
+                names=lambda: crew.fleet.names_of(tools),
+                learner_nodes=await learner.nodes(),
+                on_learner_leaves=stop.ask,
+            )
             tasks = place.tasks("train")
             keeper = Keeper(
                 folder,
@@ -116,14 +137,14 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                     attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
                     learner=learner,
                     scorer=learner,
-                    recorder=GrpoRecorder(cfg, keeper, crew, progress=progress, trackers=trackers),
+                    recorder=GrpoRecorder(cfg, keeper, crew, foreman, progress=progress, trackers=trackers),
                     ledger=books.ledger,
                     stop=stop,
                     group=crew.useful_groups(searcher, rules.group),
                 )
                 ledger = books.ledger
                 order = visits(tasks, seed=cfg.seed, begun=ledger.tally().begun, pending=ledger.pending())
-                await train(rules, parts, order, from_step=from_step)
+                await foreman.beside(train(rules, parts, order, from_step=from_step))
                 keeper.log_unused(cfg.grpo.steps)
             await learner.save_policy(folder.policy("grpo"), base=start)
             books.ledger.mark_exported(cfg.grpo.steps)
@@ -218,11 +239,14 @@ def rules_of(cfg: RunConfig) -> GrpoRules:
 class GrpoRecorder:
     """Books what the loop reports, shows it, and calibrates the judges when asked to."""
 
-    def __init__(self, cfg: RunConfig, keeper: Keeper, crew: Crew, *, progress: Progress, trackers: Tracker) -> None:
-        """`crew` says what the workers asked and paid, and checks the judges."""
+    def __init__(
+        self, cfg: RunConfig, keeper: Keeper, crew: Crew, foreman: Foreman, *, progress: Progress, trackers: Tracker
+    ) -> None:
+        """`crew` says what the workers asked and paid, and checks the judges; `foreman` how many there are."""
         self._cfg = cfg
         self._keeper = keeper
         self._crew = crew
+        self._foreman = foreman
         self._progress = progress
         self._trackers = trackers
 
@@ -238,7 +262,8 @@ class GrpoRecorder:
         values = {
             **step_metrics(taken.groups, taken.dropped, report),
             **staleness(taken.groups, version=step - 1),
-            **await self._crew.reading(),
+            **await self._crew.reading(self._foreman.last_words()),
+            **self._foreman.workers(),
         }
         await self._keeper.book(step, taken, report, values)
         self._trackers.log(step, values)

@@ -78,6 +78,15 @@ class ClusterConfig(Config):
     """Pause before lost attempts are tried again in an outage [s]; doubles each time, up to two minutes."""
     call_timeout_s: float = Field(default=600.0, gt=0.0)
     """Longest time for one try of an attempt [s]; a try that takes longer is lost."""
+    restarts: int = Field(default=3, ge=0)
+    """Deaths of one worker within `restart_window_s` after which it is restarted, or another one raised in its place. One
+    more is not bad luck but a broken node or a bug: it rests until the window is over. When a role has no other worker
+    left, the run ends with exit code 3."""
+    restart_window_s: float = Field(default=3600.0, gt=0.0)
+    """Over which deaths are counted [s]."""
+    ready_timeout_s: float = Field(default=600.0, gt=0.0)
+    """Longest time until a new or restarted worker serves, its model loaded [s]; after it, and after `nodes_timeout_s` more,
+    another one is raised, or, when the role has no other worker, the run ends with exit code 3."""
     learner_timeout_s: float = Field(default=3600.0, gt=0.0)
     """Longest time for one call of the learner (a step, a checkpoint) [s]; after it the run ends with exit code 75, to go
     on from the last checkpoint."""

@@ -6,6 +6,8 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Container, Iterable
 
+from gen_searcher.train.seeds import derive_seed
+
 REMEMBERED = 4096
 """Keys whose worker is known: more than a step has tasks, and a hundred bytes each."""
 SHARED_PREFIX_CALLS = 4
@@ -20,14 +22,23 @@ class Router:
 
     def __init__(self, workers: int) -> None:
         """`workers` are numbered from 0; none has a call."""
-        self._calls = [0] * workers
+        self._calls = dict.fromkeys(range(workers), 0)
         self._by_calls = [(0, index) for index in range(workers)]
         self._favourites: OrderedDict[int, int] = OrderedDict()
 
     @property
     def calls(self) -> tuple[int, ...]:
         """Calls in flight of each worker."""
-        return tuple(self._calls)
+        return tuple(self._calls.values())
+
+    def join(self, index: int) -> None:
+        """There is another worker, without a call."""
+        self._calls[index] = 0
+        heapq.heappush(self._by_calls, (0, index))
+
+    def leave(self, index: int) -> None:
+        """The worker gets no more calls. Those that it has are not counted any more."""
+        del self._calls[index]
 
     def began(self, index: int) -> None:
         """The worker got a call."""
@@ -35,7 +46,8 @@ class Router:
 
     def ended(self, index: int) -> None:
         """One of the worker's calls came back or was given up."""
-        self._change(index, -1)
+        if index in self._calls:
+            self._change(index, -1)
 
     def idlest(self, healthy: Container[int]) -> int:
         """The healthy worker with the fewest calls, the first of several. Raises LookupError when none is healthy."""
@@ -43,10 +55,11 @@ class Router:
         try:
             while self._by_calls:
                 calls, index = self._by_calls[0]
-                if calls == self._calls[index] and index in healthy:
+                is_now = calls == self._calls.get(index)
+                if is_now and index in healthy:
                     return index
                 heapq.heappop(self._by_calls)
-                if calls == self._calls[index]:
+                if is_now:
                     passed.append((calls, index))
         finally:
             for entry in passed:
@@ -73,7 +86,16 @@ class Router:
         self._calls[index] += by
         heapq.heappush(self._by_calls, (self._calls[index], index))
         if len(self._by_calls) > 4 * len(self._calls) + 64:
-            self._by_calls = _heap((calls, index) for index, calls in enumerate(self._calls))
+            self._by_calls = _heap((calls, index) for index, calls in self._calls.items())
+
+
+def home(key: int, workers: Iterable[int]) -> int:
+    """The worker of a key, the same for everybody who knows the same workers.
+
+    One that joins takes its share of the keys and moves no others; one that leaves gives its own to all the rest. (Highest
+    random weight: Thaler and Ravishankar 1998, https://doi.org/10.1109/90.663936.)
+    """
+    return max(workers, key=lambda worker: (derive_seed(key, worker), worker))
 
 
 def _heap(entries: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

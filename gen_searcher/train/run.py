@@ -29,6 +29,11 @@ class RunFolder:
         return self.root / "images"
 
     @property
+    def scale(self) -> Path:
+        """How many workers the run is to have, when somebody has said so since its start."""
+        return self.root / "scale.json"
+
+    @property
     def weights(self) -> Path:
         """The weight board."""
         return self.root / "weights"

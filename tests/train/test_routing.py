@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from gen_searcher.train.routing import Router
+from gen_searcher.train.routing import Router, home
 
 
 def test_the_idlest_healthy_worker_is_chosen_and_the_first_of_several() -> None:
@@ -68,3 +68,32 @@ def test_sixty_four_groups_of_eight_load_sixty_four_workers_evenly() -> None:
     for _ in range(64):
         hashed[rng.randrange(64)] += 8
     assert max(hashed) >= 24, "a hash puts three groups and more on one worker and none on others"
+
+
+def test_workers_join_and_leave_while_calls_are_in_flight() -> None:
+    router = Router(2)
+    router.began(0)
+    router.began(1)
+    router.join(2)
+    assert router.idlest({0, 1, 2}) == 2
+    router.leave(0)
+    assert router.calls == (1, 0)
+    router.ended(0)
+    assert router.calls == (1, 0), "a call of one that left is nobody's"
+    router.began(2)
+    router.began(2)
+    assert router.idlest({1, 2}) == 1
+    assert [router.near(5, {1, 2}, slack=0), router.near(5, {2}, slack=0)] == [1, 2]
+
+
+def test_a_key_moves_only_when_its_worker_leaves_or_a_new_one_takes_its_share() -> None:
+    keys = range(3000)
+    four = {key: home(key, {0, 1, 2, 3}) for key in keys}
+    shares = [sum(worker == each for worker in four.values()) / 3000 for each in range(4)]
+    assert min(shares) > 0.2
+    three = {key: home(key, {0, 2, 3}) for key in keys}
+    assert all(three[key] == four[key] for key in keys if four[key] != 1)
+    five = {key: home(key, {0, 1, 2, 3, 9}) for key in keys}
+    moved = [key for key in keys if five[key] != four[key]]
+    assert {five[key] for key in moved} == {9}
+    assert 0.15 < len(moved) / 3000 < 0.25

@@ -39,6 +39,10 @@ class GeneratorActor:
         """What was asked and paid since the last reading."""
         return self._meter.take()
 
+    async def retire(self) -> Reading:
+        """What was not read yet; nobody asks any more."""
+        return self._meter.take()
+
     async def generate(self, grounding: Grounding, seed: int) -> ImageRef:
         """One picture."""
         self._meter.add("generate/asked_calls")

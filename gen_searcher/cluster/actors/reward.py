@@ -37,6 +37,10 @@ class RewardActor:
         """What was asked and paid since the last reading."""
         return self._meter.take()
 
+    async def retire(self) -> Reading:
+        """What was not read yet; nobody asks any more."""
+        return self._meter.take()
+
     async def judge(self, name: str, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         """One verdict of the judge called `name`."""
         self._meter.add("judge/asked_calls")

@@ -8,18 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import ray
-
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
+from gen_searcher.cluster.named import NamedTools, Names
 from gen_searcher.cluster.once import Once
-from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.weights import WeightBoard, WeightFollower
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
+from gen_searcher.tools.meter import Reading
 from gen_searcher.types import Task, Trajectory
 
 
@@ -32,8 +31,10 @@ class RolloutSpec:
     agent: AgentConfig
     images: str
     """Folder of the image store."""
-    tool_names: tuple[str, ...]
-    """Names of the tool workers: handles among an actor's arguments would not survive its restart."""
+    tool_names: Names
+    """The tool workers at first: handles among an actor's arguments would not survive its restart."""
+    tools_ready_s: float
+    """Longest wait for a tool worker when all of them are dead."""
     weights: str | None
     """Folder of the weight board; None to serve the policy folder as it is."""
 
@@ -50,10 +51,12 @@ class RolloutActor:
     def __init__(self, spec: RolloutSpec) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
         self._follower = WeightFollower(None if spec.weights is None else WeightBoard(Path(spec.weights)))
-        self._parts = Once(lambda: _build(spec, self._follower))
+        self._tools = NamedTools(spec.tool_names, ready_s=spec.tools_ready_s)
+        self._parts = Once(lambda: _build(spec, self._follower, self._tools))
 
-    async def ready(self) -> bool:
-        """True once new tokens come from the published weights."""
+    async def ready(self, tool_names: Names | None = None) -> bool:
+        """True once new tokens come from the published weights, and tool calls go to these tool workers."""
+        self._tools.follow(tool_names)
         parts = await self._parts()
         await self._follower.catch_up(parts.engine)
         return True
@@ -63,11 +66,18 @@ class RolloutActor:
         parts = await self._parts()
         return await parts.agent.search(task, seed=seed)
 
+    async def retire(self) -> Reading:
+        """Free the engine; there is nothing to tell."""
+        parts = await self._parts()
+        await parts.engine.close()
+        return {}
 
-async def _build(spec: RolloutSpec, follower: WeightFollower) -> _Parts:
+
+async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools) -> _Parts:
     engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
     await follower.catch_up(engine)
-    handles = [ray.get_actor(name) for name in spec.tool_names]
-    tools = ToolPool(Pool("tool", handles, stage="tool", wraps_plugs=True))
-    agent = Agent(engine=engine, tools=tools, renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent)
+    named.follow(None)
+    agent = Agent(
+        engine=engine, tools=ToolPool(named.pool), renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent
+    )
     return _Parts(engine=engine, agent=agent)

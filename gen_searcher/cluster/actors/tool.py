@@ -15,6 +15,7 @@ from gen_searcher.cassette.seams import TapedImageSearch, TapedPictures, TapedRe
 from gen_searcher.cassette.tape import Identity, Tape, canonical, provider_name
 from gen_searcher.cluster.limits import RemoteAuthority
 from gen_searcher.cluster.once import Once
+from gen_searcher.cluster.watched import Watch
 from gen_searcher.config.agent import SearchConfig, ToolsConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.limits import LimitsConfig
@@ -54,6 +55,7 @@ class ToolActor:
     def __init__(self, spec: ToolSpec, name: str) -> None:
         """Nothing is built yet: the first call builds the providers. `name` begins the name of its leases' holder."""
         self._toolbox = Once(lambda: _open(spec, name))
+        self._calls = Watch()
 
     async def ready(self) -> bool:
         """True once the providers are built."""
@@ -70,10 +72,19 @@ class ToolActor:
         toolbox = await self._toolbox()
         return toolbox.reading()
 
+    async def retire(self) -> Reading:
+        """Finish what the rollout workers asked for, close connections, and tell what was not read yet."""
+        toolbox = await self._toolbox()
+        await self._calls.none()
+        reading = toolbox.reading()
+        await toolbox.close()
+        return reading
+
     async def call(self, call: ToolCall, trajectory_id: str) -> ToolResult:
         """Run one tool call."""
         toolbox = await self._toolbox()
-        return await toolbox.call(call, trajectory_id=trajectory_id)
+        with self._calls.working():
+            return await toolbox.call(call, trajectory_id=trajectory_id)
 
 
 async def _open(spec: ToolSpec, name: str) -> Toolbox:

@@ -1,0 +1,97 @@
+"""One actor as its pool sees it."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Protocol, cast
+
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import RayActorError
+
+NODE_S = 10.0
+"""Longest wait for an actor to say where it is; one that computes is asked again later."""
+
+
+class Method(Protocol):
+    """Of an actor."""
+
+    def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef[object]:
+        """Begin the call."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Watch:
+    """Of one actor: how many calls it has, and when one last came back or the first one came."""
+
+    calls: int = 0
+    """In flight."""
+    served: int = 0
+    """Calls for its role that came back; others than `ready` and the like."""
+    since_s: float = 0.0
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the last call came back."""
+
+    def begin(self) -> None:
+        """It got a call."""
+        if self.calls == 0:
+            self.since_s = asyncio.get_running_loop().time()
+            self.idle.clear()
+        self.calls += 1
+
+    def end(self, *, finished: bool) -> None:
+        """A call came back, or was given up."""
+        self.calls -= 1
+        if finished:
+            self.since_s = asyncio.get_running_loop().time()
+        if self.calls == 0:
+            self.idle.set()
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """A call, for the length of the block."""
+        self.begin()
+        try:
+            yield
+        finally:
+            self.end(finished=True)
+
+    async def none(self) -> None:
+        """Return when there is no call in flight."""
+        if self.calls:
+            await self.idle.wait()
+
+    def left_s(self, hang_s: float) -> float:
+        """Seconds until it has finished nothing for `hang_s`."""
+        return max(0.0, self.since_s + hang_s - asyncio.get_running_loop().time())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leaving:
+    """An actor that gets no more calls."""
+
+    index: int
+    handle: ActorHandle
+    watch: Watch
+    is_well: bool
+
+
+async def node_of(handle: ActorHandle) -> str | None:
+    """Id of the actor's node [hex]; None when it does not answer soon."""
+    ask = cast("Method", handle.__ray_call__)
+    with suppress(RayActorError, TimeoutError):
+        async with asyncio.timeout(NODE_S):
+            return str(await ask.remote(_here))
+    return None
+
+
+def _here(actor: object) -> str:
+    del actor
+    return ray.get_runtime_context().get_node_id()

@@ -1,0 +1,51 @@
+"""How many workers a run is to have from now on: a small file in its directory, written by people, read while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from gen_searcher.config.base import Config
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.explain import explain
+from gen_searcher.errors import ConfigError
+
+
+class ScaleConfig(Config):
+    """Numbers of workers; null leaves a role as it is. Learner ranks are fixed: their number is part of what is learned."""
+
+    rollout_workers: int | None = Field(default=None, ge=1)
+    """vLLM replicas."""
+    generator_workers: int | None = Field(default=None, ge=1)
+    """Replicas of the image model."""
+    reward_workers: int | None = Field(default=None, ge=1)
+    """Processes that hold the judges."""
+    tool_workers: int | None = Field(default=None, ge=1)
+    """Processes that search and read pages."""
+
+    @property
+    def named(self) -> dict[str, int]:
+        """The settings that are not null."""
+        return {name: count for name, count in self.model_dump().items() if count is not None}
+
+    def over(self, cluster: ClusterConfig) -> ClusterConfig:
+        """The cluster with these numbers."""
+        return cluster.model_copy(update=self.named)
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return " ".join(f"cluster.{name}={count}" for name, count in self.named.items()) or "nothing"
+
+
+def parse_scale(text: str, *, source: Path) -> ScaleConfig:
+    """Read the file's text. Raises ConfigError with what is wrong in it."""
+    try:
+        return ScaleConfig.model_validate_json(text)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error, ScaleConfig)}") from None
+
+
+def read_scale(path: Path) -> ScaleConfig:
+    """What the file asks for; without a file, nothing. Raises ConfigError."""
+    return parse_scale(path.read_text(encoding="utf-8"), source=path) if path.exists() else ScaleConfig()
