@@ -215,10 +215,17 @@ def _actor(name: str, cls: type[object], *args: object, options: Mapping[str, ob
     return cast("ActorHandle", actor.remote(*args))
 
 
-def publishing_folder(folder: RunFolder, policy: PolicyConfig, *, start: Path) -> Path:
+def publishing_folder(folder: RunFolder, policy: PolicyConfig, cluster: ClusterConfig, *, start: Path) -> Path:
     """Where the learner publishes what becomes of the policy in `start`. Needs a cluster session."""
+    place = policy.weights.place
+    if place == "auto" and cluster.address == "auto":
+        log.info(
+            "new weights go through the run directory: nodes may join this cluster; policy.weights.place=shared_memory is "
+            "faster where none will"
+        )
+        place = "run_dir"
     return board_folder(
-        policy.weights.place,
+        place,
         run=folder.root,
         own=folder.weights,
         nodes=sum(1 for node in ray.nodes() if node["Alive"]),

@@ -38,6 +38,8 @@ class Foreman:
         names: Callable[[], Mapping[int, str]],
         learner_nodes: frozenset[str] = frozenset(),
         on_learner_leaves: Callable[[], None] = lambda: None,
+        draining: Callable[[], frozenset[str]] = draining_nodes,
+        every_s: float = WATCH_S,
     ) -> None:
         """Watch the pools.
 
@@ -46,7 +48,9 @@ class Foreman:
             scale_file: What people write the wanted numbers into; it need not exist.
             names: The tool workers that rollout workers are to call.
             learner_nodes: Where the learner's ranks run; they cannot move.
-            on_learner_leaves: Called once, when such a node drains.
+            on_learner_leaves: Called when such a node drains.
+            draining: Names the nodes that are about to go; may block for a moment.
+            every_s: Between two looks.
         """
         self._pools = pools
         self._file = scale_file
@@ -54,6 +58,8 @@ class Foreman:
         self._told = dict(names())
         self._learner_nodes = learner_nodes
         self._on_learner_leaves = on_learner_leaves
+        self._ask_draining = draining
+        self._every_s = every_s
         self._wanted = {role: len(pool.members) for role, pool in pools.items()}
         self._read: str | None = None
         self._draining: frozenset[str] = frozenset()
@@ -89,7 +95,7 @@ class Foreman:
             await self._leave_draining_nodes()
             self._pools["tool"].look()
             await self._tell_rollouts()
-            await asyncio.sleep(WATCH_S)
+            await asyncio.sleep(self._every_s)
 
     async def _read_numbers(self) -> None:
         """Take over what the file says, when it says something new that can be understood."""
@@ -122,7 +128,7 @@ class Foreman:
             await self._dismiss(role, pool, index)
 
     async def _leave_draining_nodes(self) -> None:
-        draining = await asyncio.to_thread(draining_nodes)
+        draining = await asyncio.to_thread(self._ask_draining)
         for node in sorted(draining - self._draining):
             log.warning("node %s is draining: its workers get no new work, and others are raised in their place", node)
             if node in self._learner_nodes:

@@ -210,7 +210,7 @@ class Pool:
         await asyncio.gather(*(self._is_well(index) for index in self.healthy))
 
     def look(self) -> None:
-        """Find out in the background which of the idle actors are dead; a call in flight finds out by itself."""
+        """Find out in the background which idle actors are dead; a call in flight finds out by itself."""
         for index in self._healthy - self._looks.keys():
             self._looks[index] = asyncio.ensure_future(self._is_well(index))
             self._looks[index].add_done_callback(lambda _, index=index: self._looks.pop(index, None))
@@ -286,17 +286,13 @@ class Pool:
         try:
             async with asyncio.timeout(self._ready_s):
                 while not self._healthy:
-                    if not self._may_come:
+                    is_patient = self._upkeep is not None and self._upkeep.restarts is None
+                    if not is_patient and not self._returning.keys() - self._resting:
                         raise WorkersGone(self._none_left("each is dead and out of restarts"))
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError as error:
             raise WorkersGone(self._none_left(f"none came back within {self._ready_s:g} s")) from error
-
-    @property
-    def _may_come(self) -> bool:
-        is_patient = self._upkeep is not None and self._upkeep.restarts is None
-        return is_patient or bool(self._returning.keys() - self._resting)
 
     def _none_left(self, why: str) -> str:
         return (
@@ -334,7 +330,7 @@ class Pool:
                 self._note_death(index)
         if is_ready:
             self._healthy.add(index)
-            log.warning("%s actor %d is back", self.role, index)
+            log.warning("%s actor %d %s", self.role, index, "is back" if wait_s else "is in use")
         del self._returning[index]
         self._changed.set()
 

@@ -60,7 +60,8 @@ class Crew:
 
         `trains` is the policy folder that a learner will start from; None when nothing is trained.
         """
-        weights = None if trains is None else publishing_folder(place.folder, place.cfg.policy, start=trains)
+        cfg = place.cfg
+        weights = None if trains is None else publishing_folder(place.folder, cfg.policy, cfg.cluster, start=trains)
         fleet = Fleet(
             cluster=place.cfg.cluster,
             folder=place.folder,

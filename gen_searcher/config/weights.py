@@ -15,4 +15,5 @@ class WeightsConfig(Config):
     place: WeightPlace = "auto"
     """Where a published file lies. `shared_memory`: /dev/shm, for learner and engines on one node; refused when the
     cluster has more nodes or the room is too small. `run_dir`: the run directory, which all nodes share. `auto`:
-    shared memory when it can be used, else the run directory; the log says which and why."""
+    shared memory when it can be used and no node can join (`cluster.address=local`), else the run directory; the log says
+    which and why."""
