@@ -25,8 +25,9 @@ from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
 from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.named import Names
 from gen_searcher.cluster.placement import ANY_NODE, actor_options, packed, spread
-from gen_searcher.cluster.pool import Care, Pool
+from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.upkeep import Upkeep
+from gen_searcher.cluster.watched import Care
 from gen_searcher.cluster.weights import WeightBoard, board_folder
 from gen_searcher.config.agent import AgentConfig, SearchConfig
 from gen_searcher.config.cassette import CassetteConfig

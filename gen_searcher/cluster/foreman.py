@@ -36,6 +36,7 @@ class Foreman:
         *,
         scale_file: Path,
         names: Callable[[], Mapping[int, str]],
+        note: Callable[[str], None] = lambda _: None,
         learner_nodes: frozenset[str] = frozenset(),
         on_learner_leaves: Callable[[], None] = lambda: None,
         draining: Callable[[], frozenset[str]] = draining_nodes,
@@ -47,6 +48,7 @@ class Foreman:
             pools: By role: `rollout`, `generator`, `reward`, `tool`.
             scale_file: What people write the wanted numbers into; it need not exist.
             names: The tool workers that rollout workers are to call.
+            note: Keeps a line about who joins and who leaves.
             learner_nodes: Where the learner's ranks run; they cannot move.
             on_learner_leaves: Called when such a node drains.
             draining: Names the nodes that are about to go; may block for a moment.
@@ -56,6 +58,7 @@ class Foreman:
         self._file = scale_file
         self._names = names
         self._told = dict(names())
+        self._note = note
         self._learner_nodes = learner_nodes
         self._on_learner_leaves = on_learner_leaves
         self._ask_draining = draining
@@ -114,23 +117,23 @@ class Foreman:
         except ConfigError as error:
             log.error("nothing is changed: %s", error)
             return
-        log.info("%s asks for %s", self._file.name, asked)
+        self._say(f"{self._file.name} asks for {asked}")
         self._wanted = {role: asked.named.get(f"{role}_workers", wanted) for role, wanted in self._wanted.items()}
 
     async def _resize(self, role: str, pool: Pool) -> None:
         wanted = self._wanted[role]
         while len(pool.members) < wanted:
-            log.info("%s worker %d is raised: %d are wanted", role, await pool.add(), wanted)
+            self._say(f"{role} worker {await pool.add()} is raised: {wanted} are wanted")
         surplus = len(pool.members) - wanted
         least_useful_first = sorted(pool.members, key=lambda index: (index in pool.healthy, -index))
         for index in least_useful_first[: max(0, surplus)]:
-            log.info("%s worker %d leaves: %d are wanted", role, index, wanted)
+            self._say(f"{role} worker {index} leaves: {wanted} are wanted")
             await self._dismiss(role, pool, index)
 
     async def _leave_draining_nodes(self) -> None:
         draining = await asyncio.to_thread(self._ask_draining)
         for node in sorted(draining - self._draining):
-            log.warning("node %s is draining: its workers get no new work, and others are raised in their place", node)
+            self._say(f"node {node} is draining: its workers get no new work, and others are raised in their place")
             if node in self._learner_nodes:
                 log.warning("the learner is on it and cannot move: the run is saved and ends with code 75")
                 self._on_learner_leaves()
@@ -140,7 +143,7 @@ class Foreman:
         for role, pool in self._pools.items():
             for index, node in (await pool.nodes()).items():
                 if node in draining:
-                    log.info("%s worker %d leaves a draining node for worker %d", role, index, await pool.add())
+                    self._say(f"{role} worker {index} leaves a draining node for worker {await pool.add()}")
                     await self._dismiss(role, pool, index)
 
     async def _dismiss(self, role: str, pool: Pool, index: int) -> None:
@@ -157,6 +160,10 @@ class Foreman:
         task = asyncio.ensure_future(finish())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    def _say(self, text: str) -> None:
+        log.info("%s", text)
+        self._note(text)
 
     async def _tell_rollouts(self) -> None:
         """Name the tool workers anew when they are others than before."""

@@ -21,10 +21,10 @@ from typing import cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Leaving, Method, Watch, node_of
+from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, node_of
 from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError
 from gen_searcher.train.routing import Router, home
 
@@ -33,19 +33,6 @@ log = logging.getLogger(__name__)
 READY_POLL_S = 0.5
 LAST_WORD_S = 600.0
 """Longest wait for what an actor says when it leaves: it may have work from others than this pool."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Care:
-    """When an actor hangs, and what becomes of its calls."""
-
-    hang_s: float
-    """Longest time without any finished call while there are calls."""
-    repeats: bool = True
-    """A call that lost its actor is made once more: the same request gives the same answer and is not paid for twice."""
-    asks_first: bool = False
-    """Its calls may take any time (a long trajectory, a provider that asks for patience): an actor that still answers
-    `ready`, within `hang_s` again, does not hang."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,10 +124,6 @@ class Pool:
         remote = cast("Method", getattr(handle, method))
         try:
             return await self._answer(index, remote.remote(*args, **kwargs), care)
-        except RayActorError as error:
-            if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
-                self._suspend(index)
-            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
         except RayTaskError as error:
             cause = cast("object", error.cause)
             if isinstance(cause, WorldError | UserError):
@@ -148,6 +131,10 @@ class Pool:
             if self._wraps_plugs:
                 raise WorldError(str(error), self._stage) from error
             raise
+        except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
+            if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
+                self._suspend(index)
+            raise ActorGone(f"{self.role} actor {index} is gone: {_first_line(error)}") from error
 
     async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
         watch = self._watches[index]
@@ -200,9 +187,12 @@ class Pool:
         return {index: node for index, node in zip(asked, answers, strict=True) if node is not None}
 
     async def wait_ready(self) -> None:
-        """Return once every actor has been built; an actor whose constructor raises fails here."""
-        for index in list(self.handles):
-            await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
+        """Return once every actor has been built. Raises WorkersGone for one that cannot be."""
+        for index in self.members:
+            try:
+                await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
+            except WorldError as error:
+                raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def ready_again(self) -> None:
         """Let every actor know what has changed; return when those in use do. One that returns knows it before it serves."""
@@ -256,7 +246,7 @@ class Pool:
             try:
                 async with asyncio.timeout(LAST_WORD_S):
                     word = await cast("Method", leaving.handle.retire).remote()
-            except (RayActorError, RayTaskError, TimeoutError) as error:
+            except (RayError, TimeoutError) as error:
                 log.warning("%s actor %d left without a word: %s", self.role, leaving.index, _first_line(error))
         ray.kill(leaving.handle)
         log.info("%s actor %d has left after %d calls", self.role, leaving.index, leaving.watch.served)
@@ -326,8 +316,6 @@ class Pool:
         is_ready = self._rest_s(index) == 0.0 and await self._becomes_ready(index)
         while not is_ready and await self._replace(index):
             is_ready = await self._becomes_ready(index)
-            if not is_ready:
-                self._note_death(index)
         if is_ready:
             self._healthy.add(index)
             log.warning("%s actor %d %s", self.role, index, "is back" if wait_s else "is in use")
@@ -335,24 +323,29 @@ class Pool:
         self._changed.set()
 
     async def _becomes_ready(self, index: int) -> bool:
-        """Poll `ready` until it answers knowing all that is new; False when it is dead for good or takes too long."""
-        handle = self.handles[index]
+        """Poll `ready` until it answers knowing all that is new. False when another actor should take its place."""
+        handle, upkeep = self.handles[index], self._upkeep
         try:
-            async with asyncio.timeout(self._ready_s):
-                while True:
+            async with asyncio.timeout(None if upkeep is None else upkeep.ready_s):
+                while self._rest_s(index) == 0.0:
                     news = self._news
                     try:
                         await self._ready(handle)
-                    except ActorDiedError:
-                        log.exception("%s actor %d is out of restarts", self.role, index)
-                        return False
-                    except RayActorError:
+                    except RayTaskError:
+                        log.exception("%s actor %d cannot be built; trying again", self.role, index)
+                        self._note_death(index)
+                        ray.kill(handle, no_restart=False)
                         await asyncio.sleep(READY_POLL_S)
-                        continue
-                    if news == self._news:
-                        return True
-        except RayTaskError:
-            log.exception("%s actor %d cannot serve", self.role, index)
+                    except ActorDiedError as error:
+                        log.exception("%s actor %d cannot be restarted, or is out of restarts", self.role, index)
+                        if error.actor_init_failed:
+                            self._note_death(index)
+                        return False
+                    except RayError:
+                        await asyncio.sleep(READY_POLL_S)
+                    else:
+                        if news == self._news:
+                            return True
         except TimeoutError:
             log.exception("%s actor %d did not come back within %g s", self.role, index, self._ready_s)
         return False

@@ -27,6 +27,19 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Care:
+    """When an actor hangs, and what becomes of its calls."""
+
+    hang_s: float
+    """Longest time without any finished call while there are calls."""
+    repeats: bool = True
+    """A call that lost its actor is made once more: the same request gives the same answer and is not paid for twice."""
+    asks_first: bool = False
+    """Its calls may take any time (a long trajectory, a provider that asks for patience): an actor that still answers
+    `ready`, within `hang_s` again, does not hang."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Watch:
     """Of one actor: how many calls it has, and when one last came back or the first one came."""

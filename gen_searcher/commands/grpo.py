@@ -112,6 +112,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                 {"rollout": rollouts, "generator": crew.generators, "reward": crew.rewards, "tool": tools},
                 scale_file=folder.scale,
                 names=lambda: crew.fleet.names_of(tools),
+                note=partial(books.ledger.note, "workers"),
                 learner_nodes=await learner.nodes(),
                 on_learner_leaves=stop.ask,
             )

@@ -186,7 +186,7 @@ async def test_roles_follow_the_file_and_what_is_wrong_in_it_changes_nothing(
         await until(lambda: foreman.workers() == {"cluster/rollout_workers": 2.0, "cluster/tool_workers": 1.0})
         scale.write_text('{"rollout_workers": 0, "rolout_workers": 3}')
         await until(lambda: "nothing is changed" in caplog.text)
-        assert "rollout_workers: 0" in caplog.text
+        assert "rollout_workers: found 0" in caplog.text
         assert "did you mean rollout_workers" in caplog.text
         assert len(pools["rollout"].members) == 2
         scale.write_text('{"rollout_workers": 1, "tool_workers": 2}')
