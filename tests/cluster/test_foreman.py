@@ -112,6 +112,7 @@ async def test_a_worker_serves_once_it_is_ready_and_one_that_leaves_finishes_its
     pool.stop()
 
 
+@pytest.mark.slow
 async def test_what_is_new_is_known_by_one_that_joins_at_that_moment_before_it_serves(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     said = ["old"]
@@ -129,6 +130,7 @@ async def test_what_is_new_is_known_by_one_that_joins_at_that_moment_before_it_s
 
 
 @pytest.mark.fault(17)
+@pytest.mark.slow
 async def test_a_worker_that_is_out_of_restarts_is_replaced_until_it_has_died_too_often() -> None:
     pool = pool_of("r", 1, restarts=1)
     assert await pool.call("who") == "r-0-0"
@@ -197,6 +199,7 @@ async def test_roles_follow_the_file_and_what_is_wrong_in_it_changes_nothing(
         assert words == [{"rollout-1-0/calls": Sum(total=1.0)}]
 
 
+@pytest.mark.slow
 async def test_rollout_workers_hear_of_new_tool_workers_and_of_those_that_leave(
     tmp_path: Path,
 ) -> None:
@@ -224,6 +227,7 @@ async def test_rollout_workers_hear_of_new_tool_workers_and_of_those_that_leave(
         assert {await seen.pool.call("who", sticky=key) for key in range(12)} == {"tool-1-0"}
 
 
+@pytest.mark.slow
 async def test_workers_leave_a_draining_node_and_a_learner_on_it_ends_the_run(
     tmp_path: Path,
 ) -> None:
