@@ -14,8 +14,8 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayTaskError
 
 from gen_searcher.cluster.pool import Pool
-from gen_searcher.cluster.watched import Care
 from gen_searcher.cluster.roles import ToolPool
+from gen_searcher.cluster.watched import Care
 from gen_searcher.errors import ActorGone, JudgeError, JudgeGone, WorkersGone, WorldError
 from gen_searcher.types import ToolCall
 
