@@ -9,7 +9,7 @@ from gen_searcher.config.plan import PlanConfig
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.assume import configured_shape, stated_workload
-from gen_searcher.plan.forecast import Forecast, forecast, gpus
+from gen_searcher.plan.forecast import Forecast, forecast
 from gen_searcher.plan.propose import Proposal, propose
 from gen_searcher.plan.recorded import Measured, read_measured
 from gen_searcher.plan.shape import Shape
@@ -24,12 +24,12 @@ def run(cfg: RunConfig) -> int:
     if plan.recorded is not None:
         measured = read_measured(plan.recorded, workload, shape)
         workload = measured.workload
-    lines = [*_assumed(plan, measured), "", *_told("this configuration", shape, forecast(workload, shape, plan), plan)]
+    lines = [*_assumed(plan, measured), "", *_told("this configuration", shape, forecast(workload, shape, plan))]
     if measured is not None and measured.step_s is not None:
         lines.append(f"  measured step      {measured.step_s:.1f} s")
     budget = _most_gpus(plan)
     if budget is not None:
-        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), plan, budget)]
+        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), budget)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -51,9 +51,9 @@ def _assumed(plan: PlanConfig, measured: Measured | None) -> list[str]:
     return [f"latencies: of {measured.attempts} attempts in {plan.recorded}; what it did not measure is stated"]
 
 
-def _proposed(proposal: Proposal, plan: PlanConfig, budget: float) -> Iterator[str]:
+def _proposed(proposal: Proposal, budget: float) -> Iterator[str]:
     shape = proposal.shape
-    yield from _told(f"proposed for {budget:g} GPUs", shape, proposal.forecast, plan)
+    yield from _told(f"proposed for {budget:g} GPUs", shape, proposal.forecast)
     yield (
         f"  settings           cluster.rollout_workers={shape.engines.workers} "
         f"cluster.generator_workers={shape.generators.workers} cluster.reward_workers={shape.judges.workers} "
@@ -61,10 +61,10 @@ def _proposed(proposal: Proposal, plan: PlanConfig, budget: float) -> Iterator[s
     )
 
 
-def _told(title: str, shape: Shape, said: Forecast, plan: PlanConfig) -> Iterator[str]:
+def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:
     yield (
         f"{title}: {shape.engines.workers} rollout workers, {shape.generators.workers} generators, "
-        f"{shape.judges.workers} reward workers, {shape.learner_ranks} learner ranks ({gpus(shape, plan):g} GPUs); "
+        f"{shape.judges.workers} reward workers, {shape.learner_ranks} learner ranks ({shape.gpus:g} GPUs); "
         f"{shape.groups_per_step} groups of {shape.group_size}, staleness {shape.max_staleness}"
     )
     yield f"  step               {said.step_s:.1f} s, {3600 / said.step_s:.1f} steps/h"

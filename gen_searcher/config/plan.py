@@ -1,8 +1,8 @@
 """What `gen-searcher plan` assumes: latencies, how workers share their speed, prices, and what may be spent.
 
-The shape of the cluster and of a step are those of the run: `cluster.rollout_workers`, `cluster.generator_workers`,
-`cluster.reward_workers`, `cluster.learner_ranks`, and `grpo.groups_per_step`, `group_size`, `max_staleness`,
-`attempts_in_flight`.
+The shape of the cluster and of a step are those of the run: `cluster.rollout_workers`, `cluster.rollout_concurrency`,
+`cluster.generator_workers`, `cluster.reward_workers`, `cluster.learner_ranks`, the GPUs that `cluster.roles` keeps for each of
+them, and `grpo.groups_per_step`, `group_size`, `max_staleness`, `attempts_in_flight`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class StationConfig(Config):
     """Jobs at a time; further ones wait."""
     slowdown: float = Field(default=0.0, ge=0)
     """Share by which each further job slows all of them: alone a job takes s, among b jobs s * (1 + slowdown * (b - 1))."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs of one worker."""
+    threads: float = Field(default=0.0, ge=0)
+    """Cores of `plan.cores` that one worker takes while it has something to do."""
 
 
 class PlanConfig(Config):
@@ -62,14 +62,17 @@ class PlanConfig(Config):
     """Share of attempts that are drawn and judged."""
     flat_frac: float = Field(default=0.0, ge=0, lt=1)
     """Share of groups with nothing to teach, which are passed over."""
-    engine: StationConfig = StationConfig(batch=48, slowdown=0.068, gpus=1)
+    engine: StationConfig = StationConfig(batch=48, slowdown=0.068)
     """One rollout worker: 280 tokens/s alone, 3,200 tokens/s among 48 contexts of 8,000 tokens."""
-    generator: StationConfig = StationConfig(batch=1, gpus=1)
+    generator: StationConfig = StationConfig(batch=1)
     """One image worker."""
     reward: StationConfig = StationConfig(batch=32)
     """One reward worker; its judges are asked over the network."""
-    learner_gpus: float = Field(default=1.0, ge=0)
-    """GPUs of one learner rank."""
+    learner_threads: float = Field(default=0.0, ge=0)
+    """Cores of `plan.cores` that one learner rank takes during a step."""
+    cores: float | None = Field(default=None, gt=0)
+    """Cores of the one machine that does everything, when workers stand in each other's way there: as long as all busy
+    workers together ask for more (`threads`), every one of them goes slower by that share. null: they do not."""
     usd_per_gpu_hour: float = Field(default=3.0, ge=0)
     """Price of one GPU [USD/h]."""
     usd_per_attempt: float = Field(default=0.0, ge=0)

@@ -27,21 +27,26 @@ def stated_workload(plan: PlanConfig) -> Workload:
 
 def configured_shape(plan: PlanConfig, cluster: ClusterConfig, grpo: GrpoConfig) -> Shape:
     """The cluster and the step of the run."""
+    roles = cluster.roles
     return Shape(
-        engines=PoolShape(workers=cluster.rollout_workers, kind=kind(plan.engine)),
-        generators=PoolShape(workers=cluster.generator_workers, kind=kind(plan.generator)),
-        judges=PoolShape(workers=cluster.reward_workers, kind=kind(plan.reward)),
+        engines=PoolShape(workers=cluster.rollout_workers, kind=kind(plan.engine), gpus=roles.rollout.gpus),
+        generators=PoolShape(workers=cluster.generator_workers, kind=kind(plan.generator), gpus=roles.generator.gpus),
+        judges=PoolShape(workers=cluster.reward_workers, kind=kind(plan.reward), gpus=roles.reward.gpus),
         learner_ranks=cluster.learner_ranks,
         groups_per_step=grpo.groups_per_step,
         group_size=grpo.group_size,
         max_staleness=grpo.max_staleness,
         attempts_in_flight=grpo.attempts_in_flight,
+        rollout_concurrency=cluster.rollout_concurrency,
+        learner_gpus=roles.learner.gpus,
+        learner_threads=cluster.learner_ranks * plan.learner_threads,
+        cores=plan.cores,
     )
 
 
 def kind(station: StationConfig) -> StationKind:
     """How a worker shares its speed."""
-    return StationKind(batch=station.batch, slowdown=station.slowdown)
+    return StationKind(batch=station.batch, slowdown=station.slowdown, threads=station.threads)
 
 
 def _latency(stated: LatencyConfig) -> Latency:

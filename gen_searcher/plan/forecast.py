@@ -52,7 +52,7 @@ def summary(published: Sequence[Published], workload: Workload, shape: Shape, pl
     span_s = last.at_s - first.at_s
     bound = limit([step.work for step in steps], workload, shape)
     ages = [age for step in steps for age in step.staleness]
-    usd_per_hour = gpus(shape, plan) * plan.usd_per_gpu_hour
+    usd_per_hour = shape.gpus * plan.usd_per_gpu_hour
     attempts = sum(step.attempts for step in steps) / len(steps)
     return Forecast(
         step_s=span_s / len(steps),
@@ -68,14 +68,4 @@ def summary(published: Sequence[Published], workload: Workload, shape: Shape, pl
         max_staleness=max(ages),
         usd_per_hour=usd_per_hour,
         usd_per_step=usd_per_hour * span_s / len(steps) / 3600.0 + attempts * plan.usd_per_attempt,
-    )
-
-
-def gpus(shape: Shape, plan: PlanConfig) -> float:
-    """GPUs of a shape."""
-    return (
-        shape.engines.workers * plan.engine.gpus
-        + shape.generators.workers * plan.generator.gpus
-        + shape.judges.workers * plan.reward.gpus
-        + shape.learner_ranks * plan.learner_gpus
     )

@@ -1,7 +1,8 @@
 """T*: the shortest time in which a cluster could do some work, whatever its scheduler.
 
     T* = max(engine work / engine capacity, drawing work / generator capacity, judging work / judge capacity,
-             learner work, longest attempts of the staleness windows)
+             learner work, longest attempts of the staleness windows,
+             seconds of cores that all of it takes / cores, when one machine does everything)
 
 The last: a group that is trained in step s was started when version `s - 1 - max_staleness` was published or later, so any
 `max_staleness + 1` steps in a row take at least as long as the longest attempt that the last of them trains on, and its
@@ -64,6 +65,7 @@ class Limit:
     judges_s: float
     learner_s: float
     windows_s: float
+    cores_s: float = 0.0
 
     @property
     def parts(self) -> dict[str, float]:
@@ -74,6 +76,7 @@ class Limit:
             "judges": self.judges_s,
             "learner": self.learner_s,
             "longest attempts": self.windows_s,
+            "cores": self.cores_s,
         }
 
     @property
@@ -90,10 +93,21 @@ class Limit:
 def limit(steps: Sequence[Work], workload: Workload, shape: Shape) -> Limit:
     """T* of some steps in a row that do this work."""
     spans_s = [work.longest_s + work.learner_s + workload.publish_s for work in steps]
+    learner_s = sum(work.learner_s for work in steps)
+    engines_s = sum(work.engines_s for work in steps) / shape.engines.capacity
+    generators_s = sum(work.generators_s for work in steps) / shape.generators.capacity
+    judges_s = sum(work.judges_s for work in steps) / shape.judges.capacity
+    core_s = (
+        engines_s * shape.engines.workers * shape.engines.kind.threads
+        + generators_s * shape.generators.workers * shape.generators.kind.threads
+        + judges_s * shape.judges.workers * shape.judges.kind.threads
+        + learner_s * shape.learner_threads
+    )
     return Limit(
-        engines_s=sum(work.engines_s for work in steps) / shape.engines.capacity,
-        generators_s=sum(work.generators_s for work in steps) / shape.generators.capacity,
-        judges_s=sum(work.judges_s for work in steps) / shape.judges.capacity,
-        learner_s=sum(work.learner_s for work in steps),
+        engines_s=engines_s,
+        generators_s=generators_s,
+        judges_s=judges_s,
+        learner_s=learner_s,
         windows_s=sum(spans_s) / (shape.max_staleness + 1),
+        cores_s=0.0 if shape.cores is None else core_s / shape.cores,
     )

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
-from gen_searcher.plan.forecast import Forecast, forecast, gpus
-from gen_searcher.plan.shape import PoolShape, Shape, Workload
+from gen_searcher.plan.forecast import Forecast, forecast
+from gen_searcher.plan.shape import Shape, Workload
 
 SPARE = 1.25
 """Judges on CPUs get so much more than they need on average, so that nobody waits for them."""
@@ -37,15 +37,20 @@ def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: fl
         ConfigError: The budget does not pay for one worker of each kind.
     """
     smallest = _shaped(shape, engines=1, generators=1, ranks=1)
-    if gpus(smallest, plan) > most_gpus:
+    if smallest.gpus == 0.0:
         raise ConfigError(
-            f"plan: one rollout worker, one generator and one learner rank take {gpus(smallest, plan):g} GPUs; "
+            "plan: no role of this cluster asks for a GPU (cluster.roles.*.gpus), so a budget of GPUs cannot be spent; "
+            "plan for a cluster that has them, e.g. cluster=one_node"
+        )
+    if smallest.gpus > most_gpus:
+        raise ConfigError(
+            f"plan: one rollout worker, one generator and one learner rank take {smallest.gpus:g} GPUs; "
             f"the budget pays for {most_gpus:g}"
         )
-    affordable = [one for one in _candidates(workload, shape, plan, most_gpus) if gpus(one, plan) <= most_gpus]
-    affordable.sort(key=lambda one: (_step_s(workload, one), gpus(one, plan)))
+    affordable = [one for one in _candidates(workload, shape, most_gpus) if one.gpus <= most_gpus]
+    affordable.sort(key=lambda one: (_step_s(workload, one), one.gpus))
     tried = [Proposal(shape=one, forecast=forecast(workload, one, plan)) for one in affordable[:TRIED]]
-    return min(tried, key=lambda one: (one.forecast.step_s, gpus(one.shape, plan)))
+    return min(tried, key=lambda one: (one.forecast.step_s, one.shape.gpus))
 
 
 def attempt_work_s(workload: Workload) -> tuple[float, float, float, float]:
@@ -60,16 +65,17 @@ def attempt_work_s(workload: Workload) -> tuple[float, float, float, float]:
     )
 
 
-def _candidates(workload: Workload, shape: Shape, plan: PlanConfig, most_gpus: float) -> Iterator[Shape]:
+def _candidates(workload: Workload, shape: Shape, most_gpus: float) -> Iterator[Shape]:
     """Every split of the budget near the balanced one, engines and generators taking what the learner leaves."""
     engine_s, draw_s, _, learn_s = attempt_work_s(workload)
     needs = (
-        engine_s / shape.engines.kind.capacity * plan.engine.gpus,
-        draw_s / shape.generators.kind.capacity * plan.generator.gpus,
-        learn_s * plan.learner_gpus,
+        engine_s / shape.engines.kind.capacity * shape.engines.gpus,
+        draw_s / shape.generators.kind.capacity * shape.generators.gpus,
+        learn_s * shape.learner_gpus,
     )
     total = sum(needs) or 1.0
-    ideal = [need / total * most_gpus / max(each, 1e-9) for need, each in zip(needs, _per_worker(plan), strict=True)]
+    each_gpus = (shape.engines.gpus, shape.generators.gpus, shape.learner_gpus)
+    ideal = [need / total * most_gpus / max(each, 1e-9) for need, each in zip(needs, each_gpus, strict=True)]
     seen: set[tuple[int, int, int]] = set()
     for engines in _around(ideal[0]):
         for generators in _around(ideal[1]):
@@ -85,15 +91,11 @@ def _around(ideal: float) -> range:
     return range(max(1, math.floor(ideal) - 1), max(1, math.ceil(ideal) + 1) + 1)
 
 
-def _per_worker(plan: PlanConfig) -> tuple[float, float, float]:
-    return (plan.engine.gpus, plan.generator.gpus, plan.learner_gpus)
-
-
 def _shaped(shape: Shape, *, engines: int, generators: int, ranks: int) -> Shape:
     return replace(
         shape,
-        engines=PoolShape(workers=engines, kind=shape.engines.kind),
-        generators=PoolShape(workers=generators, kind=shape.generators.kind),
+        engines=replace(shape.engines, workers=engines),
+        generators=replace(shape.generators, workers=generators),
         learner_ranks=ranks,
         attempts_in_flight=None,
     )
@@ -104,7 +106,7 @@ def _with_judges(workload: Workload, shape: Shape) -> Shape:
     need = judge_s * _attempts(workload, shape) / _step_s(workload, shape) * SPARE
     return replace(
         shape,
-        judges=PoolShape(workers=max(1, math.ceil(need / shape.judges.kind.capacity)), kind=shape.judges.kind),
+        judges=replace(shape.judges, workers=max(1, math.ceil(need / shape.judges.kind.capacity))),
     )
 
 

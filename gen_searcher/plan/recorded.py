@@ -1,19 +1,27 @@
-"""A run directory -> the latencies that it measured: attempts.jsonl, metrics.jsonl -> Workload."""
+"""A run directory -> the work that it did: attempts.jsonl, metrics.jsonl, ledger.sqlite -> Workload.
+
+an attempt's end - its verdicts - its drawing - its turns and calls, backwards -> when each of them was under way
+-> what each would have taken alone (`plan.timeline`) -> whole attempts, to be drawn again
+"""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from gen_searcher.errors import ConfigError
+from gen_searcher.ledger.times import Ending, Times, read_times
+from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.read import jsonl, read_metrics
 from gen_searcher.plan.latency import Latency, Recorded
-from gen_searcher.plan.shape import Shape, Workload
+from gen_searcher.plan.shape import AttemptWork, SearchWork, Shape, Workload
+from gen_searcher.plan.station import StationKind
+from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, shared_speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,7 @@ class _Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Turn:
+    completion_ids: tuple[int, ...] = ()
     latency_s: float = 0.0
     result: _Result | None = None
 
@@ -46,14 +55,22 @@ class _Drawing:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     trajectory: _Trajectory
+    seed: int
     judgements: tuple[_Judgement, ...]
     drawing: _Drawing | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
     """The little of an attempt line that a plan needs."""
 
+    step: int
+    task: _Task
     attempt: _Attempt | None
 
 
@@ -65,69 +82,210 @@ class Measured:
     """What a run took, as a workload and as the step time that a plan can be held against."""
 
     workload: Workload
-    step_s: float | None
-    """Median time from one step to the next; None for fewer than two steps."""
+    steps_s: Sequence[float]
+    """From one step to the next."""
     attempts: int
+    slowdown: float
+    """Of `plan.engine`, as it fits the recorded turns best."""
+
+    @property
+    def step_s(self) -> float | None:
+        """The median; None for fewer than two steps."""
+        return statistics.median(self.steps_s) if self.steps_s else None
 
 
 def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
-    """The latencies of the run; what it did not measure is as `stated`.
+    """The work of the run; what it did not measure is as `stated`. `shape` is the one of the recorded run.
 
-    A turn is recorded as it went among others: with b turns under way on average, `1 + slowdown * (b - 1)` times what it
-    would have taken alone, and it is divided by that. `shape` is the one of the recorded run.
+    The time from the end of a step's attempts and its learning until the step is booked is what publishing takes; a run with
+    staleness overlaps them, so there it is as stated.
 
     Raises:
-        ConfigError: There is no attempt in the folder.
+        ConfigError: There is no attempt in the folder, or no ledger that knows when they ended.
     """
+    grpo = folder / "grpo"
     notes: list[str] = []
-    lines = [line.value.attempt for line in jsonl(folder / "grpo" / "attempts.jsonl", _LINE, notes=notes)]
-    attempts = [attempt for attempt in lines if attempt is not None]
-    if not attempts:
-        raise ConfigError(f"plan.recorded: {folder / 'grpo' / 'attempts.jsonl'} holds no attempt")
-    series = {one.name: one.values for one in read_metrics(folder / "grpo" / "metrics.jsonl", notes=notes)}
-    times_s = series.get("time_s", ())
-    gaps_s = [after - before for before, after in itertools.pairwise(times_s) if after > before]
-    steps_s = series.get("learner/step_s", ())
-    workload = _latencies(attempts, stated)
-    if gaps_s and isinstance(workload.turn_s, Recorded):
-        waits_s = len(gaps_s) * statistics.fmean(steps_s) if steps_s and shape.max_staleness == 0 else 0.0
-        span_s = sum(gaps_s) - waits_s if sum(gaps_s) > waits_s else sum(gaps_s)
-        share = len(gaps_s) / len(times_s)
-        workload = replace(workload, turn_s=_alone(workload.turn_s, span_s=span_s, share=share, shape=shape))
-    trained, flat = sum(series.get("train/groups_count", ())), sum(series.get("train/dropped_count", ()))
-    if steps_s and trained:
-        rank_s = sum(steps_s) * shape.learner_ranks
-        workload = replace(workload, learn_s=rank_s / (trained * shape.group_size), flat_frac=flat / (trained + flat))
-    return Measured(workload=workload, step_s=statistics.median(gaps_s) if gaps_s else None, attempts=len(attempts))
-
-
-def _latencies(attempts: Sequence[_Attempt], stated: Workload) -> Workload:
-    turns = [turn for attempt in attempts for turn in attempt.trajectory.turns]
-    grounded = [attempt for attempt in attempts if attempt.judgements or attempt.drawing is not None]
-    judges = dict.fromkeys(judgement.judge for attempt in grounded for judgement in attempt.judgements)
-    verdicts = [
-        [judgement.latency_s for attempt in grounded for judgement in attempt.judgements if judgement.judge == name]
-        for name in judges
+    lines = [
+        line.value for line in jsonl(grpo / "attempts.jsonl", _LINE, notes=notes) if line.value.attempt is not None
     ]
-    drawings = [attempt.drawing.latency_s for attempt in grounded if attempt.drawing is not None]
-    return replace(
-        stated,
-        turns=tuple(len(attempt.trajectory.turns) for attempt in attempts if attempt.trajectory.turns),
-        turn_s=_recorded([turn.latency_s for turn in turns], stated.turn_s),
-        tool_s=_recorded([turn.result.latency_s for turn in turns if turn.result is not None], stated.tool_s),
-        draw_s=_recorded(drawings, stated.draw_s),
-        judges_s=tuple(Recorded(seconds=tuple(one)) for one in verdicts) or stated.judges_s,
-        grounded_frac=len(grounded) / len(attempts),
+    if not lines:
+        raise ConfigError(f"plan.recorded: {grpo / 'attempts.jsonl'} holds no attempt")
+    try:
+        times = read_times(grpo / "ledger.sqlite")
+    except FileNotFoundError as error:
+        raise ConfigError(f"plan.recorded: {error} is missing, which says when the attempts ended") from None
+    series = {one.name: one for one in read_metrics(grpo / "metrics.jsonl", notes=notes)}
+    learner = series.get("learner/step_s")
+    learning = {} if learner is None else dict(zip(learner.steps, learner.values, strict=True))
+    trained, flat = _total(series, "train/groups_count"), _total(series, "train/dropped_count")
+    workload = stated
+    if learning and trained:
+        usual_s = statistics.fmean(list(learning.values())[1:] or learning.values())  # the first one warms up
+        per_step = trained * shape.group_size / len(learning)
+        workload = replace(
+            workload, learn_s=usual_s * shape.learner_ranks / per_step, flat_frac=flat / (trained + flat)
+        )
+    if shape.max_staleness == 0:
+        workload = replace(workload, publish_s=_publish_s(lines, times, learning, workload.publish_s))
+    learns = [
+        Span(
+            start_s=times.booked_s[step] - workload.publish_s - took_s, end_s=times.booked_s[step] - workload.publish_s
+        )
+        for step, took_s in learning.items()
+        if step in times.booked_s
+    ]
+    history = _History(lines=lines, times=times, shape=shape, learns=learns)
+    gaps_s = [after - before for before, after in itertools.pairwise(at for _, at in sorted(times.booked_s.items()))]
+    return Measured(
+        workload=history.workload(workload),
+        steps_s=[gap_s for gap_s in gaps_s if gap_s > 0.0],
+        attempts=len(lines),
+        slowdown=history.slowdown(),
     )
+
+
+def _total(series: Mapping[str, Series], name: str) -> float:
+    return sum(series[name].values) if name in series else 0.0
+
+
+def _publish_s(lines: Sequence[_Line], times: Times, learning: Mapping[int, float], stated_s: float) -> float:
+    """Median over the steps."""
+    last_s: dict[int, float] = {}
+    for line in lines:
+        assert line.attempt is not None
+        ended_s = times.ended_s.get(Ending(task_id=line.task.id, seed=line.attempt.seed), 0.0)
+        last_s[line.step] = max(last_s.get(line.step, 0.0), ended_s)
+    after_s = [
+        times.booked_s[step] - last_s[step] - took_s
+        for step, took_s in learning.items()
+        if step in times.booked_s and step in last_s
+    ]
+    usual_s = after_s[1:] or after_s  # before the first one, the learner scores what was sampled
+    return max(0.0, statistics.median(usual_s)) if usual_s else stated_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """Where the work of an attempt lies among that of its pools."""
+
+    turns: slice
+    tools_s: tuple[float, ...]
+    draw: int | None
+    verdicts: Mapping[str, int]
+
+
+@dataclass(slots=True, kw_only=True)
+class _History:
+    """What was under way when."""
+
+    lines: Sequence[_Line]
+    times: Times
+    shape: Shape
+    learns: Sequence[Span]
+    _turns: list[Span] = field(default_factory=list[Span])
+    _tokens: list[int] = field(default_factory=list[int])
+    _draws: list[Span] = field(default_factory=list[Span])
+    _verdicts: list[Span] = field(default_factory=list[Span])
+    _placed: list[_Placed] = field(default_factory=list[_Placed])
+
+    def __post_init__(self) -> None:
+        for line in self.lines:
+            assert line.attempt is not None
+            ended_s = self.times.ended_s.get(Ending(task_id=line.task.id, seed=line.attempt.seed))
+            if ended_s is None:
+                raise ConfigError(
+                    f"plan.recorded: the ledger does not know the attempt at {line.task.id} of seed {line.attempt.seed}"
+                )
+            self._placed.append(self._place(line.attempt, ended_s))
+
+    def _place(self, attempt: _Attempt, ended_s: float) -> _Placed:
+        """Backwards from its end."""
+        at_s = ended_s - max((one.latency_s for one in attempt.judgements), default=0.0)
+        verdicts: dict[str, int] = {}
+        for one in attempt.judgements:
+            verdicts[one.judge] = len(self._verdicts)
+            self._verdicts.append(Span(start_s=at_s, end_s=at_s + one.latency_s))
+        draw: int | None = None
+        if attempt.drawing is not None:
+            draw = len(self._draws)
+            self._draws.append(Span(start_s=at_s - attempt.drawing.latency_s, end_s=at_s))
+            at_s -= attempt.drawing.latency_s
+        turns: list[Span] = []
+        for turn in reversed(attempt.trajectory.turns):
+            at_s -= 0.0 if turn.result is None else turn.result.latency_s
+            turns.append(Span(start_s=at_s - turn.latency_s, end_s=at_s))
+            at_s -= turn.latency_s
+        first = len(self._turns)
+        self._turns += reversed(turns)
+        self._tokens += [len(turn.completion_ids) for turn in attempt.trajectory.turns]
+        waits = [0.0 if turn.result is None else turn.result.latency_s for turn in attempt.trajectory.turns[:-1]]
+        return _Placed(turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts)
+
+    def slowdown(self) -> float:
+        """See `Measured.slowdown`."""
+        engines = self._pool(self._turns, self.shape.engines.kind, self.shape.engines.workers)
+        if len(set(self._tokens)) < 2 or not any(span.end_s > span.start_s for span in engines.spans):
+            return self.shape.engines.kind.slowdown
+        return fitted_slowdown(engines, self._tokens, self._machine())
+
+    def workload(self, stated: Workload) -> Workload:
+        """What was measured, in the place of what is stated."""
+        shape, machine = self.shape, self._machine()
+        turns_s = self._alone(self._turns, shape.engines.kind, shape.engines.workers, machine)
+        draws_s = self._alone(self._draws, shape.generators.kind, shape.generators.workers, machine)
+        verdicts_s = self._alone(self._verdicts, shape.judges.kind, shape.judges.workers, machine)
+        judges = list(dict.fromkeys(name for one in self._placed for name in one.verdicts))
+        grounded = [one for one in self._placed if one.draw is not None or one.verdicts]
+        tools_s = [wait_s for one in self._placed for wait_s in one.tools_s if wait_s > 0.0]
+        attempts = [
+            AttemptWork(
+                search=SearchWork(
+                    turns_s=tuple(turns_s[one.turns]),
+                    tools_s=one.tools_s,
+                    is_grounded=one.draw is not None or bool(one.verdicts),
+                ),
+                draw_s=0.0 if one.draw is None else draws_s[one.draw],
+                judges_s=tuple(verdicts_s[one.verdicts[name]] if name in one.verdicts else 0.0 for name in judges),
+            )
+            for one in self._placed
+            if turns_s[one.turns]
+        ]
+        is_whole = any(turns_s) and (any(draws_s) or not self._draws)
+        return replace(
+            stated,
+            turns=tuple(len(one.tools_s) + 1 for one in self._placed if turns_s[one.turns]),
+            turn_s=_recorded(turns_s, stated.turn_s),
+            tool_s=_recorded(tools_s, stated.tool_s),
+            draw_s=_recorded(draws_s, stated.draw_s),
+            judges_s=tuple(
+                Recorded(seconds=tuple(verdicts_s[one.verdicts[name]] for one in grounded if name in one.verdicts))
+                for name in judges
+            )
+            or stated.judges_s,
+            grounded_frac=len(grounded) / len(self._placed),
+            attempts=tuple(attempts) if is_whole else (),
+        )
+
+    def _machine(self) -> Curve:
+        shape = self.shape
+        learner = StationKind(batch=1, threads=shape.learner_threads)
+        return shared_speed(
+            [
+                self._pool(self._turns, shape.engines.kind, shape.engines.workers),
+                self._pool(self._draws, shape.generators.kind, shape.generators.workers),
+                self._pool(self._verdicts, shape.judges.kind, shape.judges.workers),
+                PoolSpans(spans=self.learns, kind=learner, workers=1),
+            ],
+            cores=shape.cores,
+        )
+
+    def _pool(self, spans: Sequence[Span], kind: StationKind, workers: int) -> PoolSpans:
+        return PoolSpans(spans=spans, kind=kind, workers=workers).served()
+
+    def _alone(self, spans: Sequence[Span], kind: StationKind, workers: int, machine: Curve) -> list[float]:
+        return alone_s(self._pool(spans, kind, workers), machine)
 
 
 def _recorded(seconds: Sequence[float], stated: Latency) -> Latency:
     """Runs that did not measure it hold zeros."""
     return Recorded(seconds=tuple(seconds)) if any(seconds) else stated
-
-
-def _alone(turn_s: Recorded, *, span_s: float, share: float, shape: Shape) -> Recorded:
-    """`span_s` is the time in which this share of the turns was made; a synchronous run makes none while it learns."""
-    at_once = sum(turn_s.seconds) * share / (span_s * shape.engines.workers)
-    slowdown = 1.0 + shape.engines.kind.slowdown * max(0.0, min(at_once, shape.engines.kind.batch) - 1.0)
-    return Recorded(seconds=tuple(seconds / slowdown for seconds in turn_s.seconds))

@@ -26,6 +26,16 @@ class SearchWork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptWork:
+    """What a whole attempt asked, as it was recorded."""
+
+    search: SearchWork
+    draw_s: float = 0.0
+    judges_s: tuple[float, ...] = ()
+    """One per judge of the workload; empty when it was not judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """Distributions of what attempts take. What an attempt takes depends on its seed alone, under every schedule."""
 
@@ -44,9 +54,14 @@ class Workload:
     """Share of attempts that are drawn and judged."""
     flat_frac: float = 0.0
     """Share of groups with nothing to teach."""
+    attempts: Sequence[AttemptWork] = ()
+    """Whole attempts of which each is as likely as the others: long turns come together, and with malformed answers. Empty:
+    turns, calls, drawings and verdicts are drawn each by itself."""
 
     def search(self, seed: int) -> SearchWork:
         """The search of the attempt with this seed."""
+        if self.attempts:
+            return self._recorded(seed).search
         rng = random.Random(seed)
         turns = rng.choice(self.turns)
         return SearchWork(
@@ -57,15 +72,22 @@ class Workload:
 
     def drawing_s(self, seed: int) -> float:
         """Its picture."""
+        if self.attempts:
+            return self._recorded(seed).draw_s
         return self.draw_s.draw_s(random.Random(seed + _DRAWING))
 
     def judging_s(self, seed: int, *, judge: int) -> float:
         """The verdict of one of its judges."""
+        if self.attempts:
+            return self._recorded(seed).judges_s[judge]
         return self.judges_s[judge].draw_s(random.Random(seed + _JUDGING + judge))
 
     def is_flat(self, seed: int) -> bool:
         """Whether the group with this seed has nothing to teach."""
         return random.Random(seed + _TEACHING).random() < self.flat_frac
+
+    def _recorded(self, seed: int) -> AttemptWork:
+        return random.Random(seed).choice(self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +96,8 @@ class PoolShape:
 
     workers: int
     kind: StationKind
+    gpus: float = 0.0
+    """Of one worker."""
 
     @property
     def capacity(self) -> float:
@@ -93,6 +117,20 @@ class Shape:
     group_size: int
     max_staleness: int
     attempts_in_flight: int | None = None
+    rollout_concurrency: int | None = None
+    """Trajectories that an engine works on at once; further ones wait for a place. None: any number."""
+    learner_gpus: float = 0.0
+    """Of one rank."""
+    learner_threads: float = 0.0
+    """Cores that all ranks together take of the shared ones."""
+    cores: float | None = None
+    """Cores of the one machine on which everything runs; None: every worker has its own."""
+
+    @property
+    def gpus(self) -> float:
+        """Of all workers."""
+        pools = (self.engines, self.generators, self.judges)
+        return sum(pool.workers * pool.gpus for pool in pools) + self.learner_ranks * self.learner_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from functools import partial
 
 from gen_searcher.plan.limit import Work
 from gen_searcher.plan.shape import Churn, Shape, Workload
-from gen_searcher.plan.station import StationPool
+from gen_searcher.plan.station import Cores, Station, StationKind, StationPool
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.room import Room
@@ -64,21 +65,25 @@ class Simulation:
 
     workload: Workload
     shape: Shape
+    learner: Station = field(init=False)
+    """All ranks together."""
     engines: StationPool = field(init=False)
     generators: StationPool = field(init=False)
     rewards: StationPool = field(init=False)
 
     def __post_init__(self) -> None:
-        self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind)
-        self.generators = StationPool(self.shape.generators.workers, self.shape.generators.kind)
-        self.rewards = StationPool(self.shape.judges.workers, self.shape.judges.kind)
+        cores = Cores(self.shape.cores)
+        self.learner = Station(StationKind(batch=1, threads=self.shape.learner_threads), cores)
+        self.engines = StationPool(self.shape.engines.workers, self.shape.engines.kind, cores)
+        self.generators = StationPool(self.shape.generators.workers, self.shape.generators.kind, cores)
+        self.rewards = StationPool(self.shape.judges.workers, self.shape.judges.kind, cores)
 
     @property
     def attempt(self) -> AttemptRunner:
         """The production attempt with these pools behind its protocols."""
         return partial(
             run_attempt,
-            searcher=_Searcher(self.workload, self.engines),
+            searcher=_Searcher(self.workload, self.engines, at_once=self.shape.rollout_concurrency),
             generator=_Generator(self.workload, self.generators),
             judges=[_Judge(self.workload, self.rewards, number) for number in range(len(self.workload.judges_s))],
             compose=_no_reward,
@@ -146,7 +151,7 @@ async def simulate(
             taken = await stream.take()
             taken_s = loop.time()
             took_s = simulation.learn_s(sum(len(group.attempts) for group in taken.groups))
-            await asyncio.sleep(took_s)
+            await simulation.learner.work(took_s, life=simulation.learner.life)
             learner_s += took_s
             await asyncio.sleep(workload.publish_s)
             stream.published()
@@ -201,13 +206,18 @@ def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 class _Searcher:
-    def __init__(self, workload: Workload, pool: StationPool) -> None:
+    def __init__(self, workload: Workload, pool: StationPool, *, at_once: int | None) -> None:
         self._workload = workload
         self._pool = pool
+        free = sys.maxsize if at_once is None else at_once
+        self._places = {engine: asyncio.Semaphore(free) for engine in pool.stations}
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         work = self._workload.search(seed)
-        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
+        async with (
+            self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine,
+            self._places[engine],
+        ):
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
             for tool_s, turn_s in zip(work.tools_s, work.turns_s[1:], strict=True):

@@ -25,6 +25,8 @@ class StationKind:
     slowdown: float = 0.0
     """Share by which each further job slows all of them: a job alone takes `s`, among b jobs `s * (1 + slowdown * (b - 1))`.
     0 for jobs that do not feel each other, 1 for a worker that gains nothing by doing several at once."""
+    threads: float = 0.0
+    """Cores that a busy worker takes of those that all share, see `Cores`."""
 
     def speed(self, jobs: int) -> float:
         """Of each of `jobs` jobs, 1 for a job alone."""
@@ -34,6 +36,42 @@ class StationKind:
     def capacity(self) -> float:
         """Most seconds of work, as they would take alone, that get done in a second."""
         return max(jobs * self.speed(jobs) for jobs in (1, self.batch))
+
+
+class Cores:
+    """Cores that the busy workers of all pools share: when these ask for more, all of them go slower alike."""
+
+    def __init__(self, count: float | None) -> None:
+        """None: every worker has cores of its own."""
+        self._count = count
+        self._asked = 0.0
+        self._stations: list[Station] = []
+
+    @property
+    def speed(self) -> float:
+        """Of every worker, 1 when there are enough."""
+        return core_speed(self._count, self._asked)
+
+    def join(self, station: Station) -> None:
+        """`station` feels what the others take."""
+        self._stations.append(station)
+
+    def take(self, threads: float) -> None:
+        """So many cores are asked for from now on, or no longer when negative."""
+        before = self.speed
+        if self._count is None or threads == 0.0:
+            return
+        for station in self._stations:
+            station.settle()
+        self._asked += threads
+        if self.speed != before:
+            for station in self._stations:
+                station.arm()
+
+
+def core_speed(cores: float | None, asked: float) -> float:
+    """What each of the threads gets when so many ask for `cores`: the scheduler of the machine shares them evenly."""
+    return 1.0 if cores is None or asked <= cores else cores / asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -47,9 +85,12 @@ class _Job:
 class Station:
     """One worker. Time passes on the running loop's clock."""
 
-    def __init__(self, kind: StationKind) -> None:
+    def __init__(self, kind: StationKind, cores: Cores | None = None) -> None:
         """Nothing to do yet."""
         self._kind = kind
+        self._cores = Cores(None) if cores is None else cores
+        self._cores.join(self)
+        self._is_busy = False
         self._jobs: list[_Job] = []
         self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
         self._attained = 0.0
@@ -69,12 +110,12 @@ class Station:
         if life != self._lives:
             raise WorldError("the worker died", "actor")
         finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._settle()
+        self.settle()
         if len(self._jobs) < self._kind.batch:
             self._begin(alone_s, finished)
         else:
             self._waiting.append((alone_s, finished))
-        self._arm()
+        self._go_on()
         try:
             await finished
         finally:
@@ -83,52 +124,64 @@ class Station:
 
     def die(self) -> None:
         """Lose everything."""
-        self._settle()
+        self.settle()
         self._lives += 1
         lost = [job.finished for job in self._jobs] + [finished for _, finished in self._waiting]
         self._jobs.clear()
         self._waiting.clear()
-        self._arm()
+        self._go_on()
         for finished in lost:
             if not finished.done():
                 finished.set_exception(WorldError("the worker died", "actor"))
 
     def worked_s(self) -> float:
         """Work done until now, as it would have taken alone; lost work too."""
-        self._settle()
+        self.settle()
         return self._worked_s
 
     def _begin(self, alone_s: float, finished: asyncio.Future[None]) -> None:
         self._number += 1
         heapq.heappush(self._jobs, _Job(done_at=self._attained + alone_s, number=self._number, finished=finished))
 
-    def _settle(self) -> None:
+    @property
+    def _speed(self) -> float:
+        return self._kind.speed(len(self._jobs)) * self._cores.speed
+
+    def _go_on(self) -> None:
+        """After any change of the jobs."""
+        if bool(self._jobs) != self._is_busy:
+            self._is_busy = not self._is_busy
+            self._cores.take(self._kind.threads if self._is_busy else -self._kind.threads)
+        self.arm()
+
+    def settle(self) -> None:
         """Book what was done since the last time."""
         now_s = asyncio.get_running_loop().time()
         if self._jobs:
-            done = (now_s - self._since_s) * self._kind.speed(len(self._jobs))
+            done = (now_s - self._since_s) * self._speed
             self._attained += done
             self._worked_s += done * len(self._jobs)
         else:
             self._attained = 0.0
         self._since_s = now_s
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
+        """Wake up when the first of the jobs is done at the present speed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._jobs:
-            left_s = max(0.0, self._jobs[0].done_at - self._attained) / self._kind.speed(len(self._jobs))
+            left_s = max(0.0, self._jobs[0].done_at - self._attained) / self._speed
             self._timer = asyncio.get_running_loop().call_later(left_s, self._due)
 
     def _due(self) -> None:
-        self._settle()
+        self.settle()
         while self._jobs and self._jobs[0].done_at <= self._attained + ROUNDING_S * (1.0 + self._attained):
             job = heapq.heappop(self._jobs)
             if not job.finished.done():
                 job.finished.set_result(None)
         self._take_waiting()
-        self._arm()
+        self._go_on()
 
     def _take_waiting(self) -> None:
         while self._waiting and len(self._jobs) < self._kind.batch:
@@ -137,20 +190,20 @@ class Station:
                 self._begin(alone_s, finished)
 
     def _forget(self, finished: asyncio.Future[None]) -> None:
-        self._settle()
+        self.settle()
         self._jobs = [job for job in self._jobs if job.finished is not finished]
         heapq.heapify(self._jobs)
         self._take_waiting()
-        self._arm()
+        self._go_on()
 
 
 class StationPool:
     """Stations of one role, chosen as `cluster.pool.Pool` chooses actors."""
 
-    def __init__(self, workers: int, kind: StationKind) -> None:
+    def __init__(self, workers: int, kind: StationKind, cores: Cores | None = None) -> None:
         """All are healthy."""
         self.kind = kind
-        self.stations = [Station(kind) for _ in range(workers)]
+        self.stations = [Station(kind, cores) for _ in range(workers)]
         self._router = Router(workers)
         self._healthy = set(range(workers))
         self._recovered = asyncio.Event()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gen_searcher.config.plan import PlanConfig, StationConfig
+from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.forecast import forecast
 from gen_searcher.plan.latency import Fixed, Lognormal, Recorded
@@ -32,10 +32,11 @@ PLAN = PlanConfig(steps=6, usd_per_gpu_hour=2.0, usd_per_attempt=0.01)
 def shape(*, engines: int = 8, generators: int = 8, ranks: int = 1, staleness: int = 0) -> Shape:
     """Two groups of two."""
     return Shape(
-        engines=PoolShape(workers=engines, kind=StationKind(batch=4)),
-        generators=PoolShape(workers=generators, kind=StationKind(batch=1)),
+        engines=PoolShape(workers=engines, kind=StationKind(batch=4), gpus=1.0),
+        generators=PoolShape(workers=generators, kind=StationKind(batch=1), gpus=1.0),
         judges=PoolShape(workers=1, kind=StationKind(batch=32)),
         learner_ranks=ranks,
+        learner_gpus=1.0,
         groups_per_step=2,
         group_size=2,
         max_staleness=staleness,
@@ -117,10 +118,10 @@ def test_a_budget_goes_to_the_pools_in_proportion_to_their_work() -> None:
         judges_s=(Fixed(seconds=0.1),),
         learn_s=2.0,
     )
-    plan = PlanConfig(steps=4, engine=StationConfig(batch=1, gpus=1))
+    plan = PlanConfig(steps=4)
     start = replace(
         shape(staleness=4),
-        engines=PoolShape(workers=1, kind=StationKind(batch=1)),
+        engines=PoolShape(workers=1, kind=StationKind(batch=1), gpus=1.0),
         groups_per_step=10,
     )
     found = propose(work, start, plan, most_gpus=10)
@@ -129,6 +130,30 @@ def test_a_budget_goes_to_the_pools_in_proportion_to_their_work() -> None:
     assert found.forecast.step_s == pytest.approx(20.0, rel=0.05)
     with pytest.raises(ConfigError, match="take 3 GPUs; the budget pays for 2"):
         propose(work, start, plan, most_gpus=2)
+    without = replace(start, engines=PoolShape(workers=1, kind=StationKind(batch=1)), learner_gpus=0.0)
+    with pytest.raises(ConfigError, match="no role of this cluster asks for a GPU"):
+        propose(work, replace(without, generators=without.engines), plan, most_gpus=2)
+
+
+def test_a_place_in_an_engine_is_held_from_the_first_turn_to_the_last() -> None:
+    said = forecast(replace(WORK, draw_s=Fixed(seconds=0.0)), replace(shape(engines=1), rollout_concurrency=2), PLAN)
+    assert said.step_s == pytest.approx(2 * 8.0 + 4.0 + 4 * 0.5 + 1.0), "four searches, two at a time, then one verdict"
+
+
+def test_cores_that_all_share_are_the_limit_of_a_laptop() -> None:
+    work = replace(WORK, turns=(1,), draw_s=Fixed(seconds=0.0), judges_s=(Fixed(seconds=0.0),), publish_s=0.0)
+    laptop = replace(
+        shape(engines=1),
+        engines=PoolShape(workers=1, kind=StationKind(batch=4, slowdown=1.0, threads=1.0)),
+        learner_threads=1.0,
+        cores=1.0,
+    )
+    assert forecast(work, laptop, PLAN).step_s == pytest.approx(4 * 2.0 + 4 * 0.5), "one after the other"
+    at_once = forecast(work, replace(laptop, max_staleness=1), PLAN)
+    assert at_once.step_s == pytest.approx(4 * 2.0 + 4 * 0.5, rel=0.01), "staleness brings no cores"
+    assert (at_once.bottleneck, at_once.limit_s) == ("cores", pytest.approx(10.0))
+    roomy = forecast(work, replace(laptop, max_staleness=1, cores=2.0), PLAN)
+    assert roomy.step_s == pytest.approx(4 * 2.0, rel=0.01), "a core for each: the engine sets the pace"
 
 
 def test_means_of_distributions() -> None:

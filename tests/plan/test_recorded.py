@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from gen_searcher.drawing import Drawing, DrawnHow
 from gen_searcher.errors import ConfigError
+from gen_searcher.ledger.schema import connect
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
 from gen_searcher.plan.latency import Fixed, Recorded
 from gen_searcher.plan.recorded import read_measured
@@ -79,64 +81,89 @@ def ungrounded(*turns: Turn) -> Attempt:
     return Attempt(trajectory=trajectory, seed=1, image=None, judgements=(), reward=Reward(total=0.0, parts={}))
 
 
-def write_run(folder: Path, attempts: list[Attempt], times_s: list[float]) -> None:
+def write_run(folder: Path, ended: list[tuple[Attempt, float]], booked_s: list[float]) -> None:
+    """Attempts of the first step, with when they ended, and when each step was booked."""
     (folder / "grpo").mkdir()
     lines = [
         AttemptLine(step=1, group="g", kind="attempt", task=TASK, advantage=0.0, attempt=attempt, lost=None)
-        for attempt in attempts
+        for attempt, _ in ended
     ]
     (folder / "grpo" / "attempts.jsonl").write_bytes(b"\n".join(ATTEMPT_LINE.dump_json(line) for line in lines) + b"\n")
     rows = [
-        {
-            "step": step,
-            "time_s": time_s,
-            "learner/step_s": 3.0,
-            "train/groups_count": 1.0,
-            "train/dropped_count": 1.0,
-        }
-        for step, time_s in enumerate(times_s, start=1)
+        {"step": step, "learner/step_s": 3.0, "train/groups_count": 1.0, "train/dropped_count": 1.0}
+        for step in range(1, len(booked_s) + 1)
     ]
     (folder / "grpo" / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with contextlib.closing(connect(folder / "grpo" / "ledger.sqlite")) as db:
+        db.execute("INSERT INTO instances (visit, task_id, state) VALUES (0, 't', 'queued')")
+        db.executemany(
+            "INSERT INTO members (visit, kind, seed, cost_usd, ended_s) VALUES (0, 'attempt', ?, 0.0, ?)",
+            [(attempt.seed, ended_s) for attempt, ended_s in ended],
+        )
+        db.executemany(
+            "INSERT INTO steps (step, booked_s, attempts_bytes, metrics_bytes) VALUES (?, ?, 0, 0)",
+            enumerate(booked_s, start=1),
+        )
 
 
-def test_latencies_of_a_run_are_drawn_again(tmp_path: Path) -> None:
+def test_whole_attempts_of_a_run_are_drawn_again(tmp_path: Path) -> None:
     attempts = [
         grounded(turn(6.0, 0.5), turn(3.0, None), draw_s=20.0, judge_s=2.0),
-        ungrounded(turn(9.0, None)),
-        grounded(turn(6.0, 1.5), turn(6.0, None), draw_s=40.0, judge_s=4.0),
-        ungrounded(turn(6.0, None)),
+        replace(ungrounded(turn(9.0, None)), seed=1),
+        replace(grounded(turn(6.0, 1.5), turn(6.0, None), draw_s=40.0, judge_s=4.0), seed=2),
+        replace(ungrounded(turn(6.0, None)), seed=3),
     ]
-    write_run(tmp_path, attempts, times_s=[10.0, 31.0])
+    ended_s = [100.0, 200.0, 300.0, 400.0]
+    write_run(tmp_path, list(zip(attempts, ended_s, strict=True)), booked_s=[403.5, 424.5])
     measured = read_measured(tmp_path, STATED, SHAPE)
     assert (measured.attempts, measured.step_s) == (4, 21.0)
     work = measured.workload
     assert work.turns == (2, 1, 2, 1)
     assert work.tool_s == Recorded(seconds=(0.5, 1.5))
-    assert work.draw_s == Recorded(seconds=(20.0, 40.0))
-    assert work.judges_s == (Recorded(seconds=(2.0, 4.0)),)
     assert work.grounded_frac == 0.5
     assert work.learn_s == pytest.approx(3.0 * 2 / 2), "two ranks took 3 s for two attempts a step"
     assert work.flat_frac == 0.5
-    assert work.publish_s == 0.25, "what was not measured is as stated"
-    # 36 s of turns, half of them within the 18 s of a step that the learner leaves: one at a time, so none was slowed.
-    assert work.turn_s == Recorded(seconds=(6.0, 3.0, 9.0, 6.0, 6.0, 6.0))
+    assert work.publish_s == pytest.approx(0.5), "400 s: the last attempt; 403 s: learned; 403.5 s: booked"
+    first, second, third, _ = work.attempts
+    assert first.search.turns_s == pytest.approx((6.0, 3.0)), "they never went among others"
+    assert (first.search.tools_s, first.search.is_grounded) == ((0.5,), True)
+    assert (first.draw_s, first.judges_s) == (pytest.approx(20.0), pytest.approx((2.0,)))
+    assert (second.search.is_grounded, second.draw_s) == (False, 0.0)
+    assert (third.draw_s, third.judges_s) == (pytest.approx(40.0), pytest.approx((4.0,)))
+    seed = next(seed for seed in range(100) if work.search(seed) is first.search)
+    assert (work.drawing_s(seed), work.judging_s(seed, judge=0)) == (first.draw_s, first.judges_s[0])
 
 
 def test_turns_that_went_among_others_would_have_been_faster_alone(tmp_path: Path) -> None:
-    attempts = [ungrounded(turn(8.0, None)) for _ in range(4)]
-    write_run(tmp_path, attempts, times_s=[10.0, 17.0])
+    attempts = [replace(ungrounded(turn(8.0, None)), seed=seed) for seed in range(4)]
+    write_run(tmp_path, [(attempt, 50.0) for attempt in attempts], booked_s=[53.0, 60.0])
     work = read_measured(tmp_path, STATED, SHAPE).workload
-    assert work.turn_s == Recorded(seconds=(2.0,) * 4), "16 s of turns within 4 s: four at once, four times slower"
-    assert work.tool_s == work.draw_s == Fixed(seconds=7.0)
+    assert isinstance(work.turn_s, Recorded)
+    assert work.turn_s.seconds == pytest.approx((2.0,) * 4), "four at once, four times slower"
+    assert work.tool_s == work.draw_s == Fixed(seconds=7.0), "what was not measured is as stated"
+
+
+def test_a_drawing_that_waited_for_another_took_less_than_it_seems(tmp_path: Path) -> None:
+    attempts = [
+        grounded(turn(1.0, None), draw_s=5.0, judge_s=0.0),
+        replace(grounded(turn(1.0, None), draw_s=12.0, judge_s=0.0), seed=1),
+    ]
+    write_run(tmp_path, [(attempts[0], 25.0), (attempts[1], 32.0)], booked_s=[40.0])
+    work = read_measured(tmp_path, STATED, SHAPE).workload
+    assert [one.draw_s for one in work.attempts] == pytest.approx([5.0, 7.0])
 
 
 def test_a_run_without_the_latency_of_turns_leaves_the_stated_one(tmp_path: Path) -> None:
-    write_run(tmp_path, [ungrounded(replace(turn(0.0, None)))], times_s=[1.0])
+    write_run(tmp_path, [(ungrounded(replace(turn(0.0, None))), 1.0)], booked_s=[1.0])
     measured = read_measured(tmp_path, STATED, SHAPE)
     assert measured.workload.turn_s == Fixed(seconds=7.0)
     assert measured.step_s is None
 
 
-def test_a_folder_without_attempts_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_attempts_or_their_times_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="holds no attempt"):
+        read_measured(tmp_path, STATED, SHAPE)
+    write_run(tmp_path, [(ungrounded(turn(1.0, None)), 1.0)], booked_s=[1.0])
+    (tmp_path / "grpo" / "ledger.sqlite").unlink()
+    with pytest.raises(ConfigError, match="is missing, which says when the attempts ended"):
         read_measured(tmp_path, STATED, SHAPE)
