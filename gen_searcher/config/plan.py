@@ -1,8 +1,8 @@
 """What `gen-searcher plan` assumes: latencies, how workers share their speed, prices, and what may be spent.
 
-The shape of the cluster and of a step are those of the run: `cluster.rollout_workers`, `cluster.rollout_concurrency`,
-`cluster.generator_workers`, `cluster.reward_workers`, `cluster.learner_ranks`, the GPUs that `cluster.roles` keeps for each of
-them, and `grpo.groups_per_step`, `group_size`, `max_staleness`, `attempts_in_flight`.
+The shape of the cluster and of a step are those of the run: `cluster.rollout_workers`, `cluster.generator_workers`,
+`cluster.reward_workers`, `cluster.learner_ranks`, the GPUs that `cluster.roles` keeps for each of them, and
+`grpo.groups_per_step`, `group_size`, `max_staleness`, `attempts_in_flight`.
 """
 
 from __future__ import annotations

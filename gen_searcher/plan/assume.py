@@ -37,7 +37,6 @@ def configured_shape(plan: PlanConfig, cluster: ClusterConfig, grpo: GrpoConfig)
         group_size=grpo.group_size,
         max_staleness=grpo.max_staleness,
         attempts_in_flight=grpo.attempts_in_flight,
-        rollout_concurrency=cluster.rollout_concurrency,
         learner_gpus=roles.learner.gpus,
         learner_threads=cluster.learner_ranks * plan.learner_threads,
         cores=plan.cores,

@@ -117,8 +117,6 @@ class Shape:
     group_size: int
     max_staleness: int
     attempts_in_flight: int | None = None
-    rollout_concurrency: int | None = None
-    """Trajectories that an engine works on at once; further ones wait for a place. None: any number."""
     learner_gpus: float = 0.0
     """Of one rank."""
     learner_threads: float = 0.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import sys
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -83,7 +82,7 @@ class Simulation:
         """The production attempt with these pools behind its protocols."""
         return partial(
             run_attempt,
-            searcher=_Searcher(self.workload, self.engines, at_once=self.shape.rollout_concurrency),
+            searcher=_Searcher(self.workload, self.engines),
             generator=_Generator(self.workload, self.generators),
             judges=[_Judge(self.workload, self.rewards, number) for number in range(len(self.workload.judges_s))],
             compose=_no_reward,
@@ -206,18 +205,13 @@ def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 class _Searcher:
-    def __init__(self, workload: Workload, pool: StationPool, *, at_once: int | None) -> None:
+    def __init__(self, workload: Workload, pool: StationPool) -> None:
         self._workload = workload
         self._pool = pool
-        free = sys.maxsize if at_once is None else at_once
-        self._places = {engine: asyncio.Semaphore(free) for engine in pool.stations}
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         work = self._workload.search(seed)
-        async with (
-            self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine,
-            self._places[engine],
-        ):
+        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
             for tool_s, turn_s in zip(work.tools_s, work.turns_s[1:], strict=True):

@@ -1,13 +1,28 @@
-"""Steps per hour of the laptop experiment when the web takes its time: one step of staleness against synchronous.
+"""Steps per hour of the laptop experiment when the web takes its time: ours with a step of staleness, ours synchronous, trl.
 
-Every search takes lognormal seconds (median 0.3, sigma 1; no cache hides them). Both runs start from one policy after
-SFT and make the same number of steps one after the other; the first step of each, which waits for engines to start, does
-not count. Beside it the twin: what `gen-searcher plan` says of both shapes from the attempts that the synchronous run
-recorded, against what was measured. `over_trl` is null: that half is not written yet.
+Every search takes lognormal seconds (median 0.3, sigma 1), drawn from the query and how often it was asked; no cache hides
+them. All start from one policy after SFT, take the same tasks in the same order and learn from 48 rollouts a step (8 groups
+of 6, flat ones too), at most 6 turns each, one run after the other on a machine that does nothing else. The first step of
+ours, which holds the start of its engines, does not count; figures are medians of the others.
 
-    python -m tests.bench.end_to_end [--quick] [--keep DIR]
+trl (1.16) trains the language model of our policy with its weights, tokenizer and prompts, through its own tool loop and
+`transformers.generate` on two threads, behind our toolbox and the same slow web (`tests.bench.trl_agent`): its vLLM mode
+is `--vllm`. What it leaves out is in its favour: it reads no pictures, draws none, judges none and gives up a rollout whose
+call is malformed. For it, name a Python that can import trl (`--trl-python`); without one `over_trl` is null.
 
-The limit of this workload on two cores is their time: what engine and learner compute in a step, whoever waits.
+Beside them the twin (`gen-searcher plan`): the synchronous run's attempts, each turned into what it would have taken alone,
+go through the production scheduler on a virtual clock. Its service model of this machine: an engine's step takes longer by a
+constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of the recorded turns), generator
+and judges do one thing at a time, and engine, generator and judges ask for one core each, the learner for two, which
+`plan.cores=2` shares evenly. A tool's latency is its own. `twin_error` is the larger one of its two errors, of the run that
+was recorded and of the stale one, which is foretold from the synchronous one alone.
+
+    python -m tests.bench.end_to_end [--quick] [--keep DIR] [--parts sft,ours,trl] [--trl-python PYTHON] [--vllm]
+
+The limit T* of this workload on two cores is their time: what engine, generator, judges and learner compute in a step. With
+`--keep` what DIR already holds is not run again, so that the parts can be measured one by one.
+`--quick` runs both of ours side by side on a policy that has learned nothing: it shows that the parts work, its figures say
+nothing, and it leaves trl out.
 """
 
 from __future__ import annotations
@@ -24,99 +39,227 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
-from gen_searcher.plan.recorded import read_measured
+from gen_searcher.plan.recorded import Measured, read_measured
 
 SLOW = "{_target_: tests.bench.slow_web.SlowWeb, median_s: 0.3, sigma: 1.0}"
-COMMON = [
-    "experiment=laptop",
+COMMON = (
     f"search.search={SLOW}",
     f"search.images={SLOW}",
     "agent.tools.cache_entries=0",
+    "grpo.drop_flat_groups=false",
     "grpo.max_logprob_gap_nats=null",
-]
+    "grpo.checkpoint_every_steps=100",
+    # one machine: what each part asks of its cores
+    "plan.cores=2",
+    "plan.generator={batch: 64, slowdown: 1.0, threads: 1}",
+    "plan.reward={batch: 64, slowdown: 1.0, threads: 1}",
+    "plan.learner_threads=2",
+)
+STALENESS = {"synchronous": 0, "stale": 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
     """How much is run."""
 
-    demonstrations: int
-    steps: int
-    groups: int
+    settings: tuple[str, ...]
+    trl_steps: int
 
 
-def prepared(size: Size, folder: Path) -> list[str]:
-    """SFT once; the settings of every run."""
-    settings = [
-        *COMMON,
-        f"sft.demonstration_count={size.demonstrations}",
-        f"grpo.steps={size.steps}",
-        f"grpo.groups_per_step={size.groups}",
-    ]
-    command("sft", [*settings, f"run_dir={folder}"], folder.with_suffix(".log"))
-    return settings
+FULL = Size(settings=("experiment=laptop", "grpo.steps=9", "plan.steps=100"), trl_steps=4)
+QUICK = Size(settings=("experiment=smoke", "grpo.steps=3", "plan.steps=10"), trl_steps=0)
 
 
-def command(name: str, settings: Sequence[str], log: Path) -> None:
-    """Run one command of the program; its output goes to `log`."""
-    with log.open("a") as out:
-        subprocess.run([sys.executable, "-m", "gen_searcher", name, *settings], check=True, stdout=out, stderr=out)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where everything lies."""
+
+    root: Path
+    size: Size
+
+    @property
+    def settings(self) -> list[str]:
+        """Of every run."""
+        return [*self.size.settings, *COMMON]
+
+    def run_dir(self, name: str) -> Path:
+        """Of one run."""
+        return self.root / name
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both of our runs are done."""
+        return all((self.run_dir(name) / "grpo" / "policy" / "config.json").is_file() for name in STALENESS)
+
+    def start(self, command: str, name: str, *settings: str) -> subprocess.Popen[bytes]:
+        """One command of the program; its output goes beside its run directory."""
+        with self.run_dir(name).with_suffix(".log").open("a") as out:
+            asked = [*self.settings, f"run_dir={self.run_dir(name)}", *settings]
+            return subprocess.Popen([sys.executable, "-m", "gen_searcher", command, *asked], stdout=out, stderr=out)
+
+    def grpo(self, name: str) -> subprocess.Popen[bytes]:
+        """One of our two."""
+        return self.start("grpo", name, f"grpo.max_staleness={STALENESS[name]}")
+
+    def share(self) -> None:
+        """Let the stale run begin where the synchronous one does."""
+        if not self.run_dir("stale").exists():
+            shutil.copytree(self.run_dir("synchronous"), self.run_dir("stale"))
 
 
-def step_s(folder: Path) -> float:
-    """Mean time from one step to the next, the first left out."""
-    rows = [json.loads(line) for line in (folder / "grpo" / "metrics.jsonl").read_text().splitlines()]
-    times_s = [row["time_s"] for row in rows]
-    return statistics.fmean(after - before for before, after in itertools.pairwise(times_s))
+def waited(process: subprocess.Popen[bytes]) -> None:
+    """Raises CalledProcessError when it failed."""
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, process.args)
 
 
-def twin(recorded: Path, settings: Sequence[str], *, staleness: int) -> Forecast:
-    """What the plan says of a shape, from what one run recorded."""
-    cfg = load.load([*settings, f"run_dir={recorded}"])
-    grpo = cfg.grpo.model_copy(update={"max_staleness": staleness})
-    was = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
-    measured = read_measured(recorded, stated_workload(cfg.plan), was)
-    return forecast(measured.workload, configured_shape(cfg.plan, cfg.cluster, grpo), cfg.plan)
+def run_sft(bench: Bench) -> None:
+    """The policy that all start from."""
+    if not (bench.run_dir("synchronous") / "sft" / "policy" / "config.json").is_file():
+        waited(bench.start("sft", "synchronous"))
+    bench.share()
+
+
+def run_ours(bench: Bench) -> None:
+    """One after the other; a run that is done is not run again."""
+    for name in STALENESS:
+        waited(bench.grpo(name))
+
+
+def run_quickly(bench: Bench) -> None:
+    """Both at once, from a policy that nobody has trained."""
+    place = Workplace.open(load.load([*bench.settings, f"run_dir={bench.run_dir('synchronous')}"]))
+    place.tasks("train")
+    shutil.copytree(place.policy("base"), place.folder.policy("sft"))
+    bench.share()
+    for process in [bench.grpo(name) for name in STALENESS]:
+        waited(process)
+
+
+def run_trl(bench: Bench, python: Path, *, vllm: bool) -> None:
+    """Steps of trl, by its own Python."""
+    out = bench.root / "trl.json"
+    if out.is_file():
+        return
+    run = bench.run_dir("synchronous")
+    command = [str(python), "-m", "tests.bench.trl_agent", "--policy", str(run / "sft" / "policy"), "--run", str(run)]
+    command += ["--steps", str(bench.size.trl_steps), "--out", str(out), *(["--vllm"] if vllm else []), "--"]
+    with (bench.root / "trl.log").open("a") as log:
+        subprocess.run([*command, *bench.settings], check=True, stdout=log, stderr=log)
+
+
+def trl_steps_s(bench: Bench) -> list[float]:
+    """What each of its steps took; empty when it was not run."""
+    out = bench.root / "trl.json"
+    if not out.is_file():
+        return []
+    ends_s = [0.0, *(step["at_s"] for step in json.loads(out.read_text()))]
+    return [after - before for before, after in itertools.pairwise(ends_s)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A run of ours and what the twin says of it."""
+
+    steps_s: Sequence[float]
+    ahead: Forecast
+    """From the synchronous run."""
+
+    @property
+    def error(self) -> float:
+        """Of the mean, which is what a forecast says."""
+        return self.ahead.step_s / statistics.fmean(self.steps_s) - 1.0
+
+
+def twin(bench: Bench) -> dict[str, Told]:
+    """Both runs, foretold from the synchronous one."""
+    recorded = bench.run_dir("synchronous")
+    found = measured(bench, "synchronous", slowdown=0.0)
+    found = measured(bench, "synchronous", slowdown=found.slowdown)
+    told: dict[str, Told] = {}
+    for name, staleness in STALENESS.items():
+        cfg = load.load(
+            [*bench.settings, engine(found.slowdown), f"grpo.max_staleness={staleness}", f"run_dir={recorded}"]
+        )
+        shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
+        steps_s = measured(bench, name, slowdown=found.slowdown).steps_s
+        told[name] = Told(steps_s=steps_s, ahead=forecast(found.workload, shape, cfg.plan))
+    return told
+
+
+def measured(bench: Bench, name: str, *, slowdown: float) -> Measured:
+    """What a run recorded, read with an engine of this slowdown."""
+    staleness = f"grpo.max_staleness={STALENESS[name]}"
+    cfg = load.load([*bench.settings, engine(slowdown), staleness, f"run_dir={bench.run_dir(name)}"])
+    return read_measured(
+        bench.run_dir(name), stated_workload(cfg.plan), configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
+    )
+
+
+def engine(slowdown: float) -> str:
+    """The setting of the twin's engine: as many requests as ours takes at once."""
+    return f"plan.engine={{batch: 48, slowdown: {slowdown}, threads: 1}}"
+
+
+def report(bench: Bench) -> dict[str, float | None]:
+    """A table for people; the keys."""
+    told, peer_s = twin(bench), trl_steps_s(bench)
+    rows = {name: one.steps_s for name, one in told.items()} | ({"trl": peer_s} if peer_s else {})
+    say = sys.stdout.write
+    say(
+        f"{'run':<12} {'steps/h':>8} {'median s':>9} {'mean s':>8} {'steps':>6} {'twin s':>8} {'error':>7} {'T* s':>7}  T* waits for\n"
+    )
+    for name, steps_s in rows.items():
+        middle_s, mean_s = statistics.median(steps_s), statistics.fmean(steps_s)
+        say(f"{name:<12} {3600 / middle_s:>8.1f} {middle_s:>9.2f} {mean_s:>8.2f} {len(steps_s):>6}")
+        one = told.get(name)
+        say(
+            "\n"
+            if one is None
+            else f" {one.ahead.step_s:>8.2f} {one.error:>+7.1%} {one.ahead.limit_s:>7.2f}  {one.ahead.bottleneck}\n"
+        )
+    if not peer_s:
+        say("trl was not run: name a Python that can import it with --trl-python (--quick leaves it out)\n")
+    middle = {name: statistics.median(steps_s) for name, steps_s in rows.items()}
+    stale = told["stale"]
+    return {
+        "over_sync": round(middle["synchronous"] / middle["stale"], 3),
+        "over_sync_limit": round(statistics.fmean(told["synchronous"].steps_s) / stale.ahead.limit_s, 3),
+        "over_trl": round(middle["trl"] / middle["stale"], 3) if peer_s else None,
+        "over_trl_synchronous": round(middle["trl"] / middle["synchronous"], 3) if peer_s else None,
+        "twin_error": round(max(abs(one.error) for one in told.values()), 4),
+        "twin_error_synchronous": round(told["synchronous"].error, 4),
+        "twin_error_stale": round(stale.error, 4),
+        "limit_s": round(stale.ahead.limit_s, 3),
+    }
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small run that shows only that it works")
-    parser.add_argument("--keep", type=Path, help="leave the run directories here")
+    parser.add_argument("--keep", type=Path, help="leave the run directories here, and go on with what is there")
+    parser.add_argument("--parts", default="sft,ours,trl", help="what to run before the report")
+    parser.add_argument("--trl-python", type=Path, help="a Python that can import trl")
+    parser.add_argument("--vllm", action="store_true", help="let trl sample with vLLM")
     options = parser.parse_args(argv)
-    size = (
-        Size(demonstrations=64, steps=3, groups=2) if options.quick else Size(demonstrations=3200, steps=12, groups=8)
-    )
+    parts = str(options.parts).split(",")
     with tempfile.TemporaryDirectory() as scratch:
-        root = options.keep or Path(scratch)
-        root.mkdir(parents=True, exist_ok=True)
-        settings = prepared(size, root / "synchronous")
-        shutil.copytree(root / "synchronous", root / "stale")
-        took_s: dict[str, float] = {}
-        for name, staleness in (("synchronous", 0), ("stale", 1)):
-            run_dir = root / name
-            command("grpo", [*settings, f"run_dir={run_dir}", f"grpo.max_staleness={staleness}"], root / f"{name}.log")
-            took_s[name] = step_s(run_dir)
-        plans = {
-            name: twin(root / "synchronous", settings, staleness=staleness)
-            for name, staleness in (("synchronous", 0), ("stale", 1))
-        }
-    sys.stdout.write(f"{'run':<12} {'steps/h':>8} {'step s':>8} {'twin s':>8} {'error':>7}  T* waits for\n")
-    errors = {name: plan.step_s / took_s[name] - 1.0 for name, plan in plans.items()}
-    for name, plan in plans.items():
-        sys.stdout.write(
-            f"{name:<12} {3600 / took_s[name]:>8.1f} {took_s[name]:>8.2f} {plan.step_s:>8.2f} {errors[name]:>+7.1%}  "
-            f"{plan.bottleneck}\n"
-        )
-    keys = {
-        "over_sync": round(took_s["synchronous"] / took_s["stale"], 3),
-        "over_trl": None,
-        "twin_error_synchronous": round(errors["synchronous"], 4),
-        "twin_error_stale": round(errors["stale"], 4),
-    }
+        bench = Bench(root=(options.keep or Path(scratch)).resolve(), size=QUICK if options.quick else FULL)
+        bench.root.mkdir(parents=True, exist_ok=True)
+        if options.quick:
+            run_quickly(bench)
+        else:
+            if "sft" in parts:
+                run_sft(bench)
+            if "ours" in parts:
+                run_ours(bench)
+            if "trl" in parts and options.trl_python is not None:
+                run_trl(bench, options.trl_python, vllm=options.vllm)
+        keys = report(bench) if bench.is_complete else {}
     sys.stdout.write(json.dumps(keys) + "\n")
     return 0
 

@@ -135,11 +135,6 @@ def test_a_budget_goes_to_the_pools_in_proportion_to_their_work() -> None:
         propose(work, replace(without, generators=without.engines), plan, most_gpus=2)
 
 
-def test_a_place_in_an_engine_is_held_from_the_first_turn_to_the_last() -> None:
-    said = forecast(replace(WORK, draw_s=Fixed(seconds=0.0)), replace(shape(engines=1), rollout_concurrency=2), PLAN)
-    assert said.step_s == pytest.approx(2 * 8.0 + 4.0 + 4 * 0.5 + 1.0), "four searches, two at a time, then one verdict"
-
-
 def test_cores_that_all_share_are_the_limit_of_a_laptop() -> None:
     work = replace(WORK, turns=(1,), draw_s=Fixed(seconds=0.0), judges_s=(Fixed(seconds=0.0),), publish_s=0.0)
     laptop = replace(
