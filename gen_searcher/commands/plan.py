@@ -27,6 +27,10 @@ def run(cfg: RunConfig) -> int:
     lines = [*_assumed(plan, measured), "", *_told("this configuration", shape, forecast(workload, shape, plan))]
     if measured is not None and measured.step_s is not None:
         lines.append(f"  measured step      {measured.step_s:.1f} s")
+        lines.append(
+            f"  engine slowdown    {measured.slowdown:.3f} fits the recorded turns best; "
+            f"plan.engine.slowdown is {plan.engine.slowdown:g}"
+        )
     budget = _most_gpus(plan)
     if budget is not None:
         lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), budget)]

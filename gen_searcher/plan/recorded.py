@@ -23,6 +23,9 @@ from gen_searcher.plan.shape import AttemptWork, SearchWork, Shape, Workload
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, shared_speed
 
+FITTED_TURNS = 5000
+"""The last ones of a run say how its engines slow down; more say it no better."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
@@ -119,12 +122,6 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
     learning = {} if learner is None else dict(zip(learner.steps, learner.values, strict=True))
     trained, flat = _total(series, "train/groups_count"), _total(series, "train/dropped_count")
     workload = stated
-    if learning and trained:
-        usual_s = statistics.fmean(list(learning.values())[1:] or learning.values())  # the first one warms up
-        per_step = trained * shape.group_size / len(learning)
-        workload = replace(
-            workload, learn_s=usual_s * shape.learner_ranks / per_step, flat_frac=flat / (trained + flat)
-        )
     if shape.max_staleness == 0:
         workload = replace(workload, publish_s=_publish_s(lines, times, learning, workload.publish_s))
     learns = [
@@ -135,6 +132,12 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
         if step in times.booked_s
     ]
     history = _History(lines=lines, times=times, shape=shape, learns=learns)
+    if learns and trained:
+        usual_s = statistics.fmean(history.learned_s()[1:] or history.learned_s())  # the first one warms up
+        per_step = trained * shape.group_size / len(learning)
+        workload = replace(
+            workload, learn_s=usual_s * shape.learner_ranks / per_step, flat_frac=flat / (trained + flat)
+        )
     gaps_s = [after - before for before, after in itertools.pairwise(at for _, at in sorted(times.booked_s.items()))]
     return Measured(
         workload=history.workload(workload),
@@ -168,6 +171,7 @@ def _publish_s(lines: Sequence[_Line], times: Times, learning: Mapping[int, floa
 class _Placed:
     """Where the work of an attempt lies among that of its pools."""
 
+    step: int
     turns: slice
     tools_s: tuple[float, ...]
     draw: int | None
@@ -196,9 +200,9 @@ class _History:
                 raise ConfigError(
                     f"plan.recorded: the ledger does not know the attempt at {line.task.id} of seed {line.attempt.seed}"
                 )
-            self._placed.append(self._place(line.attempt, ended_s))
+            self._placed.append(self._place(line.step, line.attempt, ended_s))
 
-    def _place(self, attempt: _Attempt, ended_s: float) -> _Placed:
+    def _place(self, step: int, attempt: _Attempt, ended_s: float) -> _Placed:
         """Backwards from its end."""
         at_s = ended_s - max((one.latency_s for one in attempt.judgements), default=0.0)
         verdicts: dict[str, int] = {}
@@ -219,21 +223,29 @@ class _History:
         self._turns += reversed(turns)
         self._tokens += [len(turn.completion_ids) for turn in attempt.trajectory.turns]
         waits = [0.0 if turn.result is None else turn.result.latency_s for turn in attempt.trajectory.turns[:-1]]
-        return _Placed(turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts)
+        return _Placed(
+            step=step, turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts
+        )
+
+    def learned_s(self) -> list[float]:
+        """What each step of the learner would have taken alone."""
+        return self._alone(self.learns, self._learner, 1, self._machine())
 
     def slowdown(self) -> float:
         """See `Measured.slowdown`."""
-        engines = self._pool(self._turns, self.shape.engines.kind, self.shape.engines.workers)
-        if len(set(self._tokens)) < 2 or not any(span.end_s > span.start_s for span in engines.spans):
-            return self.shape.engines.kind.slowdown
-        return fitted_slowdown(engines, self._tokens, self._machine())
+        kind, tokens = self.shape.engines.kind, self._tokens[-FITTED_TURNS:]
+        engines = self._pool(self._turns[-FITTED_TURNS:], kind, self.shape.engines.workers)
+        if len(set(tokens)) < 2 or not any(span.end_s > span.start_s for span in engines.spans):
+            return kind.slowdown
+        return fitted_slowdown(engines, tokens, self._machine())
 
     def workload(self, stated: Workload) -> Workload:
-        """What was measured, in the place of what is stated."""
+        """What was measured, in the place of what is stated. The attempts of the first step warmed everything up."""
         shape, machine = self.shape, self._machine()
         turns_s = self._alone(self._turns, shape.engines.kind, shape.engines.workers, machine)
         draws_s = self._alone(self._draws, shape.generators.kind, shape.generators.workers, machine)
         verdicts_s = self._alone(self._verdicts, shape.judges.kind, shape.judges.workers, machine)
+        first, last = self.lines[0].step, self.lines[-1].step
         judges = list(dict.fromkeys(name for one in self._placed for name in one.verdicts))
         grounded = [one for one in self._placed if one.draw is not None or one.verdicts]
         tools_s = [wait_s for one in self._placed for wait_s in one.tools_s if wait_s > 0.0]
@@ -248,7 +260,7 @@ class _History:
                 judges_s=tuple(verdicts_s[one.verdicts[name]] if name in one.verdicts else 0.0 for name in judges),
             )
             for one in self._placed
-            if turns_s[one.turns]
+            if turns_s[one.turns] and (one.step > first or one.step == last)
         ]
         is_whole = any(turns_s) and (any(draws_s) or not self._draws)
         return replace(
@@ -266,15 +278,18 @@ class _History:
             attempts=tuple(attempts) if is_whole else (),
         )
 
+    @property
+    def _learner(self) -> StationKind:
+        return StationKind(batch=1, threads=self.shape.learner_threads)
+
     def _machine(self) -> Curve:
         shape = self.shape
-        learner = StationKind(batch=1, threads=shape.learner_threads)
         return shared_speed(
             [
                 self._pool(self._turns, shape.engines.kind, shape.engines.workers),
                 self._pool(self._draws, shape.generators.kind, shape.generators.workers),
                 self._pool(self._verdicts, shape.judges.kind, shape.judges.workers),
-                PoolSpans(spans=self.learns, kind=learner, workers=1),
+                self._pool(self.learns, self._learner, 1),
             ],
             cores=shape.cores,
         )

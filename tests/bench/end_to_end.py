@@ -10,12 +10,12 @@ trl (1.16) trains the language model of our policy with its weights, tokenizer a
 is `--vllm`. What it leaves out is in its favour: it reads no pictures, draws none, judges none and gives up a rollout whose
 call is malformed. For it, name a Python that can import trl (`--trl-python`); without one `over_trl` is null.
 
-Beside them the twin (`gen-searcher plan`): the synchronous run's attempts, each turned into what it would have taken alone,
-go through the production scheduler on a virtual clock. Its service model of this machine: an engine's step takes longer by a
-constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of the recorded turns), generator
-and judges do one thing at a time, and engine, generator and judges ask for one core each, the learner for two, which
-`plan.cores=2` shares evenly. A tool's latency is its own. `twin_error` is the larger one of its two errors, of the run that
-was recorded and of the stale one, which is foretold from the synchronous one alone.
+Beside them the twin (`gen-searcher plan`): the attempts, learner steps and publishing that a run recorded, each turned into
+what it would have taken alone, go through the production scheduler on a virtual clock. Its service model of this machine: an
+engine's step takes longer by a constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of
+the synchronous run's turns), generator and judges do one thing at a time, and engine, generator, judges and every thread of the
+learner ask for one core each, of which `plan.cores=2` gives them even shares. A tool's latency is its own. `twin_error` is the
+larger one of the errors of the two runs' mean step times.
 
     python -m tests.bench.end_to_end [--quick] [--keep DIR] [--parts sft,ours,trl] [--trl-python PYTHON] [--vllm]
 
@@ -30,6 +30,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -41,6 +42,7 @@ from pathlib import Path
 
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.config.root import RunConfig
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
 from gen_searcher.plan.recorded import Measured, read_measured
@@ -57,9 +59,12 @@ COMMON = (
     "plan.cores=2",
     "plan.generator={batch: 64, slowdown: 1.0, threads: 1}",
     "plan.reward={batch: 64, slowdown: 1.0, threads: 1}",
-    "plan.learner_threads=2",
 )
+PEER = {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 STALENESS = {"synchronous": 0, "stale": 1}
+THREADS = {"synchronous": 2, "stale": 1}
+"""Of the learner: a synchronous one has both cores to itself; beside an engine, two threads that wait for each other at every
+operation take longer than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +75,7 @@ class Size:
     trl_steps: int
 
 
-FULL = Size(settings=("experiment=laptop", "grpo.steps=9", "plan.steps=100"), trl_steps=4)
+FULL = Size(settings=("experiment=laptop", "grpo.steps=8", "plan.steps=100"), trl_steps=3)
 QUICK = Size(settings=("experiment=smoke", "grpo.steps=3", "plan.steps=10"), trl_steps=0)
 
 
@@ -103,12 +108,22 @@ class Bench:
 
     def grpo(self, name: str) -> subprocess.Popen[bytes]:
         """One of our two."""
-        return self.start("grpo", name, f"grpo.max_staleness={STALENESS[name]}")
+        return self.start("grpo", name, *own(name))
 
     def share(self) -> None:
         """Let the stale run begin where the synchronous one does."""
         if not self.run_dir("stale").exists():
-            shutil.copytree(self.run_dir("synchronous"), self.run_dir("stale"))
+            begun = shutil.ignore_patterns("grpo", "leases")
+            shutil.copytree(self.run_dir("synchronous"), self.run_dir("stale"), ignore=begun)
+
+
+def own(name: str) -> list[str]:
+    """The settings in which our two differ."""
+    return [
+        f"grpo.max_staleness={STALENESS[name]}",
+        f"grpo.optim.threads={THREADS[name]}",
+        f"plan.learner_threads={THREADS[name]}",
+    ]
 
 
 def waited(process: subprocess.Popen[bytes]) -> None:
@@ -121,11 +136,11 @@ def run_sft(bench: Bench) -> None:
     """The policy that all start from."""
     if not (bench.run_dir("synchronous") / "sft" / "policy" / "config.json").is_file():
         waited(bench.start("sft", "synchronous"))
-    bench.share()
 
 
 def run_ours(bench: Bench) -> None:
     """One after the other; a run that is done is not run again."""
+    bench.share()
     for name in STALENESS:
         waited(bench.grpo(name))
 
@@ -149,7 +164,8 @@ def run_trl(bench: Bench, python: Path, *, vllm: bool) -> None:
     command = [str(python), "-m", "tests.bench.trl_agent", "--policy", str(run / "sft" / "policy"), "--run", str(run)]
     command += ["--steps", str(bench.size.trl_steps), "--out", str(out), *(["--vllm"] if vllm else []), "--"]
     with (bench.root / "trl.log").open("a") as log:
-        subprocess.run([*command, *bench.settings], check=True, stdout=log, stderr=log)
+        env = {**os.environ, **PEER}  # noqa: TID251 - what the peer's libraries are told, beside what they have
+        subprocess.run([*command, *bench.settings], check=True, stdout=log, stderr=log, env=env)
 
 
 def trl_steps_s(bench: Bench) -> list[float]:
@@ -166,43 +182,38 @@ class Told:
     """A run of ours and what the twin says of it."""
 
     steps_s: Sequence[float]
-    ahead: Forecast
-    """From the synchronous run."""
+    plan: Forecast
 
     @property
     def error(self) -> float:
         """Of the mean, which is what a forecast says."""
-        return self.ahead.step_s / statistics.fmean(self.steps_s) - 1.0
+        return self.plan.step_s / statistics.fmean(self.steps_s) - 1.0
 
 
 def twin(bench: Bench) -> dict[str, Told]:
-    """Both runs, foretold from the synchronous one."""
-    recorded = bench.run_dir("synchronous")
+    """Each run, foretold from what it recorded; how long publishing takes is known from the synchronous one."""
     found = measured(bench, "synchronous", slowdown=0.0)
-    found = measured(bench, "synchronous", slowdown=found.slowdown)
+    slowdown, publish_s = found.slowdown, found.workload.publish_s
     told: dict[str, Told] = {}
-    for name, staleness in STALENESS.items():
-        cfg = load.load(
-            [*bench.settings, engine(found.slowdown), f"grpo.max_staleness={staleness}", f"run_dir={recorded}"]
-        )
+    for name in STALENESS:
+        cfg = configured(bench, name, slowdown=slowdown, publish_s=publish_s)
+        found = measured(bench, name, slowdown=slowdown, publish_s=publish_s)
         shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
-        steps_s = measured(bench, name, slowdown=found.slowdown).steps_s
-        told[name] = Told(steps_s=steps_s, ahead=forecast(found.workload, shape, cfg.plan))
+        told[name] = Told(steps_s=found.steps_s, plan=forecast(found.workload, shape, cfg.plan))
     return told
 
 
-def measured(bench: Bench, name: str, *, slowdown: float) -> Measured:
+def measured(bench: Bench, name: str, *, slowdown: float, publish_s: float = 0.0) -> Measured:
     """What a run recorded, read with an engine of this slowdown."""
-    staleness = f"grpo.max_staleness={STALENESS[name]}"
-    cfg = load.load([*bench.settings, engine(slowdown), staleness, f"run_dir={bench.run_dir(name)}"])
-    return read_measured(
-        bench.run_dir(name), stated_workload(cfg.plan), configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
-    )
+    cfg = configured(bench, name, slowdown=slowdown, publish_s=publish_s)
+    shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
+    return read_measured(bench.run_dir(name), stated_workload(cfg.plan), shape)
 
 
-def engine(slowdown: float) -> str:
-    """The setting of the twin's engine: as many requests as ours takes at once."""
-    return f"plan.engine={{batch: 48, slowdown: {slowdown}, threads: 1}}"
+def configured(bench: Bench, name: str, *, slowdown: float, publish_s: float) -> RunConfig:
+    """The configuration of a run, with the twin's engine, which takes as many requests at once as ours."""
+    twins = [f"plan.engine={{batch: 48, slowdown: {slowdown}, threads: 1}}", f"plan.publish_s={publish_s}"]
+    return load.load([*bench.settings, *own(name), *twins, f"run_dir={bench.run_dir(name)}"])
 
 
 def report(bench: Bench) -> dict[str, float | None]:
@@ -220,7 +231,7 @@ def report(bench: Bench) -> dict[str, float | None]:
         say(
             "\n"
             if one is None
-            else f" {one.ahead.step_s:>8.2f} {one.error:>+7.1%} {one.ahead.limit_s:>7.2f}  {one.ahead.bottleneck}\n"
+            else f" {one.plan.step_s:>8.2f} {one.error:>+7.1%} {one.plan.limit_s:>7.2f}  {one.plan.bottleneck}\n"
         )
     if not peer_s:
         say("trl was not run: name a Python that can import it with --trl-python (--quick leaves it out)\n")
@@ -228,13 +239,13 @@ def report(bench: Bench) -> dict[str, float | None]:
     stale = told["stale"]
     return {
         "over_sync": round(middle["synchronous"] / middle["stale"], 3),
-        "over_sync_limit": round(statistics.fmean(told["synchronous"].steps_s) / stale.ahead.limit_s, 3),
+        "over_sync_limit": round(statistics.fmean(told["synchronous"].steps_s) / stale.plan.limit_s, 3),
         "over_trl": round(middle["trl"] / middle["stale"], 3) if peer_s else None,
         "over_trl_synchronous": round(middle["trl"] / middle["synchronous"], 3) if peer_s else None,
         "twin_error": round(max(abs(one.error) for one in told.values()), 4),
         "twin_error_synchronous": round(told["synchronous"].error, 4),
         "twin_error_stale": round(stale.error, 4),
-        "limit_s": round(stale.ahead.limit_s, 3),
+        "limit_s": round(stale.plan.limit_s, 3),
     }
 
 

@@ -18,7 +18,6 @@ import argparse
 import itertools
 import json
 import logging
-import sys
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
@@ -168,7 +167,7 @@ def text_model(folder: Path) -> Any:
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     both = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    told = both.config.text_config
+    told: Any = both.config.text_config
     own = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=told.vocab_size,
@@ -206,8 +205,8 @@ def prompts(cfg: RunConfig, run: Path, *, count: int) -> list[list[dict[str, str
     return [[system, {"role": "user", "content": task.prompt}] for task in order]
 
 
-def train(cfg: RunConfig, *, policy: Path, run: Path, steps: int, scratch: Path, vllm: bool) -> list[TrlStep]:
-    """Let it make so many steps, and look at the clock."""
+def train(cfg: RunConfig, *, policy: Path, run: Path, steps: int, out: Path, vllm: bool) -> None:
+    """Let it make so many steps; `out` has those that it has made."""
     from datasets import Dataset
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import GRPOConfig, GRPOTrainer
@@ -228,8 +227,10 @@ def train(cfg: RunConfig, *, policy: Path, run: Path, steps: int, scratch: Path,
             lengths = trainer._metrics["train"]["completions/mean_length"]
             at_s = time.monotonic() - self.began_s
             marks.append(TrlStep(at_s=at_s, tools_s=web.waited_s, calls=web.calls, tokens=lengths[-1]))
-            sys.stderr.write(f"trl step {len(marks)}: {marks[-1]}\n")
+            out.write_text(json.dumps([asdict(mark) for mark in marks]))
 
+    scratch = out.with_suffix("")
+    scratch.mkdir(parents=True, exist_ok=True)
     model: Any = text_model(policy)
     if vllm:
         model.save_pretrained(scratch / "text")
@@ -270,7 +271,6 @@ def train(cfg: RunConfig, *, policy: Path, run: Path, steps: int, scratch: Path,
         callbacks=[Clock()],
     )
     trainer.train()
-    return marks
 
 
 def _length(completions: Sequence[Sequence[dict[str, Any]]], **_: object) -> list[float]:
@@ -278,7 +278,7 @@ def _length(completions: Sequence[Sequence[dict[str, Any]]], **_: object) -> lis
 
 
 def main() -> None:
-    """Write one list of steps."""
+    """See above."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path, required=True)
     parser.add_argument("--run", type=Path, required=True)
@@ -292,10 +292,7 @@ def main() -> None:
     logging.getLogger("transformers").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     cfg = load.load([*options.settings, f"run_dir={options.run}"])
-    scratch = options.out.with_suffix("")
-    scratch.mkdir(parents=True, exist_ok=True)
-    marks = train(cfg, policy=options.policy, run=options.run, steps=options.steps, scratch=scratch, vllm=options.vllm)
-    options.out.write_text(json.dumps([asdict(mark) for mark in marks]))
+    train(cfg, policy=options.policy, run=options.run, steps=options.steps, out=options.out, vllm=options.vllm)
 
 
 if __name__ == "__main__":

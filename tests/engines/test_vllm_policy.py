@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from gen_searcher.errors import WorldError
 from gen_searcher.types import Finish, WeightSource
-from tests.engines.vllm_bench import PICTURE, Bench, complete, opening
+from tests.engines.vllm_bench import CONFIG, PICTURE, Bench, complete, opening
 
 pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate things while they are imported
 
@@ -49,6 +49,15 @@ async def test_the_same_seed_gives_the_same_tokens_alone_and_in_a_crowd(bench: B
     crowd = await asyncio.gather(*(complete(bench, opening(bench), seed=seed) for seed in range(8)))
     assert crowd[5].token_ids == alone.token_ids
     assert len({completion.token_ids for completion in crowd}) == 8
+
+
+async def test_prompts_that_one_engine_step_cannot_hold_are_sampled_as_each_of_them_alone(bench: Bench) -> None:
+    words = ["flag", "capital", "river", "city", "colour", "motto"]
+    asked = [bench.ids(f"{word} " * 800)[:900] for word in words]
+    assert sum(map(len, asked)) > CONFIG.max_batched_tokens, "or every prompt is read in one piece"
+    crowd = await asyncio.gather(*(complete(bench, ids, seed=5, max_tokens=8) for ids in asked))
+    again = [await complete(bench, ids, seed=5, max_tokens=8) for ids in asked]
+    assert [one.token_ids for one in crowd] == [one.token_ids for one in again]
 
 
 async def test_swapping_two_pictures_changes_the_logprobs(bench: Bench) -> None:

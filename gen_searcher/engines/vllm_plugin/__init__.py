@@ -1,4 +1,4 @@
-"""What every vLLM process of ours runs first: torchvision shim -> pixel patch -> weight transfer backend."""
+"""What every vLLM process of ours runs first: torchvision shim -> pixel patch -> generators -> weight transfer backend."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ def register() -> None:
     if "register" in _done:
         return
     ensure_torchvision()
-    from gen_searcher.engines.vllm_plugin import pixels, weight_file
+    from gen_searcher.engines.vllm_plugin import partial_prompts, pixels, weight_file
 
     pixels.always_ship_pixels()
+    partial_prompts.spare_generators()
     weight_file.register_backend()
     _done.add("register")
