@@ -12,6 +12,8 @@ again, all at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -23,7 +25,8 @@ def spare_generators() -> None:
         return
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
-    draw, book = CPUModelRunner._sample, CPUModelRunner._bookkeeping_sync
+    draw: Callable[..., object] = CPUModelRunner._sample
+    book: Callable[..., object] = CPUModelRunner._bookkeeping_sync
 
     def sample(runner: CPUModelRunner, *args: object, **kwargs: object) -> object:
         batch = runner.input_batch
