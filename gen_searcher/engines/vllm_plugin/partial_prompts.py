@@ -7,12 +7,10 @@ again, all at once.
 """
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false, reportMissingParameterType=false
-# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false
+# pyright: reportPrivateUsage=false, reportAttributeAccessIssue=false, reportArgumentType=false
 # (vLLM's model runner has no seam here)
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import numpy as np
 
@@ -25,8 +23,7 @@ def spare_generators() -> None:
         return
     from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
-    draw: Callable[..., object] = CPUModelRunner._sample
-    book: Callable[..., object] = CPUModelRunner._bookkeeping_sync
+    draw, book = CPUModelRunner._sample, CPUModelRunner._bookkeeping_sync
 
     def sample(runner: CPUModelRunner, *args: object, **kwargs: object) -> object:
         batch = runner.input_batch
