@@ -65,6 +65,9 @@ COMMANDS: dict[str, Command] = {
     "report": Command(
         summary="write report.html of a run: report RUN_DIR [--compare OTHER_RUN], or show it live with --serve",
         target="report:run",
+    "ladder": Command(
+        summary="set the runs of several seeds and rewards beside each other: ladder FOLDER, see launch/paper_mini.sh",
+        target="ladder:run",
     ),
     "plan": Command(
         summary="forecast step time, idle shares and cost of this cluster, or propose one for a budget",
@@ -77,6 +80,7 @@ COMMANDS: dict[str, Command] = {
 TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "report": lambda word: f"run_dir={quoted(word)}",
     "replay": lambda word: f"run_dir={quoted(word)}",
+    "ladder": lambda word: f"ladder.folder={quoted(word)}",
     "generate": lambda word: f"generate.prompt={quoted(word)}",
     "judge check": lambda word: f"judge_check.judge={quoted(word)}",
     "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",

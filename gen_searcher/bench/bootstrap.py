@@ -34,6 +34,19 @@ def resamples(tasks: int, *, seed: int, count: int = RESAMPLES) -> NDArray[np.in
     return np.random.default_rng(seed).integers(0, tasks, size=(count, tasks), dtype=np.intp)
 
 
+def nested_resamples(runs: int, tasks: int, *, seed: int, count: int = RESAMPLES) -> NDArray[np.intp]:
+    """[B, runs * tasks] indices into runs x tasks, run by run: runs are drawn, then the same tasks for all of them.
+
+    The interval then says how far a figure would move with other seeds *and* other tasks. With three runs it is rough.
+    """
+    if runs < 1 or tasks < 1:
+        raise ValueError(f"there is nothing to draw from: {runs} runs of {tasks} tasks")
+    pick = np.random.default_rng(seed)
+    drawn_B_R = pick.integers(0, runs, size=(count, runs), dtype=np.intp)
+    drawn_B_N = pick.integers(0, tasks, size=(count, tasks), dtype=np.intp)
+    return (drawn_B_R[:, :, None] * tasks + drawn_B_N[:, None, :]).reshape(count, runs * tasks)
+
+
 def interval(value: float, draws: NDArray[np.float64]) -> Interval:
     """The middle `LEVEL` of `draws` [B] around the figure itself."""
     low, high = np.quantile(draws, ((1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0)).tolist()

@@ -10,19 +10,16 @@ K is the formula on the means of the dimensions (`verdict.aggregate`), and every
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 from typing import NotRequired, TypedDict
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gen_searcher.bench.bootstrap import interval, resamples
-from gen_searcher.drawing import DrawnHow
-from gen_searcher.errors import ConfigError
-from gen_searcher.rewards.compose import IMAGE, TEXT
-from gen_searcher.rewards.verdict import NOT_APPLICABLE, WEIGHTS, aggregate
+from gen_searcher.bench.sums import Sums, attempt_parts, is_refused
+from gen_searcher.rewards.compose import TEXT
+from gen_searcher.rewards.verdict import aggregate
 from gen_searcher.types import Attempt, Group
 
 Verdict = Mapping[str, float | None]
@@ -70,20 +67,6 @@ class Table(TypedDict):
     """What the report calls it; the run's own benchmark has none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sums:
-    """Per task and dimension, in the order of `WEIGHTS`: sum and number of the values that apply. [N, 4] each."""
-
-    totals_N_D: NDArray[np.float64]
-    counts_N_D: NDArray[np.float64]
-
-    def k_scores(self, draws_B_N: NDArray[np.intp]) -> NDArray[np.float64]:
-        """[B] K of each resample, 0 to 100."""
-        totals, counts = self.totals_N_D[draws_B_N].sum(axis=1), self.counts_N_D[draws_B_N].sum(axis=1)
-        means = np.where(counts > 0, totals / np.maximum(counts, 1.0), NOT_APPLICABLE)
-        return 100.0 * means @ np.array(list(WEIGHTS.values()))
-
-
 def make_table(
     groups: Mapping[str, Sequence[Group]], *, seed: int, pairs: Sequence[tuple[str, str]] | None = None
 ) -> Table:
@@ -98,27 +81,11 @@ def make_table(
     return Table(arms=rows, paired=[row for row in paired if row is not None])
 
 
-def attempt_parts(attempt: Attempt) -> Verdict:
-    """The four dimensions of an attempt; all 0 without a grounding, or with one that the generator refused."""
-    if attempt.trajectory.grounding is None or _is_refused(attempt):
-        return dict.fromkeys(WEIGHTS, 0.0)
-    for judgement in attempt.judgements:
-        if judgement.judge == IMAGE:
-            return judgement.parts
-    raise ConfigError(
-        f"the benchmark needs a judge named {IMAGE!r}; task {attempt.trajectory.task_id} has no such verdict"
-    )
-
-
 def text_reward(attempt: Attempt) -> float | None:
     """The text judge's score, 0 without a usable grounding; None when the run has no text judge."""
-    if attempt.trajectory.grounding is None or _is_refused(attempt):
+    if attempt.trajectory.grounding is None or is_refused(attempt):
         return 0.0
     return next((judgement.score for judgement in attempt.judgements if judgement.judge == TEXT), None)
-
-
-def _is_refused(attempt: Attempt) -> bool:
-    return attempt.drawing is not None and attempt.drawing.how is DrawnHow.REFUSED
 
 
 def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:
@@ -132,7 +99,7 @@ def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:
         )  # fmt: skip
     scores = aggregate([attempt_parts(attempt) for attempt in attempts])
     texts = [value for attempt in attempts if (value := text_reward(attempt)) is not None]
-    around = interval(100.0 * scores.k_score, _sums(judged).k_scores(resamples(len(judged), seed=seed)))
+    around = interval(100.0 * scores.k_score, Sums.of(judged).k_scores(resamples(len(judged), seed=seed)))
     return ArmRow(
         arm=arm,
         k_score=around.value,
@@ -157,26 +124,12 @@ def _pair_row(arm: str, baseline: str, groups: Mapping[str, Sequence[Group]], *,
         return None
     everything = np.arange(len(shared), dtype=np.intp)[None]
     draws = resamples(len(shared), seed=seed)
-    a, b = _sums([ours[task_id] for task_id in shared]), _sums([theirs[task_id] for task_id in shared])
+    a, b = Sums.of([ours[task_id] for task_id in shared]), Sums.of([theirs[task_id] for task_id in shared])
     difference = float((a.k_scores(everything) - b.k_scores(everything))[0])
     around = interval(difference, a.k_scores(draws) - b.k_scores(draws))
     return PairRow(
         better=arm, baseline=baseline, difference=around.value, low=around.low, high=around.high, tasks=len(shared)
     )
-
-
-def _sums(groups: Sequence[Group]) -> _Sums:
-    totals = np.zeros((len(groups), len(WEIGHTS)))
-    counts = np.zeros_like(totals)
-    for row, group in enumerate(groups):
-        for attempt in group.attempts:
-            parts = attempt_parts(attempt)
-            for column, name in enumerate(WEIGHTS):
-                value = parts[name]
-                if value is not None:
-                    totals[row, column] += value
-                    counts[row, column] += 1.0
-    return _Sums(totals_N_D=totals, counts_N_D=counts)
 
 
 _HEADINGS = ("arm", "K", "95 %", "faithful", "correct", "text", "aesthetic", "text reward", "tasks", "grounded", "lost")

@@ -57,26 +57,27 @@ def run(cfg: RunConfig) -> int:
 def _once(place: Workplace) -> dict[str, Table]:
     """The table of arms, and for the frozen suite those of its parts, by the names of their folders."""
     cfg = place.cfg
-    suite = _suite(cfg)
-    groups = _measure(place, place.folder.bench(suite), suffix="")
+    suite, folder = _suite(cfg), cfg.bench.name or _suite(cfg)
+    groups = _measure(place, place.folder.bench(folder), suffix="")
     if not suite:
-        return {"": tables.make_table(groups, seed=cfg.seed)}
+        table = tables.make_table(groups, seed=cfg.seed)
+        return {folder: _titled(folder, table, groups) if folder else table}
     from gen_searcher.world.knowgen_mini import VERSION
 
     titled = f"{suite} {VERSION}"
-    found = {suite: _titled(titled, tables.make_table(groups, seed=cfg.seed), groups)}
+    found = {folder: _titled(titled, tables.make_table(groups, seed=cfg.seed), groups)}
     arm, last = list(groups.items())[-1]
     for part in ("difficulty", "category", "hops"):
         parts = _parted(last, part)
         table = tables.make_table(parts, seed=cfg.seed, pairs=())
-        found[f"{suite}-{part}"] = _titled(f"{titled}, {arm} by {part}", table, parts)
+        found[f"{folder}-{part}"] = _titled(f"{titled}, {arm} by {part}", table, parts)
     return found
 
 
 def _sweep(place: Workplace) -> dict[str, Table]:
     """One table: each arm at each setting of the dial, and each setting against the first."""
     cfg = place.cfg
-    name = "-".join(filter(None, (_suite(cfg), "adversity")))
+    name = cfg.bench.name or "-".join(filter(None, (_suite(cfg), "adversity")))
     by_arm: dict[str, dict[str, list[Group]]] = {arm: {} for arm in cfg.bench.arms}
     for setting, adversity in cfg.bench.adversity.items():
         search = cfg.search.model_copy(update={"adversity": adversity})

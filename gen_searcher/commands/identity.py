@@ -54,6 +54,7 @@ SAFE = (
     "judge_check",
     "sft",  # has made the policy, which counts by content
     "bench",
+    "ladder",
     "generate",
     "export",
     "painter",

@@ -20,6 +20,9 @@ class BenchConfig(SamplingConfig):
 
     suite: Literal["heldout", "knowgen-mini"] = "heldout"
     """Which tasks: the run's held-out ones, or the frozen benchmark that ships with the package."""
+    name: str = Field(default="", pattern=r"^[a-z0-9_-]*$")
+    """Folder below `bench/` where the results go, so that two benches of one run (with another generator, say) do not
+    overwrite each other. Empty: as the suite is called."""
     tasks: int | None = Field(default=None, ge=1)
     """How many of them, the first ones of the file; None = all."""
     arms: tuple[Arm, ...] = ("no-search", "untrained", "sft", "sft+grpo")

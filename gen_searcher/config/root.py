@@ -15,6 +15,7 @@ from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.export import ExportConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.ladder import LadderConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.painter import PainterConfig
 from gen_searcher.config.plan import PlanConfig
@@ -63,6 +64,8 @@ class RunConfig(Config):
     """Reinforcement learning."""
     bench: BenchConfig = BenchConfig()
     """The benchmark."""
+    ladder: LadderConfig = LadderConfig()
+    """The paper's comparisons over several runs."""
     generate: GenerateConfig = GenerateConfig()
     """Inference."""
     export: ExportConfig = ExportConfig()

@@ -17,6 +17,7 @@ bit_equal           runs that ended with the weights of the undisturbed one, byt
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -48,7 +49,8 @@ KINDS = {
 }
 ENDS_A_START = frozenset({"driver", "learner", "raylet", "head"})
 WEIGHT = 3
-"""A worker is drawn so many times as often as what ends the start with it: starting takes most of a minute."""
+"""A worker is drawn so many times as often as what ends the start with it: starting takes most of a minute. What is drawn and
+does not live yet is killed as soon as it does."""
 HANG_S = 600.0
 ORPHANS_S = 120.0
 SAMPLE_S = 5.0
@@ -104,7 +106,17 @@ class Soak:
         self.orphans = 0
         self.cycles: list[Path] = []
         self._ended: dict[psutil.Process, float] = {}
-        self._log = (folder / "soak.jsonl").open("a")
+        path = folder / "soak.jsonl"
+        if path.exists():  # an earlier part of this soak
+            for line in map(json.loads, path.read_text().splitlines()):
+                if "kill" in line:
+                    self.kills[line["kill"]] = self.kills.get(line["kill"], 0) + 1
+                if "ended" in line:
+                    self.codes[str(line["ended"])] = self.codes.get(str(line["ended"]), 0) + 1
+                self.hangs += "hang" in line
+                self.orphans += "orphan" in line
+        self._wanted = ""
+        self._log = path.open("a")
 
     def say(self, **what: object) -> None:
         self._log.write(json.dumps({"at": time.strftime("%H:%M:%S"), **what}) + "\n")
@@ -143,19 +155,22 @@ class Soak:
                 return kind
         return "other"
 
-    def kill_one(self) -> None:
-        living = {kind: those for kind, those in self.living().items() if kind != "other"}
+    def kill_one(self) -> bool:
+        """Kill a process of the kind that is drawn next; False while none of that kind lives."""
+        if not self._wanted:
+            kinds = ["driver", *KINDS.values()]
+            weights = [1 if kind in ENDS_A_START else WEIGHT for kind in kinds]
+            (self._wanted,) = self.draw.choices(kinds, weights=weights)
+        living = self.living().get(self._wanted)
         if not living:
-            return
-        kinds = sorted(living)
-        (kind,) = self.draw.choices(kinds, weights=[1 if kind in ENDS_A_START else WEIGHT for kind in kinds])
-        victim = self.draw.choice(living[kind])
+            return False
+        kind, self._wanted = self._wanted, ""
+        victim = self.draw.choice(living)
         self.say(kill=kind, pid=victim.pid, age_s=round(self.starts[-1].age_s, 1))
         self.kills[kind] = self.kills.get(kind, 0) + 1
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
-        except psutil.NoSuchProcess:
-            return
+        return True
 
     def look_for_orphans(self) -> None:
         """Processes of ended starts get `ORPHANS_S` to go."""
@@ -215,8 +230,7 @@ class Soak:
             if now > self.until_s:
                 self.stop(start, run_dir)
                 return False
-            if now > next_kill_s:
-                self.kill_one()
+            if now > next_kill_s and self.kill_one():
                 next_kill_s = now + self.every_s
             stands = _stands(run_dir)
             if stands != progress:
@@ -289,11 +303,12 @@ def measure(options: argparse.Namespace) -> Mapping[str, object]:
             subprocess.run(command, check=True)
     soak = Soak(folder, settings=settings, every_s=options.every, seed=options.seed, minutes=options.minutes)
     done: list[Result] = []
-    number = len(list(folder.glob("cycle-*")))
+    number = 0
     while time.monotonic() < soak.until_s:
         run_dir = folder / f"cycle-{number}"
         number += 1
-        shutil.copytree(base, run_dir)
+        if not run_dir.exists():
+            shutil.copytree(base, run_dir)
         if soak.run(run_dir):
             done.append(result(run_dir))
     time.sleep(ORPHANS_S + SAMPLE_S)
