@@ -65,6 +65,7 @@ COMMANDS: dict[str, Command] = {
     "report": Command(
         summary="write report.html of a run: report RUN_DIR [--compare OTHER_RUN], or show it live with --serve",
         target="report:run",
+    ),
     "ladder": Command(
         summary="set the runs of several seeds and rewards beside each other: ladder FOLDER, see launch/paper_mini.sh",
         target="ladder:run",
