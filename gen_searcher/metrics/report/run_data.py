@@ -25,7 +25,7 @@ from gen_searcher.metrics.report.read import (
 from gen_searcher.metrics.report.why import read_whys
 
 TRAINING = "GRPO"
-NOTED = ("policy.path", "policy.engine", "agent.temperature", "seed")
+NOTED = ("policy.path", "policy.engine", "agent.temperature")
 MADE_BY = ("generator", "judges")
 """Settings, and sections with classes, that say who made a sample; the page shows them beside each."""
 

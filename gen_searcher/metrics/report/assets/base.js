@@ -40,7 +40,7 @@ const watcher = new IntersectionObserver((seen) => {
     watcher.unobserve(one.target);
     one.target.src = pictures[one.target.dataset.key] || "";
   }
-}, { rootMargin: "300px" });
+}, { rootMargin: "300px", scrollMargin: "300px" });
 
 /** A picture of the table, enlarged without blur when it is small; words where there is none. */
 function picture(key, alt, none) {
