@@ -24,7 +24,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, node_of
+from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, answer_of, node_of, reason_of
 from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError, disk_trouble
 from gen_searcher.train.routing import Router, home
 
@@ -137,13 +137,13 @@ class Pool:
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
                 self._suspend(index)
-            raise ActorGone(f"{self.role} actor {index} is gone: {_reason(error)}") from error
+            raise ActorGone(f"{self.role} actor {index} is gone: {reason_of(error)}") from error
 
     async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
         watch = self._watches[index]
         watch.begin()
         self._router.began(index)
-        answer = asyncio.ensure_future(_await(ref))
+        answer = asyncio.ensure_future(answer_of(ref))
         try:
             while not answer.done():
                 if care is not None and watch.left_s(care.hang_s) == 0.0:
@@ -262,7 +262,7 @@ class Pool:
                 async with asyncio.timeout(LAST_WORD_S):
                     word = await cast("Method", leaving.handle.retire).remote()
             except (RayError, TimeoutError) as error:
-                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, _reason(error))
+                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, reason_of(error))
         ray.kill(leaving.handle)
         log.info("%s actor %d has left after %d calls", self.role, leaving.index, leaving.watch.served)
         return word
@@ -397,13 +397,3 @@ class Pool:
     def _rest_s(self, index: int) -> float:
         deaths = self._deaths.get(index)
         return 0.0 if deaths is None else deaths.rest_s(asyncio.get_running_loop().time())
-
-
-async def _await(ref: ray.ObjectRef[object]) -> object:
-    return await ref
-
-
-def _reason(error: BaseException) -> str:
-    """Ray's first line; what a constructor has raised stands in the last one."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]

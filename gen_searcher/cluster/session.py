@@ -107,6 +107,7 @@ def _logs_alike() -> Generator[dict[str, Any]]:
     root.handlers[:] = handlers
 
 
+@contextmanager
 def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     address = _submitted_to()
     _wait_for_head(address)

@@ -108,3 +108,14 @@ async def node_of(handle: ActorHandle) -> str | None:
 def _here(actor: object) -> str:
     del actor
     return ray.get_runtime_context().get_node_id()
+
+
+async def answer_of(ref: ray.ObjectRef[object]) -> object:
+    """A coroutine of what Ray only lets await."""
+    return await ref
+
+
+def reason_of(error: BaseException) -> str:
+    """Ray's first line; what a constructor has raised stands in the last one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]

@@ -16,7 +16,6 @@ from typing import Literal, cast
 import ray
 from ray.actor import ActorHandle
 
-from gen_searcher.cluster.fleet import RESTARTS
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.placement import spread
 from gen_searcher.cluster.pool import Care, Near, Pool
@@ -30,6 +29,9 @@ from gen_searcher.testing.toy_training import ToyLearner, toy_attempt
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Attempt, Task
 from tests.train.toy_run import toy_rules, toy_training
+
+RESTARTS = ClusterConfig().restarts
+
 
 TRIES = 6
 """Of an attempt: a node's end may take several in a row, and none may stay lost in these tests."""

@@ -16,7 +16,7 @@ import ray
 from PIL import Image
 from ray.actor import ActorHandle
 
-from gen_searcher.cluster.fleet import RESTARTS, Fleet
+from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool
 from gen_searcher.cluster.session import cluster_session
@@ -39,6 +39,9 @@ from gen_searcher.train.run import RunFolder
 from gen_searcher.types import Group, Task
 from tests.faults.fragile import BuiltLate
 from tests.faults.steps import OneStored
+
+RESTARTS = ClusterConfig().restarts
+
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
