@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError
@@ -42,8 +43,12 @@ def _serve(cfg: RunConfig, report: LiveReport) -> int:
     if not server.is_loopback:
         log.warning("everybody who reaches %s can read the run; the server asks for no password", cfg.serve.host)
     stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+
     for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda *_: stopped.set())
+        signal.signal(name, stop)
     with server:
         sys.stdout.write(f"{server.url}\n")
         sys.stdout.flush()

@@ -35,7 +35,9 @@ def failure_series(entries: Sequence[Entry]) -> tuple[Series, ...]:
 
 def throughput_series(metrics: Sequence[Series], entries: Sequence[Entry]) -> tuple[Series, ...]:
     """Scored attempts per minute of wall time between a step and the one before; a resumed run's clock starts anew."""
-    times = next((dict(zip(one.steps, one.values, strict=True)) for one in metrics if one.name == _WALL_TIME), {})
+    times = next(
+        (dict(zip(one.steps, one.values, strict=True)) for one in metrics if one.name == _WALL_TIME), dict[int, float]()
+    )
     counts: dict[int, int] = {}
     for entry in entries:
         counts[entry.step] = counts.get(entry.step, 0) + (entry.outcome != "lost")

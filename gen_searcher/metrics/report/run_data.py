@@ -105,14 +105,14 @@ def settings(config: ConfigFile) -> dict[str, str]:
         loaded: object = yaml.safe_load(config.text)
     except yaml.YAMLError:
         return {}
-    return dict(_flat("", loaded)) if isinstance(loaded, Mapping) else {}
+    return dict(_flat("", cast("object", loaded))) if isinstance(loaded, Mapping) else {}
 
 
 def _flat(name: str, value: object) -> list[tuple[str, str]]:
     if isinstance(value, Mapping) and value:
         below = cast("Mapping[object, object]", value)
         return [pair for key, one in below.items() for pair in _flat(f"{name}.{key}" if name else str(key), one)]
-    return [(name, str(value))]
+    return [(name, str(cast("object", value)))]
 
 
 def who_made_it(run: RunData) -> dict[str, str]:
