@@ -40,6 +40,7 @@ def publish(board: WeightBoard, version: int) -> None:
 
 async def test_an_engine_that_starts_late_loads_what_is_published(tmp_path: Path) -> None:
     board = WeightBoard(tmp_path / "weights")
+    board.clear()  # what a run begins with
     engine = Loader()
     follower = WeightFollower(WeightBoard(tmp_path / "weights"))
     await follower.catch_up(engine)

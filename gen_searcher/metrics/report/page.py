@@ -176,7 +176,10 @@ def _training(run: RunData) -> tuple[Series, ...]:
         *outcome_series(entries), *failure_series(entries), *throughput_series(run.grpo, entries),
         *spend_series(run.grpo),
     )  # fmt: skip
-    return (*run.grpo, *(one for one in made if one.name not in logged))
+    whole = (*run.grpo, *(one for one in made if one.name not in logged))
+    return tuple(
+        one for one in whole if not one.name.endswith("_usd") or any(one.values)
+    )  # Unpaid: a sentence says so.
 
 
 def _panels(stages: Sequence[Stage]) -> list[Panel]:
