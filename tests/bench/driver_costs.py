@@ -157,7 +157,7 @@ def driver_costs(*, quick: bool) -> dict[str, float]:
     """Medians; the keys of the bench."""
     attempts = 2048 if quick else 8192
     cpu_ms: dict[str, list[float]] = {name: [] for name in LOADS}
-    for turn in range(3 if quick else 7):
+    for turn in range(2 if quick else 7):
         for name in list(LOADS) if turn % 2 else list(LOADS)[::-1]:
             cpu_ms[name].append(run_virtually(drive(LOADS[name], attempts)).cpu_ms)
     tracemalloc.start()

@@ -209,7 +209,7 @@ async def learn(simulation: Simulation, groups: Sequence[Group]) -> float:
 
 def cases(quick: bool) -> list[Case]:
     """The largest first: they take longest."""
-    workers, measured, measured_large = (128, 16, 10) if quick else (1024, 60, 16)
+    workers, measured, measured_large = (128, 10, 8) if quick else (1024, 60, 16)
     large = [
         Case(schedule=name, workers=workers, filling=14, measured=measured_large) for name in ("ours", "ours, churn")
     ]
