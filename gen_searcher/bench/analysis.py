@@ -16,6 +16,7 @@ from typing import TypedDict
 
 from gen_searcher.bench.attribution import Attribution, Standing
 from gen_searcher.bench.links import Link, Parts
+from gen_searcher.bench.table import aligned
 from gen_searcher.rewards.verdict import aggregate, k_score
 
 
@@ -146,16 +147,7 @@ _HEADINGS = ("link", "attempts", "of failed", "also", "K lost each", "arm's K wo
 
 def render(analysis: Analysis) -> str:
     """The table as aligned text."""
-    rows: list[tuple[str, ...]] = [_HEADINGS, *(_cells(row) for row in analysis["links"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines = aligned(_HEADINGS, [_cells(row) for row in analysis["links"]])
     head = (
         f"{analysis['arm']}: K {analysis['k_score']:.2f}, {analysis['failed']} of {analysis['attempts']} attempts have a "
         f"complaint (below {analysis['bar']:g}), {analysis['undecided']} undecided, {analysis['lost']} lost"

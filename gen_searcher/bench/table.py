@@ -135,10 +135,10 @@ def _pair_row(arm: str, baseline: str, groups: Mapping[str, Sequence[Group]], *,
 _HEADINGS = ("arm", "K", "95 %", "faithful", "correct", "text", "aesthetic", "text reward", "tasks", "grounded", "lost")
 
 
-def render(table: Table) -> str:
-    """The table as aligned text, then one line per paired difference."""
-    rows: list[tuple[str, ...]] = [_HEADINGS, *(_cells(row) for row in table["arms"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+def aligned(headings: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table: headings, a rule, the rows; the first column to the left, the others to the right."""
+    rows = [headings, *cells]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = [
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)
@@ -147,6 +147,12 @@ def render(table: Table) -> str:
         for row in rows
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
+    return lines
+
+
+def render(table: Table) -> str:
+    """The table as aligned text, then one line per paired difference."""
+    lines = aligned(_HEADINGS, [_cells(row) for row in table["arms"]])
     lines += [
         f"{row['better']} - {row['baseline']}: {row['difference']:+.2f} K [{row['low']:+.2f}, {row['high']:+.2f}], "
         f"paired over {row['tasks']} tasks"

@@ -41,6 +41,11 @@ class WeightFollower:
         self._version = NEVER_LOADED
         self._loading = asyncio.Lock()
 
+    def check(self) -> None:
+        """Raise FileNotFoundError when this node cannot see what is published."""
+        if self._board is not None:
+            self._board.current()
+
     async def catch_up(self, engine: PolicyEngine) -> None:
         """Return once the engine samples from what is published; at once when it does already.
 

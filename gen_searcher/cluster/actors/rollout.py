@@ -81,10 +81,7 @@ class RolloutActor:
 
 
 async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools) -> _Parts:
-    if spec.weights is not None and not Path(spec.weights).is_dir():  # noqa: ASYNC240 - once, before the engine
-        raise FileNotFoundError(
-            f"this node has no {spec.weights}, where weights are published: set policy.weights.place=run_dir"
-        )
+    follower.check()  # before the engine takes its time
     engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
     await follower.catch_up(engine)
     named.follow(None)
