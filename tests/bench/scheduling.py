@@ -241,7 +241,7 @@ def main(argv: Sequence[str]) -> int:
             f"driver CPU per attempt, {what}: {costs['cpu_ms_' + small]:.3f} ms with 64 in flight, "
             f"{costs['cpu_ms_' + large]:.3f} ms with 4,096 ({costs[key]:+.1%})\n"
         )
-    out(f"memory kept per attempt, over {4_000 if quick else 10_000:,}: {costs['bytes_per_attempt']:.1f} bytes\n")
+    out(f"memory kept per attempt, over {2_000 if quick else 10_000:,}: {costs['bytes_per_attempt']:.1f} bytes\n")
 
     def worst(schedule: str) -> float:
         return min(result.efficiency for result in results if result.case.schedule == schedule)

@@ -27,9 +27,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -289,7 +289,8 @@ def compare(whole: Result, cycles: list[Result]) -> dict[str, float]:
     }
 
 
-def measure(options: argparse.Namespace) -> Mapping[str, object]:
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Figures, see the top."""
     folder: Path = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     settings = tuple(options.settings)
@@ -335,8 +336,8 @@ def measure(options: argparse.Namespace) -> Mapping[str, object]:
     }
 
 
-def main() -> None:
-    """Print a table and, as the last line, the figures as JSON."""
+def parser() -> argparse.ArgumentParser:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("settings", nargs="*", default=["experiment=laptop"], help="of the command, as on its own line")
     parser.add_argument("--minutes", type=float, default=120.0)
@@ -345,8 +346,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/soak"))
     parser.add_argument("--start", type=Path, help="a run directory whose SFT policy and tasks are taken")
     parser.add_argument("--whole", type=Path, help="an undisturbed run of the same settings and policy")
-    options = parser.parse_args()
-    figures = measure(options)
+    return parser
+
+
+def main() -> None:
+    """Print a table and, as the last line, the figures as JSON."""
+    figures = measure(parser().parse_args())
     for name, value in figures.items():
         sys.stdout.write(f"{name:>18}  {value}\n")
     sys.stdout.write(json.dumps(figures) + "\n")
