@@ -14,33 +14,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gen_searcher.plan.shape import Shape, Workload
+from gen_searcher.plan.shape import AttemptWork, Shape, Workload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptWork:
-    """What one attempt asks of the pools, in seconds as they would take alone."""
+class Asked:
+    """What one attempt asks of each role, in seconds as they would take alone."""
 
     engines_s: float
     generators_s: float
     judges_s: float
+    learner_s: float
+    """On one rank."""
     path_s: float
-    """Everything that it does, one after another, with nothing to wait for."""
+    """Everything that it does before it is scored, one after another, with nothing to wait for."""
 
     @classmethod
-    def of(cls, workload: Workload, seed: int) -> AttemptWork:
-        """Of the attempt with this seed."""
-        search = workload.search(seed)
-        engines_s = sum(search.turns_s)
-        draw_s = workload.drawing_s(seed) if search.is_grounded else 0.0
-        verdicts = [
-            workload.judging_s(seed, judge=judge) for judge in range(len(workload.judges_s)) if search.is_grounded
-        ]
+    def of(cls, work: AttemptWork) -> Asked:
+        """Summed up."""
+        engines_s = sum(work.search.turns_s)
         return cls(
             engines_s=engines_s,
-            generators_s=draw_s,
-            judges_s=sum(verdicts),
-            path_s=engines_s + sum(search.tools_s) + draw_s + max(verdicts, default=0.0),
+            generators_s=work.draw_s,
+            judges_s=sum(work.judges_s),
+            learner_s=work.learn_s,
+            path_s=engines_s + sum(work.search.tools_s) + work.draw_s + max(work.judges_s, default=0.0),
         )
 
 
@@ -56,7 +54,7 @@ class Work:
     """Of the trained attempts."""
 
     @classmethod
-    def of(cls, ended: Sequence[AttemptWork], *, trained: Sequence[AttemptWork], learner_s: float) -> Work:
+    def of(cls, ended: Sequence[Asked], *, trained: Sequence[Asked], learner_s: float) -> Work:
         """The pools made what `ended`, trained on or not yet; the learner worked on what it `trained`.
 
         Over many steps both are the same attempts. Over a few, groups that lie finished at the end were made as well,

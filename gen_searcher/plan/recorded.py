@@ -1,7 +1,7 @@
 """A run directory -> the work that it did: attempts.jsonl, metrics.jsonl, ledger.sqlite -> Workload.
 
 an attempt's end - its verdicts - its drawing - its turns and calls, backwards -> when each of them was under way
--> what each would have taken alone (`plan.timeline`) -> whole attempts, to be drawn again
+-> what each would have taken alone (`plan.timeline`) -> whole groups in their order, to be begun again
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gen_searcher.ledger.times import Ending, Times, read_times
 from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.read import jsonl, read_metrics
 from gen_searcher.plan.latency import Latency, Recorded
-from gen_searcher.plan.shape import AttemptWork, SearchWork, Shape, Workload
+from gen_searcher.plan.shape import AttemptWork, GroupWork, SearchWork, Shape, Workload
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, shared_speed
 
@@ -34,6 +34,7 @@ class _Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Turn:
+    prompt_ids: tuple[int, ...] = ()
     completion_ids: tuple[int, ...] = ()
     latency_s: float = 0.0
     result: _Result | None = None
@@ -62,6 +63,11 @@ class _Attempt:
     judgements: tuple[_Judgement, ...]
     drawing: _Drawing | None = None
 
+    @property
+    def tokens(self) -> int:
+        """That the learner reads."""
+        return sum(len(turn.prompt_ids) + len(turn.completion_ids) for turn in self.trajectory.turns)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
@@ -73,7 +79,9 @@ class _Line:
     """The little of an attempt line that a plan needs."""
 
     step: int
+    group: str
     task: _Task
+    advantage: float | None
     attempt: _Attempt | None
 
 
@@ -86,7 +94,7 @@ class Measured:
 
     workload: Workload
     steps_s: Sequence[float]
-    """From one step to the next."""
+    """From one step to the next; not those whose groups were begun before anything was warm."""
     attempts: int
     slowdown: float
     """Of `plan.engine`, as it fits the recorded turns best."""
@@ -132,16 +140,18 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
         if step in times.booked_s
     ]
     history = _History(lines=lines, times=times, shape=shape, learns=learns)
+    token_s = 0.0
     if learns and trained:
         usual_s = statistics.fmean(history.learned_s()[1:] or history.learned_s())  # the first one warms up
         per_step = trained * shape.group_size / len(learning)
+        token_s = usual_s * shape.learner_ranks * len(learning) / max(1, history.trained_tokens)
         workload = replace(
             workload, learn_s=usual_s * shape.learner_ranks / per_step, flat_frac=flat / (trained + flat)
         )
     gaps_s = [after - before for before, after in itertools.pairwise(at for _, at in sorted(times.booked_s.items()))]
     return Measured(
-        workload=history.workload(workload),
-        steps_s=[gap_s for gap_s in gaps_s if gap_s > 0.0],
+        workload=history.workload(workload, token_s=token_s),
+        steps_s=[gap_s for gap_s in gaps_s[shape.max_staleness :] or gaps_s if gap_s > 0.0],
         attempts=len(lines),
         slowdown=history.slowdown(),
     )
@@ -171,7 +181,7 @@ def _publish_s(lines: Sequence[_Line], times: Times, learning: Mapping[int, floa
 class _Placed:
     """Where the work of an attempt lies among that of its pools."""
 
-    step: int
+    line: _Line
     turns: slice
     tools_s: tuple[float, ...]
     draw: int | None
@@ -200,9 +210,9 @@ class _History:
                 raise ConfigError(
                     f"plan.recorded: the ledger does not know the attempt at {line.task.id} of seed {line.attempt.seed}"
                 )
-            self._placed.append(self._place(line.step, line.attempt, ended_s))
+            self._placed.append(self._place(line, line.attempt, ended_s))
 
-    def _place(self, step: int, attempt: _Attempt, ended_s: float) -> _Placed:
+    def _place(self, line: _Line, attempt: _Attempt, ended_s: float) -> _Placed:
         """Backwards from its end."""
         at_s = ended_s - max((one.latency_s for one in attempt.judgements), default=0.0)
         verdicts: dict[str, int] = {}
@@ -224,8 +234,13 @@ class _History:
         self._tokens += [len(turn.completion_ids) for turn in attempt.trajectory.turns]
         waits = [0.0 if turn.result is None else turn.result.latency_s for turn in attempt.trajectory.turns[:-1]]
         return _Placed(
-            step=step, turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts
+            line=line, turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts
         )
+
+    @property
+    def trained_tokens(self) -> int:
+        """Of all steps."""
+        return sum(line.attempt.tokens for line in self.lines if line.attempt and line.advantage is not None)
 
     def learned_s(self) -> list[float]:
         """What each step of the learner would have taken alone."""
@@ -239,18 +254,27 @@ class _History:
             return kind.slowdown
         return fitted_slowdown(engines, tokens, self._machine())
 
-    def workload(self, stated: Workload) -> Workload:
-        """What was measured, in the place of what is stated. The attempts of the first step warmed everything up."""
+    def workload(self, stated: Workload, *, token_s: float) -> Workload:
+        """What was measured, in the place of what is stated; `token_s`: what the learner takes for one, 0 when nobody knows.
+
+        The groups that were begun before anything was learned warmed everything up.
+        """
         shape, machine = self.shape, self._machine()
         turns_s = self._alone(self._turns, shape.engines.kind, shape.engines.workers, machine)
         draws_s = self._alone(self._draws, shape.generators.kind, shape.generators.workers, machine)
         verdicts_s = self._alone(self._verdicts, shape.judges.kind, shape.judges.workers, machine)
-        first, last = self.lines[0].step, self.lines[-1].step
         judges = list(dict.fromkeys(name for one in self._placed for name in one.verdicts))
         grounded = [one for one in self._placed if one.draw is not None or one.verdicts]
         tools_s = [wait_s for one in self._placed for wait_s in one.tools_s if wait_s > 0.0]
-        attempts = [
-            AttemptWork(
+        groups: dict[tuple[int, str], list[AttemptWork]] = {}
+        flat = set[tuple[int, str]]()
+        booked = sorted(self.times.booked_s.keys() & {line.step for line in self.lines})
+        warming = [step for step in booked[:-1] if step <= booked[0] + shape.max_staleness]
+        for one in self._placed:
+            assert one.line.attempt is not None
+            if not turns_s[one.turns] or one.line.step in warming or one.line.step not in booked:
+                continue
+            work = AttemptWork(
                 search=SearchWork(
                     turns_s=tuple(turns_s[one.turns]),
                     tools_s=one.tools_s,
@@ -258,10 +282,12 @@ class _History:
                 ),
                 draw_s=0.0 if one.draw is None else draws_s[one.draw],
                 judges_s=tuple(verdicts_s[one.verdicts[name]] if name in one.verdicts else 0.0 for name in judges),
+                learn_s=token_s * one.line.attempt.tokens if token_s else stated.learn_s,
             )
-            for one in self._placed
-            if turns_s[one.turns] and (one.step > first or one.step == last)
-        ]
+            key = (one.line.step, one.line.group)
+            groups.setdefault(key, []).append(work)
+            if one.line.advantage is None:
+                flat.add(key)
         is_whole = any(turns_s) and (any(draws_s) or not self._draws)
         return replace(
             stated,
@@ -275,7 +301,9 @@ class _History:
             )
             or stated.judges_s,
             grounded_frac=len(grounded) / len(self._placed),
-            attempts=tuple(attempts) if is_whole else (),
+            groups=tuple(GroupWork(attempts=tuple(group), is_flat=key in flat) for key, group in groups.items())
+            if is_whole
+            else (),
         )
 
     @property

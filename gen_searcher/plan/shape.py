@@ -27,17 +27,28 @@ class SearchWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptWork:
-    """What a whole attempt asked, as it was recorded."""
+    """What a whole attempt asks, in seconds as it would take alone."""
 
     search: SearchWork
     draw_s: float = 0.0
     judges_s: tuple[float, ...] = ()
-    """One per judge of the workload; empty when it was not judged."""
+    """One per judge of the workload, 0 when it is not judged."""
+    learn_s: float = 0.0
+    """Learner time on one rank."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupWork:
+    """A whole group, as it was recorded."""
+
+    attempts: Sequence[AttemptWork]
+    is_flat: bool = False
+    """Whether it had nothing to teach."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """Distributions of what attempts take. What an attempt takes depends on its seed alone, under every schedule."""
+    """What attempts take: distributions, or a record. It is the same for an attempt under every schedule."""
 
     turns: Sequence[int]
     """Turns of a trajectory, each entry as likely as the others."""
@@ -54,40 +65,38 @@ class Workload:
     """Share of attempts that are drawn and judged."""
     flat_frac: float = 0.0
     """Share of groups with nothing to teach."""
-    attempts: Sequence[AttemptWork] = ()
-    """Whole attempts of which each is as likely as the others: long turns come together, and with malformed answers. Empty:
-    turns, calls, drawings and verdicts are drawn each by itself."""
+    groups: Sequence[GroupWork] = ()
+    """Whole groups in the order in which they were begun, over and over: the attempts at a hard task are long together, and so
+    are those of a policy that has just begun. Empty: turns, calls, drawings and verdicts are drawn each by itself."""
 
-    def search(self, seed: int) -> SearchWork:
-        """The search of the attempt with this seed."""
-        if self.attempts:
-            return self._recorded(seed).search
+    def attempt(self, seed: int, *, visit: int, member: int) -> AttemptWork:
+        """What the attempt with this seed asks, member number `member` of the group that is begun as number `visit`."""
+        if self.groups:
+            attempts = self.groups[visit % len(self.groups)].attempts
+            return attempts[member % len(attempts)]
         rng = random.Random(seed)
         turns = rng.choice(self.turns)
-        return SearchWork(
+        search = SearchWork(
             turns_s=tuple(self.turn_s.draw_s(rng) for _ in range(turns)),
             tools_s=tuple(self.tool_s.draw_s(rng) for _ in range(turns - 1)),
             is_grounded=rng.random() < self.grounded_frac,
         )
+        if not search.is_grounded:
+            return AttemptWork(search=search, judges_s=(0.0,) * len(self.judges_s), learn_s=self.learn_s)
+        return AttemptWork(
+            search=search,
+            draw_s=self.draw_s.draw_s(random.Random(seed + _DRAWING)),
+            judges_s=tuple(
+                judge.draw_s(random.Random(seed + _JUDGING + number)) for number, judge in enumerate(self.judges_s)
+            ),
+            learn_s=self.learn_s,
+        )
 
-    def drawing_s(self, seed: int) -> float:
-        """Its picture."""
-        if self.attempts:
-            return self._recorded(seed).draw_s
-        return self.draw_s.draw_s(random.Random(seed + _DRAWING))
-
-    def judging_s(self, seed: int, *, judge: int) -> float:
-        """The verdict of one of its judges."""
-        if self.attempts:
-            return self._recorded(seed).judges_s[judge]
-        return self.judges_s[judge].draw_s(random.Random(seed + _JUDGING + judge))
-
-    def is_flat(self, seed: int) -> bool:
+    def is_flat(self, seed: int, *, visit: int) -> bool:
         """Whether the group with this seed has nothing to teach."""
+        if self.groups:
+            return self.groups[visit % len(self.groups)].is_flat
         return random.Random(seed + _TEACHING).random() < self.flat_frac
-
-    def _recorded(self, seed: int) -> AttemptWork:
-        return random.Random(seed).choice(self.attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

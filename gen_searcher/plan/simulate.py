@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
-from gen_searcher.plan.limit import AttemptWork, Work
-from gen_searcher.plan.shape import Churn, Shape, Workload
+from gen_searcher.plan.limit import Asked, Work
+from gen_searcher.plan.shape import AttemptWork, Churn, Shape, Workload
 from gen_searcher.plan.station import Cores, Station, StationKind, StationPool
-from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt, run_group
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, member_seeds, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.room import Room
 from gen_searcher.train.routing import SHARED_PREFIX_CALLS
@@ -69,9 +69,9 @@ class Simulation:
     engines: StationPool = field(init=False)
     generators: StationPool = field(init=False)
     rewards: StationPool = field(init=False)
-    _ended: dict[int, AttemptWork] = field(default_factory=dict[int, AttemptWork])
-    """By seed: of groups that ended and were not published."""
-    _since: list[AttemptWork] = field(default_factory=list[AttemptWork])
+    _begun: dict[int, AttemptWork] = field(default_factory=dict[int, AttemptWork])
+    """By seed: of groups that were begun and not published."""
+    _since: list[Asked] = field(default_factory=list[Asked])
     """Of groups that ended since the last step was published."""
 
     def __post_init__(self) -> None:
@@ -86,35 +86,44 @@ class Simulation:
         """The production attempt with these pools behind its protocols."""
         return partial(
             run_attempt,
-            searcher=_Searcher(self.workload, self.engines),
-            generator=_Generator(self.workload, self.generators),
-            judges=[_Judge(self.workload, self.rewards, number) for number in range(len(self.workload.judges_s))],
+            searcher=_Searcher(self._begun, self.engines),
+            generator=_Generator(self._begun, self.generators),
+            judges=[_Judge(self._begun, self.rewards, number) for number in range(len(self.workload.judges_s))],
             compose=_no_reward,
+        )
+
+    async def group(self, visit: Visit, *, seed: int, version: int, earlier: Group | None = None) -> Group:
+        """The production group on these pools, begun as number `visit.number`."""
+        rules = GroupRules(size=self.shape.group_size, tries=100, deadline_s=NEVER_S)
+        for member, own in enumerate(member_seeds(seed, rules=rules)):
+            self._begun[own] = self.workload.attempt(own, visit=visit.number, member=member)
+        return await run_group(
+            visit.task, seed=seed, version=version, rules=rules, attempt=self.attempt, earlier=earlier
         )
 
     def ended(self, group: Group) -> None:
         """All attempts of the group have ended."""
-        for attempt in group.attempts:
-            self._ended[attempt.seed] = AttemptWork.of(self.workload, attempt.seed)
-            self._since.append(self._ended[attempt.seed])
+        self._since += [Asked.of(self._begun[attempt.seed]) for attempt in group.attempts]
 
-    def learn_s(self, attempts: int) -> float:
-        """One step on so many attempts."""
-        return attempts * self.workload.learn_s / self.shape.learner_ranks
+    def learn_s(self, groups: Sequence[Group]) -> float:
+        """One step on these groups."""
+        alone_s = sum(self._begun[attempt.seed].learn_s for group in groups for attempt in group.attempts)
+        return alone_s / self.shape.learner_ranks
 
     def published(
         self, *, taken_s: float, version: int, groups: tuple[Group, ...], dropped: tuple[Group, ...], learner_s: float
     ) -> Published:
         """The record of a step that is published now."""
-        trained = [self._ended.pop(attempt.seed) for group in groups for attempt in group.attempts]
-        passed_over = [self._ended.pop(attempt.seed) for group in dropped for attempt in group.attempts]
+        work_s = self.learn_s(groups)
+        trained = [Asked.of(self._begun.pop(attempt.seed)) for group in groups for attempt in group.attempts]
+        passed_over = [self._begun.pop(attempt.seed) for group in dropped for attempt in group.attempts]
         ended, self._since = self._since, []
         return Published(
             at_s=asyncio.get_running_loop().time(),
             taken_s=taken_s,
             staleness=tuple(version - group.version for group in groups),
             attempts=len(trained) + len(passed_over),
-            work=Work.of(ended, trained=trained, learner_s=self.learn_s(len(trained))),
+            work=Work.of(ended, trained=trained, learner_s=work_s),
             engines_s=self.engines.busy_s(),
             generators_s=self.generators.busy_s(),
             judges_s=self.rewards.busy_s(),
@@ -127,22 +136,15 @@ async def simulate(
 ) -> tuple[Published, ...]:
     """Run the production stream for so many steps."""
     simulation = Simulation(workload=workload, shape=shape)
-    rules = GroupRules(size=shape.group_size, tries=100, deadline_s=NEVER_S)
-    attempt = simulation.attempt
     room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size)
 
     async def start_group(visit: Visit, version: int, earlier: Group | None) -> Group:
-        return await run_group(
-            visit.task,
-            seed=group_seed(seed, visit.number),
-            version=version,
-            rules=rules,
-            attempt=attempt,
-            earlier=earlier,
-        )
+        own = group_seed(seed, visit.number)
+        return await simulation.group(visit, seed=own, version=version, earlier=earlier)
 
     def keep(group: Group) -> bool:
-        return not workload.is_flat(derive_seed(seed, "flat", group.task.id))
+        visit = int(group.task.id)
+        return not workload.is_flat(derive_seed(seed, "flat", visit), visit=visit)
 
     stream_rules = StreamRules(
         groups_per_step=shape.groups_per_step,
@@ -162,7 +164,7 @@ async def simulate(
         for step in range(steps):
             taken = await stream.take()
             taken_s = loop.time()
-            took_s = simulation.learn_s(sum(len(group.attempts) for group in taken.groups))
+            took_s = simulation.learn_s(taken.groups)
             await simulation.learner.work(took_s, life=simulation.learner.life)
             learner_s += took_s
             await asyncio.sleep(workload.publish_s)
@@ -204,7 +206,7 @@ async def _churn(pool: StationPool, churn: Churn, rng: random.Random) -> None:
 def _tasks() -> Iterator[Visit]:
     number = 0
     while True:
-        yield Visit(number=number, task=Task(id=f"t{number}", prompt="", target=None, meta={}))
+        yield Visit(number=number, task=Task(id=str(number), prompt="", target=None, meta={}))
         number += 1
 
 
@@ -214,12 +216,12 @@ def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 class _Searcher:
-    def __init__(self, workload: Workload, pool: StationPool) -> None:
-        self._workload = workload
+    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool) -> None:
+        self._begun = begun
         self._pool = pool
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
-        work = self._workload.search(seed)
+        work = self._begun[seed].search
         async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
@@ -233,20 +235,20 @@ class _Searcher:
 
 
 class _Generator:
-    def __init__(self, workload: Workload, pool: StationPool) -> None:
-        self._workload = workload
+    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool) -> None:
+        self._begun = begun
         self._pool = pool
 
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
         del grounding
         async with self._pool.worker() as generator:
-            await generator.work(self._workload.drawing_s(seed), life=generator.life)
+            await generator.work(self._begun[seed].draw_s, life=generator.life)
         return PICTURE
 
 
 class _Judge:
-    def __init__(self, workload: Workload, pool: StationPool, number: int) -> None:
-        self._workload = workload
+    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool, number: int) -> None:
+        self._begun = begun
         self._pool = pool
         self._number = number
 
@@ -257,7 +259,7 @@ class _Judge:
     async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         del task, image
         assert trajectory.grounding is not None
-        took_s = self._workload.judging_s(int(trajectory.grounding.gen_prompt), judge=self._number)
+        took_s = self._begun[int(trajectory.grounding.gen_prompt)].judges_s[self._number]
         async with self._pool.worker() as worker:
             await worker.work(took_s, life=worker.life)
         return Judgement(

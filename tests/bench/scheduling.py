@@ -37,9 +37,9 @@ from gen_searcher.plan.shape import Churn, PoolShape, Shape, Workload
 from gen_searcher.plan.simulate import Published, Simulation, group_seed, simulate
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.virtual_time import run_virtually
-from gen_searcher.train.attempt import run_group
+from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Group
-from tests.bench.driver_costs import GROUP_SIZE, RULES, driver_costs, task
+from tests.bench.driver_costs import GROUP_SIZE, driver_costs, task
 
 WORK = Workload(
     turns=(2, 3, 4, 5, 6, 7, 8, 9),
@@ -191,9 +191,7 @@ async def a_batch(simulation: Simulation, step: int) -> tuple[Group, ...]:
     per_step = simulation.shape.groups_per_step
 
     async def a_group(visit: int) -> Group:
-        group = await run_group(
-            task(visit), seed=group_seed(0, visit), version=step, rules=RULES, attempt=simulation.attempt
-        )
+        group = await simulation.group(Visit(number=visit, task=task(visit)), seed=group_seed(0, visit), version=step)
         simulation.ended(group)
         return group
 
@@ -202,7 +200,7 @@ async def a_batch(simulation: Simulation, step: int) -> tuple[Group, ...]:
 
 
 async def learn(simulation: Simulation, groups: Sequence[Group]) -> float:
-    took_s = simulation.learn_s(sum(len(group.attempts) for group in groups))
+    took_s = simulation.learn_s(groups)
     await asyncio.sleep(took_s)
     return took_s
 

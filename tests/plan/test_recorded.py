@@ -124,14 +124,13 @@ def test_whole_attempts_of_a_run_are_drawn_again(tmp_path: Path) -> None:
     assert work.learn_s == pytest.approx(3.0 * 2 / 2), "two ranks took 3 s for two attempts a step"
     assert work.flat_frac == 0.5
     assert work.publish_s == pytest.approx(0.5), "400 s: the last attempt; 403 s: learned; 403.5 s: booked"
-    first, second, third, _ = work.attempts
+    first, second, third, _ = work.groups[0].attempts
     assert first.search.turns_s == pytest.approx((6.0, 3.0)), "they never went among others"
     assert (first.search.tools_s, first.search.is_grounded) == ((0.5,), True)
     assert (first.draw_s, first.judges_s) == (pytest.approx(20.0), pytest.approx((2.0,)))
     assert (second.search.is_grounded, second.draw_s) == (False, 0.0)
     assert (third.draw_s, third.judges_s) == (pytest.approx(40.0), pytest.approx((4.0,)))
-    seed = next(seed for seed in range(100) if work.search(seed) is first.search)
-    assert (work.drawing_s(seed), work.judging_s(seed, judge=0)) == (first.draw_s, first.judges_s[0])
+    assert work.attempt(99, visit=7, member=4) is first, "one group of four, over and over"
 
 
 def test_turns_that_went_among_others_would_have_been_faster_alone(tmp_path: Path) -> None:
@@ -150,7 +149,7 @@ def test_a_drawing_that_waited_for_another_took_less_than_it_seems(tmp_path: Pat
     ]
     write_run(tmp_path, [(attempts[0], 25.0), (attempts[1], 32.0)], booked_s=[40.0])
     work = read_measured(tmp_path, STATED, SHAPE).workload
-    assert [one.draw_s for one in work.attempts] == pytest.approx([5.0, 7.0])
+    assert [one.draw_s for group in work.groups for one in group.attempts] == pytest.approx([5.0, 7.0])
 
 
 def test_a_run_without_the_latency_of_turns_leaves_the_stated_one(tmp_path: Path) -> None:
