@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Never, TypeVar, cast
 
+from gen_searcher.cluster.abandoned import can_be_abandoned
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.config.scale import parse_scale
@@ -131,7 +132,7 @@ class Foreman:
             await self._dismiss(role, pool, index)
 
     async def _leave_draining_nodes(self) -> None:
-        draining = await asyncio.to_thread(self._ask_draining)
+        draining = await can_be_abandoned(self._ask_draining)
         for node in sorted(draining - self._draining):
             self._say(f"node {node} is draining: its workers get no new work, and others are raised in their place")
             if node in self._learner_nodes:

@@ -67,17 +67,25 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
 def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     with scratch_folder() as folder:
         with _logs_alike() as logs, _own_signals():
-            ray.init(
-                address="local",
-                namespace=namespace,
-                num_cpus=cfg.cpus,
-                object_store_memory=cfg.object_store_mib << 20,
-                include_dashboard=False,
-                log_to_driver=True,
-                runtime_env=_runtime_env(cfg),
-                _temp_dir=str(folder),
-                **logs,
-            )
+            try:
+                ray.init(
+                    address="local",
+                    namespace=namespace,
+                    num_cpus=cfg.cpus,
+                    object_store_memory=cfg.object_store_mib << 20,
+                    include_dashboard=False,
+                    log_to_driver=True,
+                    runtime_env=_runtime_env(cfg),
+                    _temp_dir=str(folder),
+                    **logs,
+                )
+            except Exception as error:  # what Ray raises when its servers are late: nothing more special
+                raise UserError(
+                    f"the private Ray cluster of this command did not come up: {error}\nRay gives its servers half a minute; "
+                    "on a machine that is this busy, run the same command again later, or set cluster.address=auto and join a "
+                    "cluster that is up",
+                    exit_code=3,
+                ) from error
         _narrow_token()
         try:
             yield

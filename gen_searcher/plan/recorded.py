@@ -21,7 +21,7 @@ from gen_searcher.metrics.report.read import jsonl, read_metrics
 from gen_searcher.plan.latency import Latency, Recorded
 from gen_searcher.plan.shape import AttemptWork, GroupWork, SearchWork, Shape, Workload
 from gen_searcher.plan.station import StationKind
-from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, shared_speed
+from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, merged, shared_speed
 
 FITTED_TURNS = 5000
 """The last ones of a run say how its engines slow down; more say it no better."""
@@ -98,6 +98,10 @@ class Measured:
     attempts: int
     slowdown: float
     """Of `plan.engine`, as it fits the recorded turns best."""
+    busy: Mapping[str, Sequence[Span]]
+    """When each role had anything to do, by its name in `plan`: engine, generator, reward, learner."""
+    booked_s: Mapping[int, float]
+    """When each step was published, in seconds since 1970."""
 
     @property
     def step_s(self) -> float | None:
@@ -154,6 +158,8 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
         steps_s=[gap_s for gap_s in gaps_s[shape.max_staleness :] or gaps_s if gap_s > 0.0],
         attempts=len(lines),
         slowdown=history.slowdown(),
+        busy=history.busy(),
+        booked_s=times.booked_s,
     )
 
 
@@ -241,6 +247,11 @@ class _History:
     def trained_tokens(self) -> int:
         """Of all steps."""
         return sum(line.attempt.tokens for line in self.lines if line.attempt and line.advantage is not None)
+
+    def busy(self) -> dict[str, list[Span]]:
+        """See `Measured.busy`."""
+        roles = {"engine": self._turns, "generator": self._draws, "reward": self._verdicts, "learner": self.learns}
+        return {role: merged(spans) for role, spans in roles.items()}
 
     def learned_s(self) -> list[float]:
         """What each step of the learner would have taken alone."""

@@ -73,6 +73,17 @@ def under_way(spans: Sequence[Span]) -> Curve:
     return Curve(at_s=[at_s for at_s, _ in changes], values=list(itertools.accumulate(change for _, change in changes)))
 
 
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """When any of them was under way."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.start_s):
+        if found and span.start_s <= found[-1].end_s:
+            found[-1] = Span(start_s=found[-1].start_s, end_s=max(found[-1].end_s, span.end_s))
+        elif span.end_s > span.start_s:
+            found.append(span)
+    return found
+
+
 def shared_speed(pools: Sequence[PoolSpans], *, cores: float | None) -> Curve:
     """The speed at which the machine let every busy worker go."""
     if cores is None:

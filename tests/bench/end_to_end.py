@@ -13,9 +13,11 @@ call is malformed. For it, name a Python that can import trl (`--trl-python`); w
 Beside them the twin (`gen-searcher plan`): the attempts, learner steps and publishing that a run recorded, each turned into
 what it would have taken alone, go through the production scheduler on a virtual clock. Its service model of this machine: an
 engine's step takes longer by a constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of
-the synchronous run's turns), generator and judges do one thing at a time, and engine, generator, judges and every thread of the
-learner ask for one core each, of which `plan.cores=2` gives them even shares. A tool's latency is its own. `twin_error` is the
-larger one of the errors of the two runs' mean step times.
+the synchronous run's turns); generator and judges do one thing at a time; each thread of the learner asks for a core, and
+engine, generator and judges for as many as their processes took in the synchronous run while they were busy
+(`tests.bench.core_use`). They get even shares of the two cores, less what the driver and Ray's servers took. A tool's latency
+is its own. `twin_error` is the larger one of the errors of the two runs' mean step times, without the steps whose groups were
+begun before anything was warm.
 
     python -m tests.bench.end_to_end [--quick] [--keep DIR] [--parts sft,ours,trl] [--trl-python PYTHON] [--vllm]
 
@@ -37,7 +39,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gen_searcher.commands.workplace import Workplace
@@ -46,6 +48,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
 from gen_searcher.plan.recorded import Measured, read_measured
+from tests.bench.core_use import OTHERS, CoreUse, cores_used
 
 SLOW = "{_target_: tests.bench.slow_web.SlowWeb, median_s: 0.3, sigma: 1.0}"
 COMMON = (
@@ -55,11 +58,8 @@ COMMON = (
     "grpo.drop_flat_groups=false",
     "grpo.max_logprob_gap_nats=null",
     "grpo.checkpoint_every_steps=100",
-    # one machine: what each part asks of its cores
-    "plan.cores=2",
-    "plan.generator={batch: 64, slowdown: 1.0, threads: 1}",
-    "plan.reward={batch: 64, slowdown: 1.0, threads: 1}",
 )
+CORES = 2
 PEER = {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 STALENESS = {"synchronous": 0, "stale": 1}
 THREADS = {"synchronous": 2, "stale": 1}
@@ -75,7 +75,7 @@ class Size:
     trl_steps: int
 
 
-FULL = Size(settings=("experiment=laptop", "grpo.steps=8", "plan.steps=100"), trl_steps=3)
+FULL = Size(settings=("experiment=laptop", "grpo.steps=16", "plan.steps=112"), trl_steps=3)
 QUICK = Size(settings=("experiment=smoke", "grpo.steps=3", "agent.max_turns=2", "plan.steps=10"), trl_steps=0)
 
 
@@ -105,9 +105,17 @@ class Bench:
             asked = [*self.settings, f"run_dir={self.run_dir(name)}", *settings]
             return subprocess.Popen([sys.executable, "-m", "gen_searcher", command, *asked], stdout=out, stderr=out)
 
-    def grpo(self, name: str) -> subprocess.Popen[bytes]:
-        """One of our two."""
-        return self.start("grpo", name, *own(name))
+    def grpo(self, name: str) -> None:
+        """One of our two, to its end."""
+        process = self.start(
+            "grpo", name, f"grpo.max_staleness={STALENESS[name]}", f"grpo.optim.threads={THREADS[name]}"
+        )
+        with CoreUse(process.pid, self.core_use(name)):
+            waited(process)
+
+    def core_use(self, name: str) -> Path:
+        """Samples of the run."""
+        return self.run_dir(name).with_suffix(".cores")
 
     def share(self) -> None:
         """Let the stale run begin where the synchronous one does."""
@@ -116,13 +124,27 @@ class Bench:
             shutil.copytree(self.run_dir("synchronous"), self.run_dir("stale"), ignore=begun)
 
 
-def own(name: str) -> list[str]:
-    """The settings in which our two differ."""
-    return [
-        f"grpo.max_staleness={STALENESS[name]}",
-        f"grpo.optim.threads={THREADS[name]}",
-        f"plan.learner_threads={THREADS[name]}",
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """How the twin's workers serve."""
+
+    slowdown: float = 0.0
+    publish_s: float = 0.0
+    cores: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Taken by each role while it is busy, 1 unless it was measured."""
+
+    def settings(self, name: str) -> list[str]:
+        """Of the twin of this run; its engine takes as many requests at once as ours."""
+        taken = {role: self.cores.get(role, 1.0) for role in ("engine", "generator", "reward")}
+        return [
+            f"grpo.max_staleness={STALENESS[name]}",
+            f"plan.cores={CORES - self.cores.get(OTHERS, 0.0)}",
+            f"plan.engine={{batch: 48, slowdown: {self.slowdown}, threads: {taken['engine']}}}",
+            f"plan.generator={{batch: 64, slowdown: 1.0, threads: {taken['generator']}}}",
+            f"plan.reward={{batch: 64, slowdown: 1.0, threads: {taken['reward']}}}",
+            f"plan.learner_threads={THREADS[name]}",
+            f"plan.publish_s={self.publish_s}",
+        ]
 
 
 def waited(process: subprocess.Popen[bytes]) -> None:
@@ -141,7 +163,7 @@ def run_ours(bench: Bench) -> None:
     """One after the other; a run that is done is not run again."""
     bench.share()
     for name in STALENESS:
-        waited(bench.grpo(name))
+        bench.grpo(name)
 
 
 def run_quickly(bench: Bench) -> None:
@@ -149,7 +171,7 @@ def run_quickly(bench: Bench) -> None:
     place = Workplace.open(load.load([*bench.settings, f"run_dir={bench.run_dir('synchronous')}"]))
     place.tasks("train")
     shutil.copytree(place.policy("base"), place.folder.policy("sft"))
-    waited(bench.grpo("synchronous"))
+    bench.grpo("synchronous")
 
 
 def run_trl(bench: Bench, python: Path, *, vllm: bool) -> None:
@@ -188,29 +210,37 @@ class Told:
 
 
 def twin(bench: Bench) -> dict[str, Told]:
-    """Each run that is done, foretold from what it recorded; what publishing takes is known from the synchronous one."""
-    found = measured(bench, "synchronous", slowdown=0.0)
-    slowdown, publish_s = found.slowdown, found.workload.publish_s
+    """Each run that is done, foretold from what it recorded; how workers serve is known from the synchronous one."""
+    service = served(bench)
     told: dict[str, Told] = {}
     for name in bench.done():
-        cfg = configured(bench, name, slowdown=slowdown, publish_s=publish_s)
-        found = measured(bench, name, slowdown=slowdown, publish_s=publish_s)
+        cfg = configured(bench, name, service)
+        found = measured(bench, name, service)
         shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
         told[name] = Told(steps_s=found.steps_s, plan=forecast(found.workload, shape, cfg.plan))
     return told
 
 
-def measured(bench: Bench, name: str, *, slowdown: float, publish_s: float = 0.0) -> Measured:
-    """What a run recorded, read with an engine of this slowdown."""
-    cfg = configured(bench, name, slowdown=slowdown, publish_s=publish_s)
+def served(bench: Bench) -> Service:
+    """As the synchronous run shows, in which the learner never works beside the others."""
+    name = "synchronous"
+    first = measured(bench, name, Service())
+    start_s, end_s = min(first.booked_s.values()), max(first.booked_s.values())
+    cores = cores_used(bench.core_use(name), first.busy, start_s=start_s, end_s=end_s)
+    found = measured(bench, name, Service(cores=cores))
+    return Service(slowdown=found.slowdown, publish_s=found.workload.publish_s, cores=cores)
+
+
+def measured(bench: Bench, name: str, service: Service) -> Measured:
+    """What a run recorded, read with workers that serve like this."""
+    cfg = configured(bench, name, service)
     shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
     return read_measured(bench.run_dir(name), stated_workload(cfg.plan), shape)
 
 
-def configured(bench: Bench, name: str, *, slowdown: float, publish_s: float) -> RunConfig:
-    """The configuration of a run, with the twin's engine, which takes as many requests at once as ours."""
-    twins = [f"plan.engine={{batch: 48, slowdown: {slowdown}, threads: 1}}", f"plan.publish_s={publish_s}"]
-    return load.load([*bench.settings, *own(name), *twins, f"run_dir={bench.run_dir(name)}"])
+def configured(bench: Bench, name: str, service: Service) -> RunConfig:
+    """The configuration of the twin of a run."""
+    return load.load([*bench.settings, *service.settings(name), f"run_dir={bench.run_dir(name)}"])
 
 
 def report(bench: Bench) -> dict[str, float | None]:

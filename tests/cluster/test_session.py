@@ -46,3 +46,17 @@ def test_a_head_that_does_not_answer_is_waited_for_so_long_and_no_longer(monkeyp
         refused = join()
     assert "nobody answers there" in str(refused)
     assert refused.exit_code == 3
+
+
+def test_a_private_cluster_that_does_not_come_up_in_time_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(session.ray, "init", late)
+    with (
+        pytest.raises(UserError, match="did not come up: The current node timed out during startup") as refused,
+        cluster_session(ClusterConfig(address="local"), run_id="r", command="grpo"),
+    ):
+        raise AssertionError("raised")
+    assert "run the same command again later" in str(refused.value)
+    assert refused.value.exit_code == 3
