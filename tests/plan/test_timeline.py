@@ -8,7 +8,7 @@ import random
 import pytest
 
 from gen_searcher.plan.station import Cores, Station, StationKind
-from gen_searcher.plan.timeline import PoolSpans, Span, alone_s, fitted_slowdown, shared_speed
+from gen_searcher.plan.timeline import PoolSpans, Span, alone_s, fitted_slowdown, merged, shared_speed
 from gen_searcher.plan.virtual_time import run_virtually
 
 ENGINE = StationKind(batch=4, slowdown=0.1, threads=1.0)
@@ -65,3 +65,9 @@ def test_two_workers_share_what_was_under_way() -> None:
         spans=[Span(start_s=0.0, end_s=6.0)] * 4, kind=StationKind(batch=4, slowdown=1.0), workers=2
     ).served()
     assert alone_s(pool, shared_speed([pool], cores=None)) == pytest.approx([3.0] * 4), "two at a time in each"
+
+
+def test_spans_that_touch_are_one_and_empty_ones_none() -> None:
+    seen = [(5.0, 6.0), (0.0, 2.0), (1.0, 3.0), (3.0, 4.0), (9.0, 9.0)]
+    found = merged([Span(start_s=start_s, end_s=end_s) for start_s, end_s in seen])
+    assert [(span.start_s, span.end_s) for span in found] == [(0.0, 4.0), (5.0, 6.0)]
