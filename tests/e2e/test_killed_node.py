@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gen_searcher.errors import EXIT_INTERRUPTED
@@ -33,12 +35,34 @@ def wait_for_step(run_dir: Path, step: int, process: subprocess.Popen[bytes], lo
         time.sleep(0.2)
 
 
-@pytest.mark.fault(8, 10)
-def test_a_run_outlives_a_rollout_node_and_leaves_in_order_without_its_head(tmp_path: Path) -> None:
-    run_dir, log = tmp_path / "run", tmp_path / "log"
-    here = [sys.executable, "-m", "gen_searcher", "grpo", *SETTINGS, f"run_dir={run_dir}"]
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory after SFT."""
+    run_dir = tmp_path_factory.mktemp("begun") / "run"
     sft = [sys.executable, "-m", "gen_searcher", "sft", "experiment=smoke", f"run_dir={run_dir}"]
     subprocess.run(sft, check=True, timeout=900)
+    return run_dir
+
+
+@pytest.mark.fault(10)
+def test_a_run_leaves_in_order_when_only_the_head_of_its_private_cluster_dies(begun: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    shutil.copytree(begun, run_dir)
+    here = [sys.executable, "-m", "gen_searcher", "grpo", "experiment=smoke", "grpo.steps=50", f"run_dir={run_dir}"]
+    with log.open("ab") as out:
+        process = subprocess.Popen(here, stdout=out, stderr=out)
+        wait_for_step(run_dir, 1, process, log)
+        (head,) = [one for one in psutil.Process(process.pid).children() if one.name().startswith("gcs_server")]
+        head.kill()
+        assert process.wait(timeout=120) == EXIT_INTERRUPTED, log.read_text()[-3000:]
+    assert "run the same command again" in log.read_text().strip().splitlines()[-1]
+
+
+@pytest.mark.fault(8, 10)
+def test_a_run_outlives_a_rollout_node_and_leaves_in_order_without_its_head(begun: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    shutil.copytree(begun, run_dir)
+    here = [sys.executable, "-m", "gen_searcher", "grpo", *SETTINGS, f"run_dir={run_dir}"]
     with ray_nodes() as nodes, log.open("ab") as out:
         head = nodes.head(cpus=2, labels={"pool": "core"})
         dies, lives = (nodes.worker(cpus=1, labels={"pool": "rollouts"}) for _ in range(2))
