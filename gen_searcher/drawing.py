@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from gen_searcher.types import ImageRef
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
@@ -33,6 +35,18 @@ class Capability:
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.max_references is not None and self.max_references < 0) or self.usd_per_picture < 0:
             raise ValueError(f"not a capability: {self}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPicture:
+    """What was drawn from the policy's own answer, for the policy to look at."""
+
+    image: ImageRef
+    """As it was drawn."""
+    cost_usd: float
+    """List price."""
+    latency_s: float
+    """How long it took, its queue included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

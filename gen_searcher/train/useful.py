@@ -23,6 +23,7 @@ from gen_searcher.train.attempt import (
     GroupRules,
     PictureSeed,
     asked,
+    drawn_after,
     member_seed,
     member_seeds,
     refused,
@@ -163,7 +164,7 @@ class UsefulGroups:
             image, *more = images = await draw_samples(self.stages.generator, grounding, seed=plan.seed, count=samples)
         except GeneratorRefused as error:
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
-        drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
+        drawing = drawn_after(drawing, trajectory, image, capability=self.stages.capability, asked_s=asked_s)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
         shown, shadow = without_evidence(trajectory), self.stages.shadow
         judgements = (*await verdicts(seeing_all(seeing, images), task, shown, image), *candidate.judgements)
