@@ -86,9 +86,10 @@ class RememberedDrawings:
     An image worker remembers as well, but it may die in between, and a hosted model draws another picture then.
     """
 
-    def __init__(self, generator: Generator) -> None:
-        """`generator` is asked for what is not remembered."""
+    def __init__(self, generator: Generator, *, remembered: int = DRAWINGS) -> None:
+        """`generator` is asked for what is not among the `remembered` last drawings."""
         self._generator = generator
+        self._remembered = remembered
         self._drawn: OrderedDict[tuple[tuple[str, ...], int], ImageRef] = OrderedDict()
 
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
@@ -97,6 +98,6 @@ class RememberedDrawings:
         if order not in self._drawn:
             self._drawn[order] = await self._generator.generate(grounding, seed=seed)
         self._drawn.move_to_end(order)
-        while len(self._drawn) > DRAWINGS:
+        while len(self._drawn) > self._remembered:
             self._drawn.popitem(last=False)
         return self._drawn[order]
