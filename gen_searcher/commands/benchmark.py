@@ -104,7 +104,8 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
     policy = desk.place.policy(STAGES[arm])
     rollouts = crew.rollouts(policy, desk.cfg.agent.sampling_like(desk.cfg.bench))
     try:
-        searcher = crew.searcher(rollouts, generator=desk.generator(crew.drawings), picture_seed=member_seed)
+        seeds = crew.of_one_model(member_seed)
+        searcher = crew.searcher(rollouts, generator=desk.generator(crew.drawings), picture_seed=seeds)
         return await _searched(desk, crew, arm, tasks, desk.searcher(searcher, policy=policy))
     finally:
         rollouts.stop()
@@ -119,6 +120,7 @@ async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], sea
         generator=desk.generator(crew.drawings),
         judges=[desk.judged_by(judge) for judge in crew.judges()],
         compose=_only_score,
+        picture_seed=crew.of_one_model(member_seed),
         capability=plug_capability(desk.cfg.generator),
     )
     cluster = desk.cfg.cluster

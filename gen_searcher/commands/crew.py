@@ -38,6 +38,7 @@ from gen_searcher.train.attempt import (
     task_seed,
 )
 from gen_searcher.train.looking import LookingSearcher, LookRules, RememberedDrawings
+from gen_searcher.train.mixture import one_model_a_task
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.train.thrifty import ThriftyAttempt
 from gen_searcher.train.useful import Stages, UsefulGroups
@@ -136,14 +137,20 @@ class Crew:
         rules = LookRules(
             agent=cfg.agent,
             max_images=cfg.policy.max_images,
-            picture_seed=picture_seed or self._picture_seed,
+            picture_seed=picture_seed or self.picture_seed,
             capability=plug_capability(cfg.generator),
         )
         return LookingSearcher(workers, workers, generator or self.drawings, rules=rules)
 
     @property
-    def _picture_seed(self) -> PictureSeed:
-        return task_seed if self.place.cfg.grpo.pictures.seeds == "task" else member_seed
+    def picture_seed(self) -> PictureSeed:
+        """What an attempt's pictures are drawn with."""
+        return self.of_one_model(task_seed if self.place.cfg.grpo.pictures.seeds == "task" else member_seed)
+
+    def of_one_model(self, seeds: PictureSeed) -> PictureSeed:
+        """The seeds, moved so that one model of a mixture draws all pictures of a task."""
+        cfg = self.place.cfg
+        return one_model_a_task(seeds, run_seed=cfg.seed, capability=plug_capability(cfg.generator))
 
     def judges(self) -> list[Judge]:
         """The judges whose scores are the reward."""
@@ -172,7 +179,7 @@ class Crew:
             judges=self.judges(),
             compose=partial(compose, rules=cfg.reward),
             shadow=self.shadow(),
-            picture_seed=self._picture_seed,
+            picture_seed=self.picture_seed,
             capability=plug_capability(cfg.generator),
             samples=cfg.grpo.pictures.samples,
         )

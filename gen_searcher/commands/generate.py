@@ -75,14 +75,15 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
     async with Crew.raise_actors(place) as crew:
         rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.generate))
         await crew.wait_ready()
+        seeds = crew.of_one_model(member_seed)
         try:
-            trajectory = await crew.searcher(rollouts, picture_seed=member_seed).search(task, seed=seed)
+            trajectory = await crew.searcher(rollouts, picture_seed=seeds).search(task, seed=seed)
         except WorldError as error:
             raise UserError(f"the search failed: {error}; try again when that is mended", exit_code=3) from error
         image, failed = None, None
         if trajectory.grounding is not None:
             try:
-                image = await crew.drawings.generate(trajectory.grounding, seed=seed)
+                image = await crew.drawings.generate(trajectory.grounding, seed=seeds(task, seed))
             except WorldError as error:
                 failed = no_picture(error)
     texts = TurnReader(Renderer.load(policy).text)(trajectory)

@@ -67,14 +67,14 @@ class LookingSearcher:
         rules = self._rules
         if first.grounding is None or not may_look(first, rules.agent, max_images=rules.max_images):
             return first
-        asked_s = asyncio.get_running_loop().time()
+        asked_s, own = asyncio.get_running_loop().time(), rules.picture_seed(task, seed)
         try:
-            image = await self._generator.generate(first.grounding, seed=rules.picture_seed(task, seed))
+            image = await self._generator.generate(first.grounding, seed=own)
         except GeneratorRefused:
             return first
         drawn = OwnPicture(
             image=image,
-            cost_usd=0.0 if rules.capability is None else rules.capability.usd_per_picture,
+            cost_usd=0.0 if rules.capability is None else rules.capability.of(own).usd_per_picture,
             latency_s=asyncio.get_running_loop().time() - asked_s,
         )
         return await self._reviser.revise(first, drawn, seed=seed)

@@ -154,14 +154,13 @@ class UsefulGroups:
             drawing = Drawing(how=plan.how, reason=plan.reason)
             return _undrawn(candidate, without_picture(candidate.judgements, self.pictures), drawing)
         samples = self.stages.samples
-        drawing = replace(
-            asked(grounding, seed=plan.seed, capability=self.stages.capability, samples=samples),
-            how=plan.how,
-            reason=plan.reason,
-        )
+        drawing = asked(grounding, seed=plan.seed, capability=self.stages.capability, samples=samples)
+        drawing = replace(drawing, how=plan.how, reason=plan.reason or drawing.reason)
         asked_s = asyncio.get_running_loop().time()
         try:
-            image, *more = images = await draw_samples(self.stages.generator, grounding, seed=plan.seed, count=samples)
+            image, *more = images = await draw_samples(
+                self.stages.generator, grounding, seed=plan.seed, count=samples, capability=self.stages.capability
+            )
         except GeneratorRefused as error:
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
         drawing = drawn_after(drawing, trajectory, image, capability=self.stages.capability, asked_s=asked_s)
