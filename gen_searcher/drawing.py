@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from gen_searcher.types import ImageRef
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capability:
@@ -29,10 +31,41 @@ class Capability:
     """Most pictures per call of `draw_batch`; 1 for a model that draws one at a time."""
     revision: str = ""
     """Which weights or which hosted version; pictures of another revision are never taken for its own."""
+    members: tuple[Member, ...] = ()
+    """Of a mixture: its models. The seed modulo their number says which one draws; the rest of this capability is what
+    all of them can do. Empty for a single model."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or (self.max_references is not None and self.max_references < 0) or self.usd_per_picture < 0:
             raise ValueError(f"not a capability: {self}")
+
+    def of(self, seed: int) -> Capability:
+        """What the model can do that draws with this seed."""
+        return self.members[seed % len(self.members)].capability if self.members else self
+
+    def who(self, seed: int) -> str:
+        """Name of the model that draws with this seed; empty when there is one only."""
+        return self.members[seed % len(self.members)].name if self.members else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One model of a mixture."""
+
+    name: str
+    capability: Capability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnPicture:
+    """What was drawn from the policy's own answer, for the policy to look at."""
+
+    image: ImageRef
+    """As it was drawn."""
+    cost_usd: float
+    """List price."""
+    latency_s: float
+    """How long it took, its queue included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +100,7 @@ class Drawing:
 
     how: DrawnHow
     reason: str = ""
-    """In words, for everything but `drawn`."""
+    """In words, for everything but `drawn`; there, of a mixture, the name of the model that drew."""
     seed: int | None = None
     """What the picture was asked for with; None when it was not asked for."""
     cut_references: int = 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from gen_searcher.drawing import Capability, DrawOrder
+    from gen_searcher.drawing import Capability, DrawOrder, OwnPicture
     from gen_searcher.types import (
         Batch,
         Completion,
@@ -54,6 +54,17 @@ class Searcher(Protocol):
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         """Work on the task until an outcome. Raises WorldError when the world fails."""
+        ...
+
+
+class Reviser(Protocol):
+    """An agent that looks at what came of its answer."""
+
+    async def revise(self, trajectory: Trajectory, drawn: OwnPicture, *, seed: int) -> Trajectory:
+        """The grounded trajectory and one more turn; the same trajectory where its budgets leave no room for one.
+
+        Raises WorldError when the world fails.
+        """
         ...
 
 

@@ -144,7 +144,7 @@ class Turn:
     call: ToolCall | None = None
     """None when the completion holds no valid call (an answer, or malformed text)."""
     result: ToolResult | None = None
-    """None when no tool ran."""
+    """None when no tool ran. Beside an answer (no call): the picture drawn from it, when the policy was shown that."""
     latency_s: float = field(default=0.0, compare=False)
     """How long the engine took for the completion, its queue included."""
 

@@ -1,6 +1,6 @@
 """The agent: one task -> turns -> one trajectory.
 
-    opening -> completion -> call -> observation -> completion -> ... -> answer
+    opening -> completion -> call -> observation -> completion -> ... -> answer [-> its picture -> keep or answer]
 
 Token ids go in and token ids come out. What was sampled is never tokenized again: the context of a turn is exactly
 the concatenation of all turns' prompt and completion tokens before it, which is also what the learner sees.
@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from gen_searcher.agent import budget
-from gen_searcher.agent.decide import Correct, Decision, Finish, Situation, decide
+from gen_searcher.agent.decide import Correct, Finish, Situation, decide
 from gen_searcher.agent.gallery import Gallery
 from gen_searcher.agent.parse import ANSWER_FORM, Mistake, parse
 from gen_searcher.agent.prompt import system_prompt
 from gen_searcher.agent.render import Own, Picture, Renderer
+from gen_searcher.agent.revision import LOOK, context_tokens, decide_revision, shown_before
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.errors import DataError
 from gen_searcher.protocols import PolicyEngine, Tools
@@ -65,9 +66,8 @@ class _Progress:
 
     @property
     def spent(self) -> budget.Spent:
-        lengths = [budget.context_tokens(len(turn.prompt_ids), turn.images) for turn in self.turns]
-        lengths += [len(turn.completion_ids) for turn in self.turns]
-        return budget.Spent(turns=len(self.turns), tool_calls=self.tool_calls, context_tokens=sum(lengths))
+        tokens = context_tokens(self.turns)
+        return budget.Spent(turns=len(self.turns), tool_calls=self.tool_calls, context_tokens=tokens)
 
     def prompt(self, delta: _Delta) -> Prompt:
         """The whole context of the next completion."""
@@ -82,6 +82,15 @@ class _Next:
 
     progress: _Progress
     delta: _Delta | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """A turn, read."""
+
+    turn: Turn
+    text: str
+    is_cut: bool
 
 
 class Agent:
@@ -100,18 +109,9 @@ class Agent:
         after = _Next(progress=_Progress(), delta=self._opening(task))
         while after.delta is not None:
             progress, delta = after.progress, after.delta
-            asked_s = asyncio.get_running_loop().time()
-            said = await self._complete(progress, delta, seed=seed)
-            turn = Turn(
-                prompt_ids=delta.token_ids,
-                completion_ids=said.token_ids,
-                logprobs=said.logprobs,
-                versions=said.versions,
-                log_kept=said.log_kept,
-                images=delta.images,
-                latency_s=asyncio.get_running_loop().time() - asked_s,
-            )
-            decision = self._decide(progress, delta, said)
+            said = await self._say(progress, delta, seed=seed)
+            turn = said.turn
+            decision = decide(parse(said.text), self._situation(progress, said, spent=delta.spent))
             if isinstance(decision, Finish):
                 return Trajectory(
                     task_id=task.id,
@@ -126,6 +126,34 @@ class Agent:
             after = self._observed(progress, replace(turn, call=decision.call), result)
         return Trajectory(task_id=task.id, turns=after.progress.turns, outcome=Outcome.OUT_OF_TOKENS, grounding=None)
 
+    async def revise(self, trajectory: Trajectory, shown: ToolResult, *, seed: int) -> Trajectory:
+        """Show the policy what was drawn from its answer, and let it keep the answer or hand in another.
+
+        Args:
+            trajectory: Grounded; its last turn is the answer.
+            shown: The picture, one of `ToolResult.images`; it is recorded beside the answer.
+            seed: What the trajectory was sampled from.
+
+        Returns:
+            The trajectory and one more turn, or as it was where its budgets leave no room for one.
+        """
+        first = trajectory.grounding
+        if first is None:
+            raise ValueError(f"task {trajectory.task_id}: there is no answer to look at")
+        *earlier, answer = trajectory.turns
+        turns = (*earlier, replace(answer, result=shown))
+        progress = _Progress(
+            turns=turns, gallery=shown_before(turns), tool_calls=sum(turn.call is not None for turn in turns)
+        )
+        delta = self._look(progress, shown)
+        if delta is None:
+            return trajectory
+        said = await self._say(progress, delta, seed=seed)
+        end = decide_revision(said.text, first, self._situation(progress, said, spent=delta.spent))
+        return Trajectory(
+            task_id=trajectory.task_id, turns=(*turns, said.turn), outcome=end.outcome, grounding=end.grounding
+        )
+
     def _opening(self, task: Task) -> _Delta:
         token_ids = self._renderer.opening(system=self._system, task=task.prompt)
         start = budget.Spent()
@@ -135,6 +163,21 @@ class Agent:
                 f"{self._config.answer_tokens}; agent.max_context_tokens is {self._config.max_context_tokens}"
             )
         return _Delta(token_ids=token_ids, spent=budget.spent_budget(start, self._config))
+
+    async def _say(self, progress: _Progress, delta: _Delta, *, seed: int) -> _Said:
+        asked_s = asyncio.get_running_loop().time()
+        said = await self._complete(progress, delta, seed=seed)
+        turn = Turn(
+            prompt_ids=delta.token_ids,
+            completion_ids=said.token_ids,
+            logprobs=said.logprobs,
+            versions=said.versions,
+            log_kept=said.log_kept,
+            images=delta.images,
+            latency_s=asyncio.get_running_loop().time() - asked_s,
+        )
+        text = self._renderer.completion_text(said.token_ids)
+        return _Said(turn=turn, text=text, is_cut=said.finish is EndOfCompletion.LENGTH)
 
     async def _complete(self, progress: _Progress, delta: _Delta, *, seed: int) -> Completion:
         spent = progress.spent
@@ -151,18 +194,16 @@ class Agent:
         )
         return without_pictures(await self._engine.complete(progress.prompt(delta), sampling), self._renderer)
 
-    def _decide(self, progress: _Progress, delta: _Delta, said: Completion) -> Decision:
-        text = self._renderer.completion_text(said.token_ids)
+    def _situation(self, progress: _Progress, said: _Said, *, spent: Outcome | None) -> Situation:
         before = self._renderer.completion_text(progress.turns[-1].completion_ids) if progress.turns else None
-        situation = Situation(
+        return Situation(
             gallery=progress.gallery,
             turns=progress.turns,
             max_references=self._config.max_references,
-            spent=delta.spent,
-            is_cut=said.finish is EndOfCompletion.LENGTH,
-            is_repeated=text == before,
+            spent=spent,
+            is_cut=said.is_cut,
+            is_repeated=said.text == before,
         )
-        return decide(parse(text), situation)
 
     def _corrected(self, progress: _Progress, turn: Turn, mistake: Mistake) -> _Next:
         """The policy reads what was wrong and what to write instead."""
@@ -199,7 +240,21 @@ class Agent:
             parts += [f"\n{_caption(image)} ", Picture()]
         if spent is not None:
             parts.append(ANSWER_NOW)
-        views = tuple(image.view for image in images)
+        return self._reads(progress, parts, tuple(image.view for image in images), spent=spent)
+
+    def _look(self, progress: _Progress, shown: ToolResult) -> _Delta | None:
+        """The picture drawn from the answer as tokens; after it there is one more answer and nothing else."""
+        views = tuple(image.view for image in shown.images)
+        return self._reads(progress, LOOK, views, spent=Outcome.OUT_OF_TURNS)
+
+    def _reads(
+        self,
+        progress: _Progress,
+        parts: Sequence[str | Own | Picture],
+        views: tuple[ImageRef, ...],
+        *,
+        spent: Outcome | None,
+    ) -> _Delta | None:
         sampled = progress.turns[-1].completion_ids
         closes_turn = not sampled or sampled[-1] != self._renderer.end_of_turn_id
         token_ids = self._renderer.observation(parts, closes_turn=closes_turn)

@@ -52,13 +52,11 @@ Parsed = ToolCall | Answer | Mistake
 
 def parse(text: str) -> Parsed:
     """Read one completion."""
-    spoken = text.split("<tool_response>", 1)[0]
-    _, closed, after = spoken.partition("</think>")
-    said = after if closed else spoken
+    said = _said(text)
+    body = answer_body(text)
+    if body is not None:
+        return _answer(body)
     calls = list(_CALL.finditer(said))
-    answer = _ANSWER.search(said)
-    if answer is not None and (not calls or answer.start() < calls[0].start()):
-        return _answer(answer[1])
     if len(calls) > 1:
         return Mistake(message=f"{len(calls)} tool calls in one turn; only one is allowed.", form=CALL_FORM)
     if calls:
@@ -68,6 +66,19 @@ def parse(text: str) -> Parsed:
     if "<answer>" in said:
         return Mistake(message="the answer is not closed.", form=ANSWER_FORM)
     return Mistake(message="no tool call and no answer.", form=f"{CALL_FORM} or {ANSWER_FORM}")
+
+
+def answer_body(text: str) -> str | None:
+    """What stands in the answer of a completion, valid or not; None when it holds none, or a call before it."""
+    said = _said(text)
+    call, answer = _CALL.search(said), _ANSWER.search(said)
+    return answer[1] if answer is not None and (call is None or answer.start() < call.start()) else None
+
+
+def _said(text: str) -> str:
+    spoken = text.split("<tool_response>", 1)[0]
+    _, closed, after = spoken.partition("</think>")
+    return after if closed else spoken
 
 
 def _call(body: str) -> ToolCall | Mistake:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from gen_searcher.cluster.pool import Near, Pool
+from gen_searcher.drawing import OwnPicture
 from gen_searcher.train.routing import ALWAYS, SHARED_PREFIX_CALLS
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Grounding, ImageRef, Judgement, Task, ToolCall, ToolResult, Trajectory
 
 
 class RolloutPool:
-    """vLLM rollout workers as one `Searcher`.
+    """vLLM rollout workers as one `Searcher` and one `Reviser`.
 
     Attempts at one task share a prefix and go to one worker, until others have clearly less to do.
     """
@@ -24,6 +25,11 @@ class RolloutPool:
         """One trajectory from one worker."""
         near = Near(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS)
         return cast("Trajectory", await self._pool.call("search", task, seed, near=near))
+
+    async def revise(self, trajectory: Trajectory, drawn: OwnPicture, *, seed: int) -> Trajectory:
+        """One more turn, by the worker that still has the context."""
+        near = Near(key=derive_seed("rollout", trajectory.task_id), slack=SHARED_PREFIX_CALLS)
+        return cast("Trajectory", await self._pool.call("revise", trajectory, drawn, seed, near=near))
 
 
 class GeneratorPool:

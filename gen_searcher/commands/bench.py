@@ -17,7 +17,7 @@ from gen_searcher.bench.encounters import encounters
 from gen_searcher.bench.table import ArmRow, Table
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.workplace import Stage, Workplace
 from gen_searcher.config.bench import Arm
 from gen_searcher.config.root import RunConfig
@@ -136,7 +136,7 @@ async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path) -> list[
     rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench))
     try:
         read = TurnReader(Renderer.load(policy).text)
-        return await _evaluate(crew, file, tasks, searcher_of(rollouts), read)
+        return await _evaluate(crew, file, tasks, crew.searcher(rollouts), read)
     finally:
         rollouts.stop()
 

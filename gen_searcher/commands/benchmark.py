@@ -25,10 +25,9 @@ from gen_searcher.bench.scored import Scored, failed, scored
 from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
 from gen_searcher.bench.standings import STANDINGS, Standings, render, standings
 from gen_searcher.cluster.head import while_head_lives
-from gen_searcher.cluster.roles import GeneratorPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.bench import STAGES
-from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.desk import Desk, open_desk
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.bench import Arm
@@ -38,7 +37,7 @@ from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE, check_judgement
 from gen_searcher.tools.limited import close
-from gen_searcher.train.attempt import AttemptRunner, GroupRules, run_attempt
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, member_seed, run_attempt
 from gen_searcher.train.evaluate import DirectSearcher, evaluate
 from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Reward, Task, Trajectory
 
@@ -105,7 +104,9 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
     policy = desk.place.policy(STAGES[arm])
     rollouts = crew.rollouts(policy, desk.cfg.agent.sampling_like(desk.cfg.bench))
     try:
-        return await _searched(desk, crew, arm, tasks, desk.searcher(searcher_of(rollouts), policy=policy))
+        seeds = crew.of_one_model(member_seed)
+        searcher = crew.searcher(rollouts, generator=desk.generator(crew.drawings), picture_seed=seeds)
+        return await _searched(desk, crew, arm, tasks, desk.searcher(searcher, policy=policy))
     finally:
         rollouts.stop()
 
@@ -116,9 +117,10 @@ async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], sea
     attempt = partial(
         run_attempt,
         searcher=instead if desk.benchmark.ungrounded == "request" else searcher,
-        generator=desk.generator(GeneratorPool(crew.generators)),
+        generator=desk.generator(crew.drawings),
         judges=[desk.judged_by(judge) for judge in crew.judges()],
         compose=_only_score,
+        picture_seed=crew.of_one_model(member_seed),
         capability=plug_capability(desk.cfg.generator),
     )
     cluster = desk.cfg.cluster

@@ -23,7 +23,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pictures import PictureRules
 from gen_searcher.metrics.values import numbers
-from gen_searcher.protocols import Judge, Searcher
+from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.rewards.compose import compose
 from gen_searcher.rewards.golden.calibration import check_judges
 from gen_searcher.rewards.golden.cases import golden_set
@@ -32,10 +32,13 @@ from gen_searcher.train.attempt import (
     AttemptRunner,
     GroupRules,
     GroupRunner,
+    PictureSeed,
     member_seed,
     score_trajectory,
     task_seed,
 )
+from gen_searcher.train.looking import LookingSearcher, LookRules, RememberedDrawings
+from gen_searcher.train.mixture import one_model_a_task
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.train.thrifty import ThriftyAttempt
 from gen_searcher.train.useful import Stages, UsefulGroups
@@ -53,6 +56,8 @@ class Crew:
     tools: Pool
     generators: Pool
     rewards: Pool
+    drawings: Generator
+    """The image workers as one generator: what is judged and what the policy is shown comes from here."""
 
     @classmethod
     def raise_actors(cls, place: Workplace, *, trains: Path | None = None) -> Crew:
@@ -69,13 +74,16 @@ class Crew:
             cassette=place.cfg.cassette,
             weights=weights,
         )
+        generators = fleet.generators(cfg.generator)
+        pool = GeneratorPool(generators)
         return cls(
             place=place,
             fleet=fleet,
             accounts=fleet.accounts(),
             tools=fleet.tools(place.cfg.search, place.cfg.agent),
-            generators=fleet.generators(place.cfg.generator),
+            generators=generators,
             rewards=fleet.rewards({**place.cfg.judges, **shadow_plugs(place.cfg.reward)}),
+            drawings=RememberedDrawings(pool) if cfg.agent.looks else pool,
         )
 
     async def __aenter__(self) -> Crew:
@@ -113,6 +121,37 @@ class Crew:
         """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""
         return self.fleet.rollouts(policy, self.place.cfg.policy, agent, self.tools, follows_learner=follows_learner)
 
+    def searcher(
+        self, rollouts: Pool, *, generator: Generator | None = None, picture_seed: PictureSeed | None = None
+    ) -> Searcher:
+        """Rollout workers as one searcher, which looks at its own pictures when the settings say so.
+
+        Args:
+            rollouts: From `rollouts`.
+            generator: What draws the pictures that are judged; None for that of `stages`.
+            picture_seed: What it draws them with; None for that of `stages`.
+        """
+        cfg, workers = self.place.cfg, RolloutPool(rollouts)
+        if not cfg.agent.looks:
+            return workers
+        rules = LookRules(
+            agent=cfg.agent,
+            max_images=cfg.policy.max_images,
+            picture_seed=picture_seed or self.picture_seed,
+            capability=plug_capability(cfg.generator),
+        )
+        return LookingSearcher(workers, workers, generator or self.drawings, rules=rules)
+
+    @property
+    def picture_seed(self) -> PictureSeed:
+        """What an attempt's pictures are drawn with."""
+        return self.of_one_model(task_seed if self.place.cfg.grpo.pictures.seeds == "task" else member_seed)
+
+    def of_one_model(self, seeds: PictureSeed) -> PictureSeed:
+        """The seeds, moved so that one model of a mixture draws all pictures of a task."""
+        cfg = self.place.cfg
+        return one_model_a_task(seeds, run_seed=cfg.seed, capability=plug_capability(cfg.generator))
+
     def judges(self) -> list[Judge]:
         """The judges whose scores are the reward."""
         return [JudgePool(self.rewards, name) for name in self.place.cfg.judges]
@@ -136,11 +175,11 @@ class Crew:
         cfg = self.place.cfg
         return Stages(
             searcher=searcher,
-            generator=GeneratorPool(self.generators),
+            generator=self.drawings,
             judges=self.judges(),
             compose=partial(compose, rules=cfg.reward),
             shadow=self.shadow(),
-            picture_seed=task_seed if cfg.grpo.pictures.seeds == "task" else member_seed,
+            picture_seed=self.picture_seed,
             capability=plug_capability(cfg.generator),
             samples=cfg.grpo.pictures.samples,
         )
@@ -166,11 +205,6 @@ class Crew:
         if pictures is None:
             return None
         return UsefulGroups(stages=self.stages(searcher), rules=rules, pictures=pictures)
-
-
-def searcher_of(rollouts: Pool) -> Searcher:
-    """Rollout workers as one searcher."""
-    return RolloutPool(rollouts)
 
 
 def shadow_plugs(reward: RewardConfig) -> Mapping[str, Plug]:

@@ -139,6 +139,8 @@ class Pipeline:
         }
         search = shaping(cfg.search.model_dump(mode="json"))
         who = digest(each.teacher, parts[each.teacher](), cfg.agent.model_dump(mode="json"), search, cfg.seed)
+        if cfg.agent.looks:  # what the teacher sees is that model's
+            who = digest(who, shaping(cfg.generator.model_dump(mode="json")))
         async with self._workers() as workers:
             teaching_for = await workers.teaching(each.teacher, policy=policy, renderer=renderer)
             stage = collect_stage(teaching_for, renderer=renderer, who=who, seed=cfg.seed, source=PROPOSAL)

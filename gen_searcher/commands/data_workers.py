@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
+from gen_searcher.agent.look import Looker
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.fleet import Fleet
@@ -16,13 +17,15 @@ from gen_searcher.cluster.limits import RemoteAuthority
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool, ToolPool
 from gen_searcher.commands.workplace import Workplace
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.plug import Plug
 from gen_searcher.data.chat import ChatModel, ChatTeacher
 from gen_searcher.data.collect import Teaching, TeachingFor
 from gen_searcher.errors import ConfigError
-from gen_searcher.protocols import Generator, Judge
+from gen_searcher.protocols import Generator, Judge, Reviser, Searcher
 from gen_searcher.tools.calling import Caller
 from gen_searcher.tools.meter import Meter
+from gen_searcher.train.looking import LookingSearcher, LookRules
 from gen_searcher.types import Task
 from gen_searcher.world.teacher import Teacher, TeacherFlaws
 
@@ -85,9 +88,11 @@ class Workers:
         pool = await self._up(self._fleet.tools(cfg.search, cfg.agent))
         self._tools.append(pool)
         tools = ToolPool(pool)
+        looking = await self._looking()
         if teacher == "policy":
             rollouts = self._fleet.rollouts(policy, cfg.policy, cfg.agent, pool, follows_learner=False)
-            searcher = RolloutPool(await self._up(rollouts))
+            workers = RolloutPool(await self._up(rollouts))
+            searcher = looking(workers, workers)
             return lambda task, seed: Teaching(searcher=searcher, name=lambda: f"policy after {policy.parent.name}")
         if teacher == "scripted":
             flaws = TeacherFlaws(
@@ -99,7 +104,8 @@ class Workers:
             def scripted(task: Task, seed: int) -> Teaching:
                 engine = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
                 agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
-                return Teaching(searcher=agent, name=lambda: "the embedded world's script")
+                searcher = looking(agent, self._looker(agent))
+                return Teaching(searcher=searcher, name=lambda: "the embedded world's script")
 
             return scripted
         server = cfg.data.collect.chat
@@ -114,9 +120,22 @@ class Workers:
         def chat(task: Task, seed: int) -> Teaching:
             engine = ChatTeacher(model, renderer=renderer, store=store)
             agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
-            return Teaching(searcher=agent, name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
+            searcher = looking(agent, self._looker(agent))
+            return Teaching(searcher=searcher, name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
 
         return chat
+
+    def _looker(self, agent: Agent) -> Looker:
+        return Looker(agent, self._place.store, view_side_px=self._place.cfg.agent.tools.view_side_px)
+
+    async def _looking(self) -> Callable[[Searcher, Reviser], Searcher]:
+        """What lets a searcher look at its own pictures; the searcher itself when the settings say that it does not."""
+        cfg = self._place.cfg
+        if not cfg.agent.looks:
+            return lambda searcher, _: searcher
+        generator = await self.generator()
+        rules = LookRules(agent=cfg.agent, max_images=cfg.policy.max_images, capability=plug_capability(cfg.generator))
+        return lambda searcher, reviser: LookingSearcher(searcher, reviser, generator, rules=rules)
 
     async def _up(self, pool: Pool) -> Pool:
         self._pools.append(pool)

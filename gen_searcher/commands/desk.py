@@ -71,6 +71,8 @@ class Desk:
         """The policy's searcher, asked once per task and seed."""
         agent = self.cfg.agent.sampling_like(self.cfg.bench)
         who = digest(fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json")))
+        if agent.looks:
+            who = digest(who, shaping(self.cfg.generator.model_dump(mode="json")))
         return RememberedSearcher(searcher, self.searches, who=who)
 
     def generator(self, generator: ImageGenerator) -> ImageGenerator:

@@ -16,13 +16,13 @@ from pydantic import TypeAdapter
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.head import while_head_lives
-from gen_searcher.cluster.roles import GeneratorPool
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError, GeneratorRefused, UserError, WorldError
 from gen_searcher.metrics.report.lines import TurnText
+from gen_searcher.train.attempt import member_seed
 from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Grounding, ImageRef, Task, Trajectory
@@ -75,14 +75,15 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
     async with Crew.raise_actors(place) as crew:
         rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.generate))
         await crew.wait_ready()
+        seeds = crew.of_one_model(member_seed)
         try:
-            trajectory = await searcher_of(rollouts).search(task, seed=seed)
+            trajectory = await crew.searcher(rollouts, picture_seed=seeds).search(task, seed=seed)
         except WorldError as error:
             raise UserError(f"the search failed: {error}; try again when that is mended", exit_code=3) from error
         image, failed = None, None
         if trajectory.grounding is not None:
             try:
-                image = await GeneratorPool(crew.generators).generate(trajectory.grounding, seed=seed)
+                image = await crew.drawings.generate(trajectory.grounding, seed=seeds(task, seed))
             except WorldError as error:
                 failed = no_picture(error)
     texts = TurnReader(Renderer.load(policy).text)(trajectory)

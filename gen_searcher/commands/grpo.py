@@ -16,7 +16,7 @@ from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.foreman import Foreman
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.identity import check_identity, grpo_identity
 from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
@@ -136,7 +136,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                 contextlib.closing(keeper),
                 contextlib.closing(open_trackers(cfg, stage="grpo")) as trackers,
             ):
-                rules, searcher = rules_of(cfg), searcher_of(rollouts)
+                rules, searcher = rules_of(cfg), crew.searcher(rollouts)
                 parts = GrpoParts(
                     attempt=crew.attempt(searcher, samples=cfg.grpo.pictures.samples),
                     learner=learner,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.data import QaSource, RowsSource
+from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
+from gen_searcher.engines.mixture import MEMBERS, Mixture, plugs_of
 from gen_searcher.engines.policy_files import check_policy
 from gen_searcher.errors import DataError, UserError
 from gen_searcher.image_store import ImageStore
@@ -39,6 +41,7 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     """Every problem, each naming its setting."""
     yield from _run_dir(cfg.run_dir)
     yield from _plugs(cfg)
+    yield from _mixture(cfg)
     yield from _references(cfg)
     yield from _files(cfg)
     yield from _consistency(cfg)
@@ -84,6 +87,7 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
     for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))
+    checks += [(f"generator.members.{name}", plug, ()) for name, plug in _members(cfg).items()]
     judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
     judges += [(f"data.verify.judges.{name}", plug, ("store",)) for name, plug in cfg.data.verify.judges.items()]
     if cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None:
@@ -102,6 +106,23 @@ def _plugs(cfg: RunConfig) -> Iterator[str]:
                 secret.reveal()
             except UserError as error:
                 yield f"{place}: {error}"
+
+
+def _members(cfg: RunConfig) -> Mapping[str, Plug]:
+    try:
+        return plugs_of(cfg.generator)
+    except UserError:
+        return {}  # `_plugs` says what is wrong with the mixture itself
+
+
+def _mixture(cfg: RunConfig) -> Iterator[str]:
+    """Too few models, or a mixture within a mixture."""
+    try:
+        if cfg.generator.resolved().target is Mixture:
+            plug_capability(cfg.generator)
+    except UserError as error:
+        if str(error).startswith(MEMBERS):
+            yield str(error)  # `_plugs` says everything else
 
 
 def _references(cfg: RunConfig) -> Iterator[str]:

@@ -19,6 +19,7 @@ from gen_searcher.config.plug import Plug
 from gen_searcher.config.replay import ReplayConfig
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.generator import shown_references
+from gen_searcher.engines.mixture import plugs_of
 from gen_searcher.errors import UserError
 from gen_searcher.image_store import ImageStore, picture_ref
 from gen_searcher.protocols import DeclaresLocal, ImageModel, Judge
@@ -99,6 +100,9 @@ def redraw_of(cfg: RunConfig, store: ImageStore, outside: Outside) -> Redraw:
 
 def is_local(plug: Plug) -> bool:
     """Whether the plug's class says that it asks nobody outside."""
+    members = plugs_of(plug)
+    if members:
+        return all(is_local(each) for each in members.values())
     target = plug.resolved().target
     return isinstance(target, DeclaresLocal) and target.is_local
 

@@ -7,12 +7,13 @@ import contextlib
 import logging
 from pathlib import Path
 
+from gen_searcher.agent.look import Looker
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.actors.learner import LearnerSpec
 from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.head import while_head_lives
-from gen_searcher.cluster.roles import ToolPool
+from gen_searcher.cluster.roles import GeneratorPool, ToolPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.identity import check_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
@@ -23,6 +24,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Searcher
+from gen_searcher.train.looking import LookingSearcher, LookRules
 from gen_searcher.train.run import MetricLog
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.sft import SftRules, collect, train_sft
@@ -97,14 +99,20 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
         return read_samples(path, place, renderer=renderer)
     accounts = fleet.accounts()  # lives while somebody holds it
     tools = fleet.tools(cfg.search, cfg.agent)
-    await asyncio.gather(accounts.wait_ready(), tools.wait_ready())
+    generators = fleet.generators(cfg.generator) if cfg.agent.looks else None
+    await asyncio.gather(*(pool.wait_ready() for pool in (accounts, tools, generators) if pool is not None))
+    looks = None if generators is None else LookRules(agent=cfg.agent, max_images=cfg.policy.max_images)
     flaws = TeacherFlaws(
         oversearch=cfg.sft.oversearch, first_picture=cfg.sft.first_picture, forgets_caption=cfg.sft.forgets_caption
     )
 
     def searcher_for(task: Task, seed: int) -> Searcher:
         teacher = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-        return Agent(engine=teacher, tools=ToolPool(tools), renderer=renderer, config=cfg.agent)
+        agent = Agent(engine=teacher, tools=ToolPool(tools), renderer=renderer, config=cfg.agent)
+        if generators is None or looks is None:
+            return agent
+        looker = Looker(agent, place.store, view_side_px=cfg.agent.tools.view_side_px)
+        return LookingSearcher(agent, looker, GeneratorPool(generators), rules=looks)
 
     log.info("the teacher makes %d demonstrations", cfg.sft.demonstration_count)
     demonstrations = await collect(
@@ -115,5 +123,7 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
         seed=derive_seed(cfg.seed, "teacher"),
     )
     await tools.close()
+    if generators is not None:
+        generators.stop()
     write_demonstrations(path, demonstrations)
     return own_samples(demonstrations, place, renderer=renderer)

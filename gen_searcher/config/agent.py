@@ -91,6 +91,10 @@ class AgentConfig(SamplingConfig):
     """Most reference pictures in an answer: what the generator can take. The prompt tells the policy."""
     prompt: Literal["full", "brief"] = "full"
     """System prompt: `full` for a capable model, `brief` (under 60 words) for a tiny one."""
+    looks: int = Field(default=0, ge=0, le=1, exclude_if=lambda looks: looks == 0)
+    """How often the policy is shown the picture drawn from its answer, and may hand in another answer: 0 or 1. A look
+    takes one turn of `max_turns`; where budgets leave no room for it the first answer stands. Not written down when 0, so
+    that runs without it stay the same runs."""
     today: str | None = None
     """Date told to the policy, YYYY-MM-DD; None tells none, which keeps prompts the same from day to day."""
     tools: ToolsConfig = ToolsConfig()

@@ -13,6 +13,7 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
     rollout/lost_count lost/search_count ...              tries that the world spoiled
     tool/search_calls tool/search_failed_frac ...         calls per attempt, shares of calls
     tool/injection_canary_count                           observations with signs of an injection
+    look/count look/kept_frac ...                         own pictures shown; judged pictures that were shown before
     picture/drawn_count picture/reused_count ...          how attempts came by their pictures, and what those cost
     train/groups_count train/dropped_count ...            what the step learned from
 """
@@ -38,6 +39,7 @@ def step_metrics(groups: Sequence[Group], dropped: Sequence[Group], report: Step
         **_outcomes(attempts),
         **_rollouts([attempt.trajectory for attempt in attempts]),
         **_tools([attempt.trajectory for attempt in attempts]),
+        **_looks(attempts),
         **_lost(finished),
         "train/groups_count": Sum.of([len(groups)]),
         "train/dropped_count": Sum.of([len(dropped)]),
@@ -134,6 +136,25 @@ def _rollouts(trajectories: Sequence[Trajectory]) -> Mapping[str, Metric]:
         "rollout/images": Mean.of(sum(len(turn.images) for turn in t.turns) for t in trajectories),
         "rollout/references": Mean.of(references),
     }
+
+
+def _looks(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
+    """What the policy made of its own pictures; empty when it was shown none."""
+    shown = [(attempt, found) for attempt in attempts if (found := _own_pictures(attempt.trajectory))]
+    if not shown:
+        return {}
+    return {
+        "look/count": Sum.of([len(shown)]),
+        "look/kept_frac": Fraction.of(
+            attempt.image in [image.image for result in found for image in result.images] for attempt, found in shown
+        ),
+        "look/unanswered_frac": Fraction.of(attempt.trajectory.grounding is None for attempt, _ in shown),
+        "look/cost_usd": Sum.of(result.cost_usd for _, found in shown for result in found),
+    }
+
+
+def _own_pictures(trajectory: Trajectory) -> list[ToolResult]:
+    return [turn.result for turn in trajectory.turns if turn.call is None and turn.result is not None]
 
 
 def _tools(trajectories: Sequence[Trajectory]) -> Mapping[str, Metric]:

@@ -73,6 +73,6 @@ def _costs(trajectory: Trajectory, rules: RewardConfig) -> dict[str, float]:
     """What finding it cost, in units of reward; empty while both prices are 0."""
     if rules.tool_call_cost == 0.0 and rules.token_cost_per_1k == 0.0:
         return {}
-    calls = sum(turn.result is not None for turn in trajectory.turns)
+    calls = sum(turn.call is not None and turn.result is not None for turn in trajectory.turns)
     tokens = sum(len(turn.completion_ids) for turn in trajectory.turns)
     return {COST: rules.tool_call_cost * calls + rules.token_cost_per_1k * tokens / 1000.0}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
+from gen_searcher.agent.revision import own_pictures
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import CUT_OFF, GeneratorRefused, WorldError
 from gen_searcher.metrics.log_fields import log_fields
@@ -114,10 +115,12 @@ async def score_trajectory(
     drawing = asked(trajectory.grounding, seed=own, capability=capability, samples=samples)
     asked_s = asyncio.get_running_loop().time()
     try:
-        image, *more = images = await draw_samples(generator, trajectory.grounding, seed=own, count=samples)
+        image, *more = images = await draw_samples(
+            generator, trajectory.grounding, seed=own, count=samples, capability=capability
+        )
     except GeneratorRefused as error:
         return refused(trajectory, drawing, error, seed=seed)
-    drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
+    drawing = drawn_after(drawing, trajectory, image, capability=capability, asked_s=asked_s)
     shown = without_evidence(trajectory)
     judgements = await verdicts(seeing_all(judges, images), task, shown, image)
     return Attempt(
@@ -146,10 +149,25 @@ async def verdicts(
 
 def asked(grounding: Grounding, *, seed: int, capability: Capability | None, samples: int = 1) -> Drawing:
     """The record of pictures that are asked for; `capability` None: of a model that declares nothing."""
-    able = Capability() if capability is None else capability
+    whole = Capability() if capability is None else capability
+    able = whole.of(seed)
     most = len(grounding.references) if able.max_references is None else able.max_references
     cut = max(0, len(grounding.references) - most)
-    return Drawing(how=DrawnHow.DRAWN, seed=seed, cut_references=cut, cost_usd=samples * able.usd_per_picture)
+    cost_usd = samples * able.usd_per_picture
+    return Drawing(how=DrawnHow.DRAWN, reason=whole.who(seed), seed=seed, cut_references=cut, cost_usd=cost_usd)
+
+
+def drawn_after(
+    drawing: Drawing, trajectory: Trajectory, image: ImageRef, *, capability: Capability | None, asked_s: float
+) -> Drawing:
+    """The record once the picture is there. The picture that the policy was shown is paid for in its own turn."""
+    shown = image in own_pictures(trajectory)
+    paid = 0.0
+    if shown and capability is not None and drawing.seed is not None:
+        paid = capability.of(drawing.seed).usd_per_picture
+    return replace(
+        drawing, latency_s=asyncio.get_running_loop().time() - asked_s, cost_usd=max(0.0, drawing.cost_usd - paid)
+    )
 
 
 def refused(trajectory: Trajectory, drawing: Drawing, error: GeneratorRefused, *, seed: int) -> Attempt:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from gen_searcher.drawing import Capability
 from gen_searcher.protocols import Generator, Judge
 from gen_searcher.rewards.compose import IMAGE, check_judgement
 from gen_searcher.train.seeds import derive_seed
@@ -16,14 +17,27 @@ from gen_searcher.types import Grounding, ImageRef, Judgement, Task, Trajectory
 T = TypeVar("T")
 
 
-def sample_seeds(seed: int, *, count: int) -> tuple[int, ...]:
-    """[count] what each picture is drawn with; the first with `seed` itself, so that one picture is what it always was."""
-    return (seed, *(derive_seed("sample", seed, number) for number in range(1, count)))
+def sample_seeds(seed: int, *, count: int, members: int = 1) -> tuple[int, ...]:
+    """[count] what each picture is drawn with; the first with `seed` itself, so that one picture is what it always was.
+
+    Of a mixture of `members` models all name the same one.
+    """
+    others = (derive_seed("sample", seed, number) for number in range(1, count))
+    return (seed, *(naming(seed % members, other, members=members) for other in others))
 
 
-async def draw_samples(generator: Generator, grounding: Grounding, *, seed: int, count: int) -> tuple[ImageRef, ...]:
+def naming(member: int, seed: int, *, members: int) -> int:
+    """The seed next to this one, not above it, that names the member of a mixture; 0 or more for a seed of 31 bits."""
+    below = seed - (seed - member) % members
+    return below if below >= 0 else below + members
+
+
+async def draw_samples(
+    generator: Generator, grounding: Grounding, *, seed: int, count: int, capability: Capability | None = None
+) -> tuple[ImageRef, ...]:
     """[count] pictures of the grounding. Raises GeneratorError: one that is refused or fails speaks for all."""
-    seeds = sample_seeds(seed, count=count)
+    members = 1 if capability is None else max(1, len(capability.members))
+    seeds = sample_seeds(seed, count=count, members=members)
     return await all_or_first(generator.generate(grounding, seed=own) for own in seeds)
 
 

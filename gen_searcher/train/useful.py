@@ -23,6 +23,7 @@ from gen_searcher.train.attempt import (
     GroupRules,
     PictureSeed,
     asked,
+    drawn_after,
     member_seed,
     member_seeds,
     refused,
@@ -153,17 +154,16 @@ class UsefulGroups:
             drawing = Drawing(how=plan.how, reason=plan.reason)
             return _undrawn(candidate, without_picture(candidate.judgements, self.pictures), drawing)
         samples = self.stages.samples
-        drawing = replace(
-            asked(grounding, seed=plan.seed, capability=self.stages.capability, samples=samples),
-            how=plan.how,
-            reason=plan.reason,
-        )
+        drawing = asked(grounding, seed=plan.seed, capability=self.stages.capability, samples=samples)
+        drawing = replace(drawing, how=plan.how, reason=plan.reason or drawing.reason)
         asked_s = asyncio.get_running_loop().time()
         try:
-            image, *more = images = await draw_samples(self.stages.generator, grounding, seed=plan.seed, count=samples)
+            image, *more = images = await draw_samples(
+                self.stages.generator, grounding, seed=plan.seed, count=samples, capability=self.stages.capability
+            )
         except GeneratorRefused as error:
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
-        drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
+        drawing = drawn_after(drawing, trajectory, image, capability=self.stages.capability, asked_s=asked_s)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
         shown, shadow = without_evidence(trajectory), self.stages.shadow
         judgements = (*await verdicts(seeing_all(seeing, images), task, shown, image), *candidate.judgements)

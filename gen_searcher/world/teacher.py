@@ -9,6 +9,9 @@ learning is there to make up for what it does wrong:
 
 What it knows beforehand is the plan of the task (which relation to look up, `plan_for`), never the facts themselves:
 when a fact is not found it tries one other query and then answers with what it has.
+
+Shown the picture drawn from its answer, it mends what it did wrong there: another picture where the first one shown was
+not the right one, the caption where it forgot it. An answer that has nothing to mend it keeps.
 """
 
 from __future__ import annotations
@@ -110,6 +113,9 @@ class Teacher:
         self._next = 0
         self._is_retry = False
         self._chosen: list[_Chosen] = []
+        self._right: list[_Chosen] = []
+        """What a second look at the same results chooses."""
+        self._has_answered = False
         self._learnt = ""
         self._caption_fact = ""
         """Said again with the answer: what is written down is what was just recalled."""
@@ -128,6 +134,8 @@ class Teacher:
         """A script has no weights."""
 
     def _say(self, conversation: str) -> str:
+        if self._has_answered:
+            return self._look_again()
         observations = _RESPONSE.findall(conversation)
         if observations:
             self._read(observations[-1])
@@ -136,7 +144,8 @@ class Teacher:
             if said is not None:
                 return said
             self._next += 1
-        return self._answer()
+        self._has_answered = True
+        return self._answer(self._chosen, forgets_caption=self._forgets_caption, thought="done")
 
     def _read(self, observation: str) -> None:
         """Take from the observation what the current step was after; without it, try that step once more."""
@@ -166,6 +175,7 @@ class Teacher:
             chosen = shown[0]
         if chosen is not None:
             self._chosen.append(chosen)
+            self._right.append(right or chosen)
             self._learnt = ""
         return chosen is not None
 
@@ -187,11 +197,19 @@ class Teacher:
         query = title.rpartition(" of ")[2] if self._is_retry else picture_query(title)
         return call_text("image_search", {"query": query}, thought=f"{learnt}look for {query}")
 
-    def _answer(self) -> str:
-        caption = None if self._forgets_caption else self._slots.get(CAPTION)
+    def _look_again(self) -> str:
+        """Keep the answer, or say what its picture lacks and answer anew."""
+        lacks = [f"not {ours.title}" for ours, right in zip(self._chosen, self._right, strict=True) if ours != right]
+        lacks += ["no caption"] if self._forgets_caption and CAPTION in self._slots else []
+        if not lacks:
+            return "<think>right</think>\n<answer>keep</answer>"
+        return self._answer(self._right, forgets_caption=False, thought=", ".join(lacks))
+
+    def _answer(self, picks: Sequence[_Chosen], *, forgets_caption: bool, thought: str) -> str:
+        caption = None if forgets_caption else self._slots.get(CAPTION)
         words = canvas.wording(layout=self._plan.layout, style=self._plan.style, caption=caption)
         recalled = self._caption_fact if caption is not None else ""
-        return answer_text(words, picks=self._chosen, thought=f"{recalled}done")
+        return answer_text(words, picks=picks, thought=f"{recalled}{thought}")
 
 
 def call_text(name: Literal["search", "image_search"], arguments: Mapping[str, object], *, thought: str) -> str:

@@ -40,6 +40,7 @@ IDENTITY_CHANGES = [
     ("grpo.optim.lr=1.0", "grpo.optim.lr: was 0.0002, is 1.0"),
     ("agent.temperature=0.9", "agent.temperature: was 0.7, is 0.9"),
     ("agent.max_turns=5", "agent.max_turns: was 6, is 5"),
+    ("agent.looks=1", "agent.looks: was not set, is 1"),
     ("tasks.train_count=17", "tasks.train_count: was 16, is 17"),
 ]
 
@@ -77,6 +78,13 @@ def test_whatever_changes_what_a_step_means_is_refused_with_the_difference(tmp_p
         lines = str(caught.value).splitlines()[1:-1]
         assert len(lines) == 1, lines
         assert told in lines[0]
+
+
+@pytest.mark.fault(41)
+def test_a_run_without_looks_is_the_run_it_was_before_there_were_any(tmp_path: Path, policy: Path) -> None:
+    assert "agent.looks" not in identity(tmp_path, policy)
+    assert identity(tmp_path, policy, "agent.looks=0") == identity(tmp_path, policy)
+    assert identity(tmp_path, policy, "agent.looks=1")["agent.looks"] == "1"
 
 
 @pytest.mark.fault(41)

@@ -6,15 +6,20 @@ import asyncio
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
 
+from gen_searcher.agent.look import Looker
+from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import SPECIAL_TOKENS, Picture, Renderer
+from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
+from gen_searcher.drawing import OwnPicture
 from gen_searcher.engines import environment, vllm_plugin
 from gen_searcher.engines.learner_rank import LearnerRank
 from gen_searcher.engines.policy_files import checkpoint_names, read_geometry, read_tokens
@@ -25,8 +30,21 @@ from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
 from gen_searcher.grpo.vision import expand
 from gen_searcher.image_store import ImageStore
+from gen_searcher.testing.fake_tools import FakeTools
 from gen_searcher.train.mismatch import Disagreement, widest
-from gen_searcher.types import Attempt, Group, ImageRef, Outcome, Prompt, Reward, Sampling, Task, Trajectory, Turn
+from gen_searcher.types import (
+    Attempt,
+    Grounding,
+    Group,
+    ImageRef,
+    Outcome,
+    Prompt,
+    Reward,
+    Sampling,
+    Task,
+    Trajectory,
+    Turn,
+)
 
 if TYPE_CHECKING:
     from vllm.inputs import TokensPrompt
@@ -202,3 +220,31 @@ async def test_the_engine_reads_exactly_the_expanded_tokens_that_the_learner_lea
         assert learned.loss_mask[len(read) : len(read) + len(wrote)].all()
     assert len(both.inner.read) == TURNS
     assert both.inner.read[-1] + both.inner.wrote[-1] == whole
+
+
+async def test_sampler_and_learner_agree_on_a_look_at_ones_own_picture(both: Both) -> None:
+    """The second answer is sampled after the drawing: its view is what the engine saw and what the learner reads."""
+    config = AgentConfig(looks=1, temperature=TEMPERATURE, top_p=TOP_P, max_context_tokens=ROW_TOKENS, answer_tokens=64)
+    config = config.model_copy(update={"max_turn_tokens": 24})
+    agent = Agent(engine=both.engine, tools=FakeTools({}), renderer=both.renderer, config=config)
+    looker = Looker(agent, both.store, view_side_px=96)
+    attempts: list[Attempt] = []
+    for seed in range(3):
+        whole = await both.rollout(seed=90_000 + 100 * seed)
+        answered = replace(  # what a random policy writes is no answer; to the look it is one
+            whole, turns=whole.turns[:2], outcome=Outcome.GROUNDED, grounding=Grounding(gen_prompt="a", references=())
+        )
+        drawing = both.store.put(both.store.get(picture(both.store, seed)).resize((150, 100)))
+        drawn = OwnPicture(image=drawing, cost_usd=0.0, latency_s=0.0)
+        looked = await looker.revise(answered, drawn, seed=seed)
+        (view,) = looked.turns[2].images
+        assert (view.width_px, view.height_px) == (96, 64)
+        assert len(looked.turns[2].completion_ids) > 0
+        attempts.append(
+            Attempt(trajectory=looked, seed=seed, image=None, judgements=(), reward=Reward(total=0.0, parts={}))
+        )
+    group = Group(task=Task(id="t", prompt="draw", target=None, meta={}), attempts=tuple(attempts))
+    found = apart(group, both.learner())
+    sampled = sum(len(turn.completion_ids) for each in attempts for turn in each.trajectory.turns)
+    assert found.compared == sampled
+    assert found.token.gap_nats < 1e-4

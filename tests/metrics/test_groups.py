@@ -9,8 +9,10 @@ import pytest
 from gen_searcher.metrics.groups import staleness, step_metrics
 from gen_searcher.types import (
     Attempt,
+    FoundImage,
     Grounding,
     Group,
+    ImageRef,
     Judgement,
     Lost,
     Outcome,
@@ -148,3 +150,19 @@ def test_observations_with_signs_of_an_injection_are_counted_once_each() -> None
 def test_staleness_counts_publishes_between_a_groups_start_and_its_step() -> None:
     groups = [Group(task=TASK, attempts=(), version=version) for version in (7, 8, 9)]
     assert staleness(groups, version=9) == {"train/staleness_mean": 1.0, "train/staleness_max": 2.0}
+
+
+def test_looks_are_counted_by_what_came_of_them_and_are_no_tool_calls() -> None:
+    first, second = (ImageRef(sha256=name * 64, width_px=8, height_px=8) for name in "ab")
+    found = FoundImage(img_id="", title="your picture", url="", page_url="", image=first, view=first)
+    looked = replace(turn(), result=ToolResult(text="x", images=(found,), cost_usd=0.04))
+    kept = replace(attempt(0.5, looked, turn()), image=first)
+    revised = replace(attempt(1.0, looked, turn()), image=second)
+    nonsense = attempt(0.0, looked, turn(), outcome=Outcome.MALFORMED)
+    unseen = replace(attempt(0.5, turn()), image=first)
+    values = step_metrics([Group(task=TASK, attempts=(kept, kept, revised, nonsense, unseen))], [], REPORT)
+    assert (values["look/count"], values["look/kept_frac"], values["look/unanswered_frac"]) == (4, 0.5, 0.25)
+    assert values["look/cost_usd"] == pytest.approx(0.16)
+    assert values["tool/cost_usd"] == 0.0
+    without = step_metrics([Group(task=TASK, attempts=(unseen,))], [], REPORT)
+    assert [name for name in without if name.startswith("look/")] == []

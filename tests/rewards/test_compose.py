@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -85,6 +87,13 @@ def test_each_tool_call_and_each_thousand_tokens_have_their_price() -> None:
     reward = compose(trajectory(calls=3), BOTH, rules=rules)
     assert reward.parts == {"image": 0.8, "text": 0.25, "cost": pytest.approx(3 * 0.02 + 4 * 50 / 1000 * 0.1)}
     assert reward.total == pytest.approx(0.525 - 0.06 - 0.02)
+
+
+def test_a_look_at_ones_own_picture_is_no_tool_call() -> None:
+    searched = trajectory(calls=1)
+    looked = replace(searched, turns=(searched.turns[0], replace(searched.turns[1], result=ToolResult(text="x"))))
+    rules = RewardConfig(tool_call_cost=0.05)
+    assert compose(looked, BOTH, rules=rules) == compose(searched, BOTH, rules=rules)
 
 
 def test_with_a_price_the_same_answer_is_worth_more_without_a_search() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gen_searcher.agent.look import Looker
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.named import NamedTools, Names
@@ -17,6 +18,7 @@ from gen_searcher.cluster.weights import WeightBoard, WeightFollower
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.config.redaction import guard_process
+from gen_searcher.drawing import OwnPicture
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.log_fields import log_fields
@@ -46,10 +48,11 @@ class RolloutSpec:
 class _Parts:
     engine: VllmPolicy
     agent: Agent
+    looker: Looker
 
 
 class RolloutActor:
-    """`Searcher` behind an actor. A restarted worker loads the current weights before it serves anything."""
+    """`Searcher` and `Reviser` behind an actor. A restarted worker loads the current weights before it serves anything."""
 
     def __init__(self, spec: RolloutSpec) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
@@ -73,6 +76,12 @@ class RolloutActor:
         passed(Point.ROLLOUT_FINISHED)
         return trajectory
 
+    async def revise(self, trajectory: Trajectory, drawn: OwnPicture, seed: int) -> Trajectory:
+        """The trajectory after a look at its picture."""
+        with log_fields(task=trajectory.task_id, attempt=seed):
+            parts = await self._parts()
+            return await parts.looker.revise(trajectory, drawn, seed=seed)
+
     async def retire(self) -> Reading:
         """Free the engine; there is nothing to tell."""
         parts = await self._parts()
@@ -82,10 +91,12 @@ class RolloutActor:
 
 async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools) -> _Parts:
     follower.check()  # before the engine takes its time
-    engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=ImageStore(Path(spec.images)))
+    store = ImageStore(Path(spec.images))
+    engine = await VllmPolicy.start(Path(spec.policy_folder), config=spec.policy, store=store)
     await follower.catch_up(engine)
     named.follow(None)
     agent = Agent(
         engine=engine, tools=ToolPool(named.pool), renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent
     )
-    return _Parts(engine=engine, agent=agent)
+    looker = Looker(agent, store, view_side_px=spec.agent.tools.view_side_px)
+    return _Parts(engine=engine, agent=agent, looker=looker)

@@ -15,7 +15,7 @@ class EventView:
     """One event."""
 
     kind: str
-    """`lost try`, `tool failed`, `injection`, `new weights` or `references cut`."""
+    """`lost try`, `tool failed`, `injection`, `new weights`, `own picture` or `references cut`."""
     turn: int | None
     """From 1; None when it belongs to no turn."""
     text: str
@@ -37,6 +37,10 @@ def _own(attempt: Attempt) -> Iterator[EventView]:
         result = turn.result
         if result and result.kind is ToolKind.FAILED:
             yield EventView(kind="tool failed", turn=number, text=result.reason or "no reason given")
+        if result and turn.call is None:
+            kept = any(one.image == attempt.image for one in result.images)
+            judged = "it was judged" if kept else "another one was judged" if attempt.image else "none was judged"
+            yield EventView(kind="own picture", turn=number, text=f"the policy saw what came of this answer; {judged}")
         if result and result.canaries:
             yield EventView(kind="injection", turn=number, text=f"signs in the result: {', '.join(result.canaries)}")
     if attempt.drawing and attempt.drawing.cut_references:

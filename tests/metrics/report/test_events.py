@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from gen_searcher.metrics.report import write_report
 from gen_searcher.metrics.report.events import attempt_events
-from gen_searcher.types import ToolKind, ToolResult
+from gen_searcher.types import FoundImage, ImageRef, ToolKind, ToolResult
+from tests.metrics.report.conftest import flag
 from tests.metrics.report.test_page import embedded
 
 if TYPE_CHECKING:
@@ -43,3 +44,21 @@ def test_new_weights_failed_tools_and_injections_are_told_by_their_turns(run: Fi
         ("injection", 2, "signs in the result: override"),
         ("new weights", 3, "policy version 3 to 4"),
     ]
+
+
+def test_a_look_at_ones_own_picture_says_which_picture_was_judged(run: FixtureRun) -> None:
+    attempt = run.line("Poland").attempt
+    assert attempt is not None
+    assert attempt.image is not None
+    other = run.store.put(flag("France"))
+    *earlier, last = attempt.trajectory.turns
+
+    def told(shown: ImageRef, judged: ImageRef | None) -> list[str]:
+        found = FoundImage(img_id="", title="your picture", url="", page_url="", image=shown, view=shown)
+        turns = (*earlier, replace(last, result=ToolResult(text="x", images=(found,))), replace(last, result=None))
+        made = replace(attempt, image=judged, trajectory=replace(attempt.trajectory, turns=turns))
+        return [one.text for one in attempt_events(made, lost_before=()) if one.kind == "own picture"]
+
+    assert told(attempt.image, attempt.image) == ["the policy saw what came of this answer; it was judged"]
+    assert told(other, attempt.image) == ["the policy saw what came of this answer; another one was judged"]
+    assert told(other, None) == ["the policy saw what came of this answer; none was judged"]

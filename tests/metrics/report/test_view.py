@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gen_searcher.metrics.report.lines import TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import read_entries
 from gen_searcher.metrics.report.view import AttemptView, Place, Texts, attempt_view, cut, segments
-from gen_searcher.types import Outcome
+from gen_searcher.types import FoundImage, Outcome, ToolResult
+from tests.metrics.report.conftest import flag
 
 if TYPE_CHECKING:
     from gen_searcher.metrics.report.lines import AttemptLine
@@ -93,3 +96,26 @@ def test_a_prompt_is_cut_after_each_message() -> None:
 
 def test_a_long_text_says_how_much_is_missing() -> None:
     assert cut("abcdef", limit=4) == "abcd… [2 more characters not shown]"
+
+
+def test_the_picture_of_a_first_answer_stands_beside_it_and_the_judged_one_at_the_head(run: FixtureRun) -> None:
+    line = run.line("Poland")
+    assert line.attempt is not None
+    first = run.store.put(flag("Italy"))
+    *earlier, last = line.attempt.trajectory.turns
+    found = FoundImage(img_id="", title="your picture", url="", page_url="", image=first, view=first)
+    answered = replace(last, result=ToolResult(text="your picture", images=(found,), cost_usd=0.04))
+    trajectory = replace(line.attempt.trajectory, turns=(*earlier, answered, last))
+    texts = (*line.texts, TurnText(prompt="", completion="<answer>keep</answer><|im_end|>"))
+    pictures = PictureTable(run.store)
+    (entry,) = read_entries(run.lines("grpo/attempts.jsonl", [line]), notes=[])
+    place = Place(arm="GRPO", is_training=True, entry=entry)
+    looked = replace(line, attempt=replace(line.attempt, trajectory=trajectory), texts=texts)
+    made = attempt_view(looked, place=place, pictures=pictures, texts=Texts())
+    shown = made.turns[-2].result
+    assert shown is not None
+    assert [(one.title, one.picture, one.is_chosen) for one in shown.images] == [
+        ("your picture", pictures.key(first), False)
+    ]
+    assert made.picture != shown.images[0].picture
+    assert (made.turns[-1].answer, made.turns[-1].result) == ("keep", None)
