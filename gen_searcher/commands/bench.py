@@ -18,6 +18,7 @@ from gen_searcher.bench.table import ArmRow, Table
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew, searcher_of
+from gen_searcher.commands.prices import free_parts
 from gen_searcher.commands.workplace import Stage, Workplace
 from gen_searcher.config.bench import Arm
 from gen_searcher.config.root import RunConfig
@@ -60,17 +61,18 @@ def _once(place: Workplace) -> dict[str, Table]:
     cfg = place.cfg
     suite, folder = _suite(cfg), cfg.bench.name or _suite(cfg)
     groups = _measure(place, place.folder.bench(folder), suffix="")
+    free = free_parts(cfg)
     if not suite:
-        table = tables.make_table(groups, seed=cfg.seed)
+        table = tables.make_table(groups, seed=cfg.seed, free=free)
         return {folder: _titled(folder, table, groups) if folder else table}
     from gen_searcher.world.knowgen_mini import VERSION
 
     titled = f"{suite} {VERSION}"
-    found = {folder: _titled(titled, tables.make_table(groups, seed=cfg.seed), groups)}
+    found = {folder: _titled(titled, tables.make_table(groups, seed=cfg.seed, free=free), groups)}
     arm, last = list(groups.items())[-1]
     for part in ("difficulty", "category", "hops"):
         parts = _parted(last, part)
-        table = tables.make_table(parts, seed=cfg.seed, pairs=())
+        table = tables.make_table(parts, seed=cfg.seed, pairs=(), free=free)
         found[f"{folder}-{part}"] = _titled(f"{titled}, {arm} by {part}", table, parts)
     return found
 
@@ -91,7 +93,8 @@ def _sweep(place: Workplace) -> dict[str, Table]:
     first, *others = cfg.bench.adversity
     pairs = [(rows[arm, setting], rows[arm, first]) for arm in by_arm for setting in others]
     title = "Adversity: each arm at each setting of the world's dial"
-    return {name: _titled(title, tables.make_table(named, seed=cfg.seed, pairs=pairs), named)}
+    table = tables.make_table(named, seed=cfg.seed, pairs=pairs, free=free_parts(cfg))
+    return {name: _titled(title, table, named)}
 
 
 def _suite(cfg: RunConfig) -> str:

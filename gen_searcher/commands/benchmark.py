@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,12 @@ from typing import cast
 
 from pydantic import TypeAdapter
 
+from gen_searcher.bench.journal import RememberedGenerator, at_first
 from gen_searcher.bench.knowgen import read_groundings
 from gen_searcher.bench.rowfile import Problem, listed
 from gen_searcher.bench.scored import Scored, failed, scored
 from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
+from gen_searcher.bench.spent import Part, Share
 from gen_searcher.bench.standings import STANDINGS, Standings, render, standings
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.roles import GeneratorPool
@@ -30,10 +32,12 @@ from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.bench import STAGES
 from gen_searcher.commands.crew import Crew, searcher_of
 from gen_searcher.commands.desk import Desk, open_desk
+from gen_searcher.commands.prices import free_tools
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.bench import Arm
-from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.capability import is_local, plug_capability
 from gen_searcher.config.root import RunConfig
+from gen_searcher.drawing import Capability
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE, check_judgement
@@ -63,7 +67,14 @@ def run(cfg: RunConfig) -> int:
     with open_desk(place) as desk:
         tasks = desk.tasks(*desk.benchmark.rows)
         arms = _arms(desk, tasks)
-        found = standings(arms, scheme=desk.suite.scheme, seed=cfg.seed, problems=desk.problems, notes=desk.notes)
+        found = standings(
+            arms,
+            scheme=desk.suite.scheme,
+            seed=cfg.seed,
+            problems=desk.problems,
+            notes=desk.notes,
+            free={name: _free(desk, name) for name in arms},
+        )
         _write(desk, arms, found)
     return 0
 
@@ -95,8 +106,25 @@ async def _worked_on(desk: Desk, tasks: Sequence[Task]) -> Arms:
             most = plug_capability(desk.cfg.generator).max_references
             read = read_groundings(path, desk.files, most=most)
             desk.note(read.problems)
-            arms[name] = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+            rows = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+            arms[name] = [_searched_elsewhere(row) for row in rows]
     return arms
+
+
+def _searched_elsewhere(row: Scored) -> Scored:
+    """Nobody told us what somebody else's agent took."""
+    return row if row.spent is None else replace(row, spent=replace(row.spent, agent=Share(seconds=None, asked=True)))
+
+
+def _free(desk: Desk, arm: str) -> Set[Part]:
+    """The parts in which an arm asks nobody who has a price; what others did for it may have had one."""
+    ours = arm in desk.cfg.bench.arms
+    free: dict[Part, bool] = {
+        "agent": ours and free_tools(desk.cfg.search),
+        "drawing": (ours or arm in desk.benchmark.groundings) and is_local(desk.cfg.generator),
+        "judging": is_local(desk.judge),
+    }
+    return {part for part, is_free in free.items() if is_free}
 
 
 async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Scored]:
@@ -113,12 +141,12 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
 async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], searcher: Searcher) -> list[Scored]:
     """Rows of an arm whose pictures this run draws."""
     instead = RequestInstead(searcher)
+    generator = desk.generator(GeneratorPool(crew.generators))
     attempt = partial(
-        run_attempt,
+        _remembered,
         searcher=instead if desk.benchmark.ungrounded == "request" else searcher,
-        generator=desk.generator(GeneratorPool(crew.generators)),
+        generator=generator,
         judges=[desk.judged_by(judge) for judge in crew.judges()],
-        compose=_only_score,
         capability=plug_capability(desk.cfg.generator),
     )
     cluster = desk.cfg.cluster
@@ -128,6 +156,27 @@ async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], sea
             f"{arm}: {len(instead.instead)} searches ended without a grounding; their requests were drawn as they are"
         )
     return rows
+
+
+async def _remembered(
+    task: Task,
+    *,
+    seed: int,
+    searcher: Searcher,
+    generator: RememberedGenerator,
+    judges: Sequence[Judge],
+    capability: Capability,
+) -> Attempt:
+    made = await run_attempt(
+        task,
+        seed=seed,
+        searcher=searcher,
+        generator=generator,
+        judges=judges,
+        compose=_only_score,
+        capability=capability,
+    )
+    return at_first(made, generator)
 
 
 async def _drawn_elsewhere(desk: Desk, tasks: Sequence[Task]) -> Arms:

@@ -73,7 +73,7 @@ class Desk:
         who = digest(fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json")))
         return RememberedSearcher(searcher, self.searches, who=who)
 
-    def generator(self, generator: ImageGenerator) -> ImageGenerator:
+    def generator(self, generator: ImageGenerator) -> RememberedGenerator:
         """The run's generator, asked once per grounding and seed."""
         who = digest(shaping(self.cfg.generator.model_dump(mode="json")))
         return RememberedGenerator(generator, self.pictures, who=who, store=self.place.store)

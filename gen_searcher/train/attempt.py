@@ -116,6 +116,7 @@ async def score_trajectory(
     try:
         image, *more = images = await draw_samples(generator, trajectory.grounding, seed=own, count=samples)
     except GeneratorRefused as error:
+        drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
         return refused(trajectory, drawing, error, seed=seed)
     drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
     shown = without_evidence(trajectory)
