@@ -133,7 +133,7 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
     policy = desk.place.policy(STAGES[arm])
     rollouts = crew.rollouts(policy, desk.cfg.agent.sampling_like(desk.cfg.bench))
     try:
-        return await _searched(desk, crew, arm, tasks, desk.searcher(searcher_of(rollouts), policy=policy))
+        return await _searched(desk, crew, arm, tasks, desk.memory.searcher(searcher_of(rollouts), policy=policy))
     finally:
         rollouts.stop()
 
@@ -141,12 +141,12 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
 async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], searcher: Searcher) -> list[Scored]:
     """Rows of an arm whose pictures this run draws."""
     instead = RequestInstead(searcher)
-    generator = desk.generator(GeneratorPool(crew.generators))
+    generator = desk.memory.generator(GeneratorPool(crew.generators))
     attempt = partial(
         _remembered,
         searcher=instead if desk.benchmark.ungrounded == "request" else searcher,
         generator=generator,
-        judges=[desk.judged_by(judge) for judge in crew.judges()],
+        judges=[desk.memory.judged_by(judge, desk.judge) for judge in crew.judges()],
         capability=plug_capability(desk.cfg.generator),
     )
     cluster = desk.cfg.cluster
@@ -193,7 +193,7 @@ async def _drawn(desk: Desk, arm: str, path: Path, tasks: Sequence[Task], judge:
     read = desk.suite.drawn(path, given)
     desk.note(read.problems)
     there = [task for task in given if task.id in read.pictures]
-    attempt = partial(_judge_only, judge=desk.judged_by(judge), pictures=read.pictures)
+    attempt = partial(_judge_only, judge=desk.memory.judged_by(judge, desk.judge), pictures=read.pictures)
     rows = await _evaluated(desk, arm, there, attempt, at_once=JUDGED_AT_ONCE)
     absent = [task for task in given if task.id in read.failures]
     return [*rows, *(failed(task, read.failures[task.id], scheme=desk.suite.scheme) for task in absent)]

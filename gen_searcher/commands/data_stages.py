@@ -18,7 +18,7 @@ from gen_searcher import __version__
 from gen_searcher.agent.render import Renderer
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.bench.pictures import PictureFiles
-from gen_searcher.commands.desk import shaping
+from gen_searcher.commands.remembered import shaping
 from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.rewards import ChatServer
