@@ -162,6 +162,7 @@ class UsefulGroups:
         try:
             image, *more = images = await draw_samples(self.stages.generator, grounding, seed=plan.seed, count=samples)
         except GeneratorRefused as error:
+            drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
         drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]
