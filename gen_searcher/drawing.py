@@ -108,4 +108,4 @@ class Drawing:
     cost_usd: float = 0.0
     """List price of what was asked for; a picture that the generator still had is counted like a new one."""
     latency_s: float = field(default=0.0, compare=False)
-    """How long the picture took, its queue included; 0 when none was drawn."""
+    """How long the picture or its refusal took, the queue included; 0 when none was asked for."""

@@ -100,7 +100,10 @@ class DeclaresCapability(Protocol):
 
 @runtime_checkable
 class DeclaresLocal(Protocol):
-    """A judge's or an image model's class that asks nobody outside: a replay asks it again instead of the cassette."""
+    """A judge's, an image model's or a search provider's class that asks nobody outside.
+
+    It costs nothing, and a replay asks a judge or an image model again instead of the cassette.
+    """
 
     is_local: bool
     """True when equal questions get equal answers wherever the package is installed."""

@@ -10,7 +10,7 @@ Nothing is rounded; everything is 0 to 1, times the scheme's scale where it says
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from gen_searcher.bench.bootstrap import Interval, interval, resamples
 from gen_searcher.bench.scheme import Scheme
 from gen_searcher.bench.scored import Scored
+from gen_searcher.bench.spent import Part, per_attempt
 from gen_searcher.rewards.verdict import NOT_APPLICABLE
 
 
@@ -68,7 +69,11 @@ class Standing:
     excluded: Figures
     zero: Figures
     slices: tuple[Slice, ...]
-    cost_usd: float
+    cost_usd: float | None
+    """Of all rows; None where a price is not known, see `bench.spent`."""
+    row_usd: float | None
+    row_s: float | None
+    """Median over the rows whose time is known; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +102,16 @@ class _Sums:
         return np.where(counts > 0, totals / np.maximum(counts, 1.0), NOT_APPLICABLE)
 
 
-def standing(arm: str, rows: Sequence[Scored], *, scheme: Scheme, seed: int) -> Standing:
-    """All figures of one arm. `rows` may hold several tries at a task; a resample draws them together."""
+def standing(arm: str, rows: Sequence[Scored], *, scheme: Scheme, seed: int, free: Set[Part] = frozenset()) -> Standing:
+    """All figures of one arm. `rows` may hold several tries at a task; a resample draws them together.
+
+    `free` are the parts of an attempt in which nobody is asked who has a price.
+    """
     if not rows:
         raise ValueError(f"arm {arm} has no rows")
+    took = per_attempt([row.spent for row in rows if row.spent is not None], free=free)
+    told = [row.cost_usd for row in rows if row.spent is None and row.cost_usd]
+    cost_usd = sum(told) if told else took.total_usd
     return Standing(
         arm=arm,
         rows=len(rows),
@@ -109,7 +120,9 @@ def standing(arm: str, rows: Sequence[Scored], *, scheme: Scheme, seed: int) -> 
         excluded=figures(rows, scheme=scheme, way=Way.EXCLUDED, seed=seed),
         zero=figures(rows, scheme=scheme, way=Way.ZERO, seed=seed),
         slices=tuple(_slices(rows, scheme)),
-        cost_usd=sum(row.cost_usd for row in rows),
+        cost_usd=cost_usd,
+        row_usd=sum(told) / len(rows) if told else took.usd,
+        row_s=took.seconds,
     )
 
 

@@ -10,6 +10,7 @@ after a change only what it touches is asked again, and nothing has to be delete
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from gen_searcher.errors import GeneratorRefused
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import Generator, Judge, Searcher
-from gen_searcher.types import Grounding, ImageRef, Judgement, Task, Trajectory
+from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, Trajectory
 
 _TASK = TypeAdapter(Task)
 _TRAJECTORY = TypeAdapter(Trajectory)
@@ -43,6 +44,8 @@ class _Picture:
 
     image: ImageRef | None = None
     refused: str = ""
+    took_s: float | None = None
+    """None in files of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,17 @@ class RememberedGenerator:
         self._who = who
         self._store = store
 
+    def took_s(self, grounding: Grounding, *, seed: int) -> float | None:
+        """How long the picture or its refusal took when it was asked for; None when that is not known."""
+        known = self._journal.get(self._key(grounding, seed))
+        return None if known is None else _PICTURE.validate_json(known).took_s
+
+    def _key(self, grounding: Grounding, seed: int) -> str:
+        return digest("picture", self._who, _GROUNDING.dump_json(grounding).decode(), seed)
+
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
         """The picture that was paid for, or a new one."""
-        key = digest("picture", self._who, _GROUNDING.dump_json(grounding).decode(), seed)
+        key = self._key(grounding, seed)
         known = self._journal.get(key)
         if known is not None:
             picture = _PICTURE.validate_json(known)
@@ -138,13 +149,25 @@ class RememberedGenerator:
                 raise GeneratorRefused(picture.refused)
             if self._store.path(picture.image).is_file():
                 return picture.image
+        loop = asyncio.get_running_loop()
+        asked_s = loop.time()
         try:
             image = await self._generator.generate(grounding, seed=seed)
         except GeneratorRefused as error:
-            self._journal.put(key, _PICTURE.dump_json(_Picture(refused=error.message)))
+            said = _Picture(refused=error.message, took_s=loop.time() - asked_s)
+            self._journal.put(key, _PICTURE.dump_json(said))
             raise
-        self._journal.put(key, _PICTURE.dump_json(_Picture(image=image)))
+        self._journal.put(key, _PICTURE.dump_json(_Picture(image=image, took_s=loop.time() - asked_s)))
         return image
+
+
+def at_first(attempt: Attempt, generator: RememberedGenerator) -> Attempt:
+    """With the time that its picture took when it was paid for, not the time that it took to be remembered."""
+    grounding, drawing = attempt.trajectory.grounding, attempt.drawing
+    if grounding is None or drawing is None or drawing.seed is None:
+        return attempt
+    took_s = generator.took_s(grounding, seed=drawing.seed)
+    return replace(attempt, drawing=replace(drawing, latency_s=0.0 if took_s is None else took_s))
 
 
 class RememberedJudge:

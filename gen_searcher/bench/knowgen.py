@@ -74,7 +74,7 @@ class _Judged(TaskRow):
     eval_success: bool = False
     scores: _Scores | None = None
     error: str | None = None
-    cost_usd: float = Field(default=0.0, ge=0.0)
+    cost_usd: float | None = Field(default=None, ge=0.0)
 
 
 R = TypeVar("R", bound=TaskRow)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from gen_searcher.bench.bootstrap import Interval, interval, nested_resamples
+from gen_searcher.bench.spent import per_attempt, spent
 from gen_searcher.bench.sums import Sums
 from gen_searcher.errors import DataError
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
@@ -47,6 +48,10 @@ class Rung:
     """Of each seed that every seed has an attempt at."""
     lost: int
     """Tries over all seeds."""
+    attempt_s: float | None
+    """Median seconds of an attempt, see `bench.spent`; None when they were not recorded."""
+    attempt_usd: float | None
+    """None when nothing was paid, or nobody wrote down what: the attempts alone do not tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +127,15 @@ class Ladder:
         draws = nested_resamples(len(runs), len(tasks), seed=self._seed)
         everything = np.arange(len(runs) * len(tasks), dtype=np.intp)[None]
         by_seed = everything.reshape(len(runs), len(tasks))
+        took = per_attempt([spent(attempt) for run in runs for task in tasks for attempt in run[task].attempts])
         return Rung(
             cell=cell,
             k=interval(float(sums.k_scores(everything)[0]), sums.k_scores(draws)),
             by_seed=tuple(sums.k_scores(by_seed).tolist()),
             tasks=len(tasks),
             lost=sum(len(group.lost) for run in runs for group in run.values()),
+            attempt_s=took.seconds,
+            attempt_usd=took.usd,
         )
 
     def difference(self, better: Cell, baseline: Cell) -> Difference:

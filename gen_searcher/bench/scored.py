@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_searcher.bench.scheme import Scheme
+from gen_searcher.bench.spent import Spent, spent
 from gen_searcher.drawing import DrawnHow
 from gen_searcher.errors import ConfigError
 from gen_searcher.types import Attempt, Group, ImageRef, Task
@@ -36,8 +37,10 @@ class Scored:
     """Of the judge."""
     gen_prompt: str = ""
     picture: ImageRef | None = None
-    cost_usd: float = 0.0
-    """What search, picture and verdict cost, as far as their sellers say."""
+    cost_usd: float | None = None
+    """What search, picture and verdict cost, as far as their sellers say; None when nobody recorded it."""
+    spent: Spent | None = None
+    """The same part by part, with the time; None for a row without an attempt of ours."""
 
     def __post_init__(self) -> None:
         if (self.parts is None) == (self.failure is None):
@@ -79,8 +82,7 @@ def _attempt(task: Task, attempt: Attempt, scheme: Scheme) -> Scored:
             f"{judgement.model} gave {', '.join(judgement.parts)}"
         )
     grounding = attempt.trajectory.grounding
-    searched = sum(turn.result.cost_usd for turn in attempt.trajectory.turns if turn.result is not None)
-    drawn = 0.0 if attempt.drawing is None else attempt.drawing.cost_usd
+    took = spent(attempt)
     return Scored(
         id=task.id,
         prompt=task.prompt,
@@ -92,7 +94,8 @@ def _attempt(task: Task, attempt: Attempt, scheme: Scheme) -> Scored:
         model="" if judgement is None else judgement.model,
         gen_prompt="" if grounding is None else grounding.gen_prompt,
         picture=attempt.image,
-        cost_usd=searched + drawn + (0.0 if judgement is None else judgement.cost_usd),
+        cost_usd=took.usd,
+        spent=took,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -13,6 +13,7 @@ from gen_searcher.bench.figures import Difference, Slice, Standing, Way, differe
 from gen_searcher.bench.rowfile import Problem
 from gen_searcher.bench.scheme import SHORT, Scheme
 from gen_searcher.bench.scored import Scored
+from gen_searcher.bench.spent import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +39,12 @@ def standings(
     seed: int,
     problems: Sequence[Problem] = (),
     notes: Sequence[str] = (),
+    free: Mapping[str, Set[Part]] | None = None,
 ) -> Standings:
-    """One standing per arm; each is paired with the one before it, and the last with the first."""
+    """One standing per arm; each is paired with the one before it, and the last with the first.
+
+    `free` are, by arm, the parts of an attempt in which nobody is asked who has a price.
+    """
     names = list(arms)
     pairs = [(arm, before) for before, arm in pairwise(names)]
     if len(names) > 2:
@@ -51,7 +56,10 @@ def standings(
     ]
     return Standings(
         benchmark=scheme.name,
-        arms=tuple(standing(name, arms[name], scheme=scheme, seed=seed) for name in names),
+        arms=tuple(
+            standing(name, arms[name], scheme=scheme, seed=seed, free=(free or {}).get(name, frozenset()))
+            for name in names
+        ),
         paired=tuple(one for one in paired if one is not None),
         left_out=len(problems),
         notes=tuple(notes),
@@ -73,7 +81,7 @@ def render(found: Standings, *, scheme: Scheme) -> str:
 def _table(arms: Sequence[Standing], scheme: Scheme, digits: int) -> list[str]:
     columns = [*scheme.strata, *(scheme.dimensions if len(scheme.dimensions) > 1 else ())]
     headings = [SHORT.get(name, name) for name in columns]
-    rows = [["arm", "failed rows", "overall", "95 %", *headings, "rows", "judged", "failed", "USD"]]
+    rows = [["arm", "failed rows", "overall", "95 %", *headings, "rows", "judged", "failed", "s/row", "USD/row", "USD"]]
     for arm in arms:
         for way, figures in ((Way.EXCLUDED, arm.excluded), (Way.ZERO, arm.zero)):
             means = figures.dimensions.get("overall", {})
@@ -81,7 +89,8 @@ def _table(arms: Sequence[Standing], scheme: Scheme, digits: int) -> list[str]:
             rows.append(
                 [arm.arm, "excluded" if way is Way.EXCLUDED else "count 0", *_interval(figures.overall, digits)]
                 + [_figure(cell, digits) for cell in cells]
-                + [str(arm.rows), str(arm.judged), _failed(arm), f"{arm.cost_usd:.2f}"]
+                + [str(arm.rows), str(arm.judged), _failed(arm)]
+                + [_figure(arm.row_s, 2), _figure(arm.row_usd, 4), _figure(arm.cost_usd, 2)]
             )
     return _aligned(rows)
 

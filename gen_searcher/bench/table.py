@@ -3,13 +3,14 @@
     {arm: groups} -> make_table() -> JSON rows -> render() -> text
 
 KnowGen's figures are 0 to 100, the text reward is 0 to 1. An attempt that handed in no grounding was not judged and
-counts as 0 in every dimension, text included. Lost tries are left out and counted.
+counts as 0 in every dimension, text included. Lost tries are left out and counted. What an attempt took and cost is
+explained in `spent`.
 K is the formula on the means of the dimensions (`verdict.aggregate`), and every resample applies it anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from itertools import pairwise
 from statistics import fmean
 from typing import NotRequired, TypedDict
@@ -17,6 +18,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from gen_searcher.bench.bootstrap import interval, resamples
+from gen_searcher.bench.spent import PAID_TO, Part, per_attempt, spent
 from gen_searcher.bench.sums import Sums, attempt_parts, is_refused
 from gen_searcher.rewards.compose import TEXT
 from gen_searcher.rewards.verdict import aggregate
@@ -26,7 +28,7 @@ Verdict = Mapping[str, float | None]
 
 
 class ArmRow(TypedDict):
-    """One arm. Figures are None when every try was lost."""
+    """One arm. Figures are None when every try was lost, seconds and USD also where they are not known."""
 
     arm: str
     k_score: float | None
@@ -41,6 +43,11 @@ class ArmRow(TypedDict):
     attempts: int
     grounded: int
     lost: int
+    seconds_per_attempt: float | None
+    usd_per_attempt: float | None
+    seconds_of: dict[Part, float | None]
+    usd_of: dict[str, float | None]
+    """By whom it is paid to: `tools`, `pictures`, `judges`."""
     calls: NotRequired[float]
     failed_calls: NotRequired[int]
     orders_read: NotRequired[int]
@@ -68,15 +75,27 @@ class Table(TypedDict):
 
 
 def make_table(
-    groups: Mapping[str, Sequence[Group]], *, seed: int, pairs: Sequence[tuple[str, str]] | None = None
+    groups: Mapping[str, Sequence[Group]],
+    *,
+    seed: int,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    free: Mapping[str, Set[Part]] | Set[Part] = frozenset(),
 ) -> Table:
-    """One row per arm. `pairs` are (arm, baseline); by default each arm against the one before, and last against first."""
+    """One row per arm.
+
+    Args:
+        groups: What was evaluated, by arm.
+        seed: Draws the resamples.
+        pairs: (arm, baseline); by default each arm against the one before, and last against first.
+        free: The parts of an attempt in which nobody is asked who has a price; by arm where arms differ in that.
+    """
     names = list(groups)
     if pairs is None:
         pairs = [(arm, before) for before, arm in pairwise(names)]
         if len(names) > 2:
             pairs = [*pairs, (names[-1], names[0])]
-    rows = [_arm_row(arm, groups[arm], seed=seed) for arm in names]
+    of_arm = free if isinstance(free, Mapping) else dict.fromkeys(names, free)
+    rows = [_arm_row(arm, groups[arm], seed=seed, free=of_arm[arm]) for arm in names]
     paired = [_pair_row(arm, baseline, groups, seed=seed) for arm, baseline in pairs]
     return Table(arms=rows, paired=[row for row in paired if row is not None])
 
@@ -88,14 +107,17 @@ def text_reward(attempt: Attempt) -> float | None:
     return next((judgement.score for judgement in attempt.judgements if judgement.judge == TEXT), None)
 
 
-def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:
+def _arm_row(arm: str, groups: Sequence[Group], *, seed: int, free: Set[Part]) -> ArmRow:
     judged = [group for group in groups if group.attempts]
     attempts = [attempt for group in judged for attempt in group.attempts]
     lost = sum(len(group.lost) for group in groups)
+    took = per_attempt([spent(attempt) for attempt in attempts], free=free)
+    usd_of = {PAID_TO[part]: usd for part, usd in took.usd_of.items()}
     if not attempts:
         return ArmRow(
             arm=arm, k_score=None, low=None, high=None, faithfulness=None, visual_correctness=None,
             text_accuracy=None, aesthetics=None, text_reward=None, tasks=0, attempts=0, grounded=0, lost=lost,
+            seconds_per_attempt=None, usd_per_attempt=None, seconds_of=took.seconds_of, usd_of=usd_of,
         )  # fmt: skip
     scores = aggregate([attempt_parts(attempt) for attempt in attempts])
     texts = [value for attempt in attempts if (value := text_reward(attempt)) is not None]
@@ -114,6 +136,10 @@ def _arm_row(arm: str, groups: Sequence[Group], *, seed: int) -> ArmRow:
         attempts=len(attempts),
         grounded=sum(attempt.trajectory.grounding is not None for attempt in attempts),
         lost=lost,
+        seconds_per_attempt=took.seconds,
+        usd_per_attempt=took.usd,
+        seconds_of=took.seconds_of,
+        usd_of=usd_of,
     )
 
 
@@ -132,7 +158,10 @@ def _pair_row(arm: str, baseline: str, groups: Mapping[str, Sequence[Group]], *,
     )
 
 
-_HEADINGS = ("arm", "K", "95 %", "faithful", "correct", "text", "aesthetic", "text reward", "tasks", "grounded", "lost")
+_HEADINGS = (
+    "arm", "K", "95 %", "faithful", "correct", "text", "aesthetic", "text reward", "tasks", "grounded", "lost",
+    "s/attempt", "USD/attempt",
+)  # fmt: skip
 
 
 def aligned(headings: tuple[str, ...], cells: Sequence[tuple[str, ...]]) -> list[str]:
@@ -175,8 +204,10 @@ def _cells(row: ArmRow) -> tuple[str, ...]:
         str(row["tasks"]),
         f"{row['grounded']}/{row['attempts']}",
         str(row["lost"]),
+        _figure(row["seconds_per_attempt"]),
+        _figure(row["usd_per_attempt"], digits=4),
     )
 
 
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+def _figure(value: float | None, *, digits: int = 2) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

@@ -7,23 +7,27 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
-import gen_searcher.bench.table as tables
 from gen_searcher.agent.render import Renderer
+from gen_searcher.bench import matrix
+from gen_searcher.bench import table as tables
 from gen_searcher.bench.encounters import encounters
+from gen_searcher.bench.spent import Part
 from gen_searcher.bench.table import ArmRow, Table
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.crew import Crew
+from gen_searcher.commands.crew import Crew, RolloutsOnDemand, attempt_of
+from gen_searcher.commands.prices import free_parts
+from gen_searcher.commands.remembered import Remembered
 from gen_searcher.commands.workplace import Stage, Workplace
 from gen_searcher.config.bench import Arm
 from gen_searcher.config.root import RunConfig
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Searcher
-from gen_searcher.train.attempt import GroupRules
+from gen_searcher.train.attempt import AttemptRunner, GroupRules
 from gen_searcher.train.evaluate import DirectSearcher, evaluate
 from gen_searcher.train.run import AttemptLog, TurnReader
 from gen_searcher.types import Group, Task
@@ -44,10 +48,14 @@ def run(cfg: RunConfig) -> int:
     for arm in cfg.bench.arms:
         if arm in STAGES:
             place.policy(STAGES[arm])
-    for name, table in (_sweep(place) if cfg.bench.adversity else _once(place)).items():
+    found = _transfer(place) if cfg.bench.generators else _sweep(place) if cfg.bench.adversity else _once(place)
+    for name, table in found.items():
         path = place.folder.bench(name) / "table.json"
         path.write_text(json.dumps(table, indent=1), encoding="utf-8")
         sys.stdout.write(f"{table['title']}\n" if "title" in table else "")
+        if cfg.bench.generators:
+            shown = matrix.render(table, arms=cfg.bench.arms, settings=list(cfg.bench.generators))
+            sys.stdout.write(f"{shown}\n\n")
         sys.stdout.write(tables.render(table) + "\n")
     from gen_searcher.metrics.report import write_report
 
@@ -60,17 +68,18 @@ def _once(place: Workplace) -> dict[str, Table]:
     cfg = place.cfg
     suite, folder = _suite(cfg), cfg.bench.name or _suite(cfg)
     groups = _measure(place, place.folder.bench(folder), suffix="")
+    free = free_parts(cfg)
     if not suite:
-        table = tables.make_table(groups, seed=cfg.seed)
+        table = tables.make_table(groups, seed=cfg.seed, free=free)
         return {folder: _titled(folder, table, groups) if folder else table}
     from gen_searcher.world.knowgen_mini import VERSION
 
     titled = f"{suite} {VERSION}"
-    found = {folder: _titled(titled, tables.make_table(groups, seed=cfg.seed), groups)}
+    found = {folder: _titled(titled, tables.make_table(groups, seed=cfg.seed, free=free), groups)}
     arm, last = list(groups.items())[-1]
     for part in ("difficulty", "category", "hops"):
         parts = _parted(last, part)
-        table = tables.make_table(parts, seed=cfg.seed, pairs=())
+        table = tables.make_table(parts, seed=cfg.seed, pairs=(), free=free)
         found[f"{folder}-{part}"] = _titled(f"{titled}, {arm} by {part}", table, parts)
     return found
 
@@ -86,12 +95,32 @@ def _sweep(place: Workplace) -> dict[str, Table]:
         log.info("adversity %s", setting)
         for arm, groups in _measure(there, place.folder.bench(name), suffix=f"@{setting}").items():
             by_arm[arm][setting] = groups
-    rows = {(arm, setting): f"{arm} @ {setting}" for arm, found in by_arm.items() for setting in found}
-    named = {rows[arm, setting]: groups for arm, found in by_arm.items() for setting, groups in found.items()}
-    first, *others = cfg.bench.adversity
-    pairs = [(rows[arm, setting], rows[arm, first]) for arm in by_arm for setting in others]
+    named = {matrix.cell(arm, setting): groups for arm, found in by_arm.items() for setting, groups in found.items()}
+    pairs = matrix.pairs(cfg.bench.arms, list(cfg.bench.adversity), between_arms=False)
     title = "Adversity: each arm at each setting of the world's dial"
-    return {name: _titled(title, tables.make_table(named, seed=cfg.seed, pairs=pairs), named)}
+    table = tables.make_table(named, seed=cfg.seed, pairs=pairs, free=free_parts(cfg))
+    return {name: _titled(title, table, named)}
+
+
+def _transfer(place: Workplace) -> dict[str, Table]:
+    """One table: what each arm found, drawn by each generator. What was asked before is not asked again."""
+    cfg = place.cfg
+    name = cfg.bench.name or "-".join(filter(None, (_suite(cfg), "transfer")))
+    folder = place.folder.bench(name)
+    found: dict[str, list[Group]] = {}
+    free: dict[str, Set[Part]] = {}
+    for generator, plug in cfg.bench.generators.items():
+        there = replace(place, cfg=cfg.model_copy(update={"generator": plug}))
+        log.info("generator %s", generator)
+        with Remembered.open(folder, cfg=there.cfg, store=place.store) as memory:
+            measured = _measure(there, folder, suffix=f"@{generator}", memory=memory)
+        found |= {matrix.cell(arm, generator): groups for arm, groups in measured.items()}
+        free |= {matrix.cell(arm, generator): free_parts(there.cfg) for arm in measured}
+    generators = list(cfg.bench.generators)
+    groups = {at: found[at] for at in (matrix.cell(*one) for one in matrix.cells(cfg.bench.arms, generators))}
+    pairs = matrix.pairs(cfg.bench.arms, generators, between_arms=True)
+    table = tables.make_table(groups, seed=cfg.seed, pairs=pairs, free=free)
+    return {name: _titled("Transfer: each policy on each generator", table, groups)}
 
 
 def _suite(cfg: RunConfig) -> str:
@@ -112,36 +141,49 @@ def _parted(groups: Sequence[Group], part: str) -> dict[str, list[Group]]:
     return dict(sorted(parts.items()))
 
 
-def _measure(place: Workplace, folder: Path, *, suffix: str) -> dict[str, list[Group]]:
-    """Every arm on a cluster of its own; attempts land in `folder` as they end."""
+def _measure(
+    place: Workplace, folder: Path, *, suffix: str, memory: Remembered | None = None
+) -> dict[str, list[Group]]:
+    """Every arm on one cluster; attempts land in `folder` as they end. With a `memory` nothing is asked twice."""
     files: Mapping[Arm, Path] = {arm: folder / f"attempts-{arm}{suffix}.jsonl" for arm in place.cfg.bench.arms}
     for file in files.values():
         file.unlink(missing_ok=True)
     with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"):
-        return asyncio.run(while_head_lives(_bench(place, files)))
+        return asyncio.run(while_head_lives(_bench(place, files, memory)))
 
 
-async def _bench(place: Workplace, files: Mapping[Arm, Path]) -> dict[str, list[Group]]:
+async def _bench(place: Workplace, files: Mapping[Arm, Path], memory: Remembered | None) -> dict[str, list[Group]]:
     async with Crew.raise_actors(place) as crew:
         await crew.wait_ready()
         tasks = place.bench_tasks()
-        return {arm: await _arm(crew, arm, tasks, file) for arm, file in files.items()}
+        return {arm: await _arm(crew, arm, tasks, file, memory) for arm, file in files.items()}
 
 
-async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path) -> list[Group]:
+async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path, memory: Remembered | None) -> list[Group]:
     cfg = crew.place.cfg
     if arm not in STAGES:
-        return await _evaluate(crew, file, tasks, DirectSearcher(), TurnReader(lambda _: ""))
+        attempt = _attempt(crew, DirectSearcher(), memory)
+        return await _evaluate(crew, file, tasks, attempt, TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
-    rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench))
+    rollouts = RolloutsOnDemand(
+        lambda: crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench)), searcher=crew.searcher
+    )
+    searcher = rollouts if memory is None else memory.searcher(rollouts, policy=policy)
     try:
         read = TurnReader(Renderer.load(policy).text)
-        return await _evaluate(crew, file, tasks, crew.searcher(rollouts), read)
+        return await _evaluate(crew, file, tasks, _attempt(crew, searcher, memory), read)
     finally:
         rollouts.stop()
 
 
-async def _evaluate(crew: Crew, path: Path, tasks: Sequence[Task], searcher: Searcher, read: TurnReader) -> list[Group]:
+def _attempt(crew: Crew, searcher: Searcher, memory: Remembered | None) -> AttemptRunner:
+    stages = crew.stages(searcher)
+    return attempt_of(stages) if memory is None else memory.attempt(stages)
+
+
+async def _evaluate(
+    crew: Crew, path: Path, tasks: Sequence[Task], attempt: AttemptRunner, read: TurnReader
+) -> list[Group]:
     cfg = crew.place.cfg
     attempts = AttemptLog(path, read=read)
     with (
@@ -150,7 +192,7 @@ async def _evaluate(crew: Crew, path: Path, tasks: Sequence[Task], searcher: Sea
     ):
         return await evaluate(
             tasks,
-            attempt=crew.attempt(searcher),
+            attempt=attempt,
             rules=GroupRules(
                 size=cfg.bench.samples, tries=1 + cfg.grpo.lost_retries, deadline_s=cfg.cluster.call_timeout_s
             ),

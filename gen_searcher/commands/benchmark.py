@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,25 +19,29 @@ from typing import cast
 
 from pydantic import TypeAdapter
 
+from gen_searcher.bench.journal import RememberedGenerator, at_first
 from gen_searcher.bench.knowgen import read_groundings
 from gen_searcher.bench.rowfile import Problem, listed
 from gen_searcher.bench.scored import Scored, failed, scored
 from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
+from gen_searcher.bench.spent import Part, Share
 from gen_searcher.bench.standings import STANDINGS, Standings, render, standings
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.bench import STAGES
 from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.desk import Desk, open_desk
+from gen_searcher.commands.prices import free_tools
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.bench import Arm
-from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.capability import is_local, plug_capability
 from gen_searcher.config.root import RunConfig
+from gen_searcher.drawing import Capability
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE, check_judgement
 from gen_searcher.tools.limited import close
-from gen_searcher.train.attempt import AttemptRunner, GroupRules, member_seed, run_attempt
+from gen_searcher.train.attempt import AttemptRunner, GroupRules, PictureSeed, member_seed, run_attempt
 from gen_searcher.train.evaluate import DirectSearcher, evaluate
 from gen_searcher.types import Attempt, Group, ImageRef, Judgement, Reward, Task, Trajectory
 
@@ -62,7 +66,14 @@ def run(cfg: RunConfig) -> int:
     with open_desk(place) as desk:
         tasks = desk.tasks(*desk.benchmark.rows)
         arms = _arms(desk, tasks)
-        found = standings(arms, scheme=desk.suite.scheme, seed=cfg.seed, problems=desk.problems, notes=desk.notes)
+        found = standings(
+            arms,
+            scheme=desk.suite.scheme,
+            seed=cfg.seed,
+            problems=desk.problems,
+            notes=desk.notes,
+            free={name: _free(desk, name) for name in arms},
+        )
         _write(desk, arms, found)
     return 0
 
@@ -94,8 +105,25 @@ async def _worked_on(desk: Desk, tasks: Sequence[Task]) -> Arms:
             most = plug_capability(desk.cfg.generator).max_references
             read = read_groundings(path, desk.files, most=most)
             desk.note(read.problems)
-            arms[name] = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+            rows = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+            arms[name] = [_searched_elsewhere(row) for row in rows]
     return arms
+
+
+def _searched_elsewhere(row: Scored) -> Scored:
+    """Nobody told us what somebody else's agent took."""
+    return row if row.spent is None else replace(row, spent=replace(row.spent, agent=Share(seconds=None, asked=True)))
+
+
+def _free(desk: Desk, arm: str) -> Set[Part]:
+    """The parts in which an arm asks nobody who has a price; what others did for it may have had one."""
+    ours = arm in desk.cfg.bench.arms
+    free: dict[Part, bool] = {
+        "agent": ours and free_tools(desk.cfg.search),
+        "drawing": (ours or arm in desk.benchmark.groundings) and is_local(desk.cfg.generator),
+        "judging": is_local(desk.judge),
+    }
+    return {part for part, is_free in free.items() if is_free}
 
 
 async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[Scored]:
@@ -105,8 +133,8 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
     rollouts = crew.rollouts(policy, desk.cfg.agent.sampling_like(desk.cfg.bench))
     try:
         seeds = crew.of_one_model(member_seed)
-        searcher = crew.searcher(rollouts, generator=desk.generator(crew.drawings), picture_seed=seeds)
-        return await _searched(desk, crew, arm, tasks, desk.searcher(searcher, policy=policy))
+        searcher = crew.searcher(rollouts, generator=desk.memory.generator(crew.drawings), picture_seed=seeds)
+        return await _searched(desk, crew, arm, tasks, desk.memory.searcher(searcher, policy=policy))
     finally:
         rollouts.stop()
 
@@ -114,12 +142,12 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
 async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], searcher: Searcher) -> list[Scored]:
     """Rows of an arm whose pictures this run draws."""
     instead = RequestInstead(searcher)
+    generator = desk.memory.generator(crew.drawings)
     attempt = partial(
-        run_attempt,
+        _remembered,
         searcher=instead if desk.benchmark.ungrounded == "request" else searcher,
-        generator=desk.generator(crew.drawings),
-        judges=[desk.judged_by(judge) for judge in crew.judges()],
-        compose=_only_score,
+        generator=generator,
+        judges=[desk.memory.judged_by(judge, desk.judge) for judge in crew.judges()],
         picture_seed=crew.of_one_model(member_seed),
         capability=plug_capability(desk.cfg.generator),
     )
@@ -130,6 +158,29 @@ async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], sea
             f"{arm}: {len(instead.instead)} searches ended without a grounding; their requests were drawn as they are"
         )
     return rows
+
+
+async def _remembered(
+    task: Task,
+    *,
+    seed: int,
+    searcher: Searcher,
+    generator: RememberedGenerator,
+    judges: Sequence[Judge],
+    picture_seed: PictureSeed,
+    capability: Capability,
+) -> Attempt:
+    made = await run_attempt(
+        task,
+        seed=seed,
+        searcher=searcher,
+        generator=generator,
+        judges=judges,
+        compose=_only_score,
+        picture_seed=picture_seed,
+        capability=capability,
+    )
+    return at_first(made, generator)
 
 
 async def _drawn_elsewhere(desk: Desk, tasks: Sequence[Task]) -> Arms:
@@ -146,7 +197,7 @@ async def _drawn(desk: Desk, arm: str, path: Path, tasks: Sequence[Task], judge:
     read = desk.suite.drawn(path, given)
     desk.note(read.problems)
     there = [task for task in given if task.id in read.pictures]
-    attempt = partial(_judge_only, judge=desk.judged_by(judge), pictures=read.pictures)
+    attempt = partial(_judge_only, judge=desk.memory.judged_by(judge, desk.judge), pictures=read.pictures)
     rows = await _evaluated(desk, arm, there, attempt, at_once=JUDGED_AT_ONCE)
     absent = [task for task in given if task.id in read.failures]
     return [*rows, *(failed(task, read.failures[task.id], scheme=desk.suite.scheme) for task in absent)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from gen_searcher.train.mixture import one_model_a_task
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.train.thrifty import ThriftyAttempt
 from gen_searcher.train.useful import Stages, UsefulGroups
+from gen_searcher.types import Task, Trajectory
 
 log = logging.getLogger(__name__)
 
@@ -186,18 +187,7 @@ class Crew:
 
     def attempt(self, searcher: Searcher, *, samples: int = 1) -> AttemptRunner:
         """What makes one scored attempt with this searcher, from `samples` pictures."""
-        stages = self.stages(searcher)
-        score = partial(
-            score_trajectory,
-            generator=stages.generator,
-            judges=stages.judges,
-            compose=stages.compose,
-            shadow=stages.shadow,
-            picture_seed=stages.picture_seed,
-            capability=stages.capability,
-            samples=samples,
-        )
-        return ThriftyAttempt(stages.searcher, score)
+        return attempt_of(self.stages(searcher), samples=samples)
 
     def useful_groups(self, searcher: Searcher, rules: GroupRules) -> GroupRunner | None:
         """What draws only pictures that can move the policy; None unless the configuration asks for it."""
@@ -205,6 +195,43 @@ class Crew:
         if pictures is None:
             return None
         return UsefulGroups(stages=self.stages(searcher), rules=rules, pictures=pictures)
+
+
+def attempt_of(stages: Stages, *, samples: int = 1) -> AttemptRunner:
+    """What makes one scored attempt of these parts."""
+    score = partial(
+        score_trajectory,
+        generator=stages.generator,
+        judges=stages.judges,
+        compose=stages.compose,
+        shadow=stages.shadow,
+        picture_seed=stages.picture_seed,
+        capability=stages.capability,
+        samples=samples,
+    )
+    return ThriftyAttempt(stages.searcher, score)
+
+
+class RolloutsOnDemand:
+    """A `Searcher` whose rollout workers start with the first search: what is remembered needs none."""
+
+    def __init__(self, start: Callable[[], Pool], *, searcher: Callable[[Pool], Searcher]) -> None:
+        """`start` raises the workers, `searcher` makes one searcher of them."""
+        self._start = start
+        self._searcher = searcher
+        self._raised: tuple[Pool, Searcher] | None = None
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        """See `Searcher.search`."""
+        if self._raised is None:
+            pool = self._start()
+            self._raised = pool, self._searcher(pool)
+        return await self._raised[1].search(task, seed=seed)
+
+    def stop(self) -> None:
+        """End the workers, if there are any."""
+        if self._raised is not None:
+            self._raised[0].stop()
 
 
 def shadow_plugs(reward: RewardConfig) -> Mapping[str, Plug]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +18,8 @@ from gen_searcher import __version__
 from gen_searcher.agent.render import Renderer
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.bench.pictures import PictureFiles
-from gen_searcher.commands.desk import shaping
+from gen_searcher.commands.licences import UNKNOWN, licence_of
+from gen_searcher.commands.remembered import shaping
 from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.rewards import ChatServer
@@ -37,7 +38,6 @@ from gen_searcher.data.writer import Writer, prompts_sha256
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.progress import Progress
-from gen_searcher.world.world import World
 
 if TYPE_CHECKING:
     from gen_searcher.commands.data_workers import Workers
@@ -103,7 +103,8 @@ class Pipeline:
 
     def licence_of(self, url: str) -> str:
         """Of a page or picture of the embedded world; nobody states that of other places."""
-        return _licences().get(url.removesuffix(".webp"), "")
+        licence = licence_of(url, self.place.cfg.search)
+        return "" if licence == UNKNOWN else licence
 
     async def _propose(self) -> StageReport:
         cfg = self.place.cfg.data.propose
@@ -210,9 +211,3 @@ def _most_usd(server: ChatServer, *, read: int, written: int) -> float:
 
 def _settings(server: ChatServer | None) -> JsonValue:
     return None if server is None else shaping(server.model_dump(mode="json"))
-
-
-@cache
-def _licences() -> dict[str, str]:
-    """By the page's address; a picture lies beside its page."""
-    return {page.url: page.licence for page in World.load().pages.values()}

@@ -7,28 +7,20 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import JsonValue
-
-from gen_searcher import __version__
-from gen_searcher.bench.journal import Journal, RememberedGenerator, RememberedJudge, RememberedSearcher, digest
+from gen_searcher.bench.journal import Journal
 from gen_searcher.bench.knowgen import KnowgenFiles
 from gen_searcher.bench.pictures import PictureFiles
 from gen_searcher.bench.rowfile import Problem
 from gen_searcher.bench.suite import Suite
 from gen_searcher.bench.wise import LEGACY, VERIFIED, WiseFiles
-from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.commands.remembered import Remembered
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.benchmark import BenchmarkConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError
-from gen_searcher.protocols import Generator as ImageGenerator
-from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.types import Task
-
-HOW = frozenset({"key", "tries", "timeout_s", "concurrency"})
-"""Settings that may change between two runs of one benchmark, and what was paid for still counts."""
-HOW_STARTS = ("retry_", "usd_per_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +32,7 @@ class Desk:
     folder: Path
     """`bench/NAME/` of the run directory."""
     files: PictureFiles
-    searches: Journal
-    pictures: Journal
-    verdicts: Journal
+    memory: Remembered
     suite: Suite
     judge: Plug
     problems: list[Problem] = field(default_factory=list[Problem])
@@ -67,35 +57,6 @@ class Desk:
         named = {(problem.file, problem.line) for problem in self.problems if problem.line}
         self.problems.extend(problem for problem in problems if (problem.file, problem.line) not in named)
 
-    def searcher(self, searcher: Searcher, *, policy: Path) -> Searcher:
-        """The policy's searcher, asked once per task and seed."""
-        agent = self.cfg.agent.sampling_like(self.cfg.bench)
-        who = digest(fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json")))
-        if agent.looks:
-            who = digest(who, shaping(self.cfg.generator.model_dump(mode="json")))
-        return RememberedSearcher(searcher, self.searches, who=who)
-
-    def generator(self, generator: ImageGenerator) -> ImageGenerator:
-        """The run's generator, asked once per grounding and seed."""
-        who = digest(shaping(self.cfg.generator.model_dump(mode="json")))
-        return RememberedGenerator(generator, self.pictures, who=who, store=self.place.store)
-
-    def judged_by(self, judge: Judge) -> Judge:
-        """The benchmark's judge, asked once per question; its prompts come with this version of the program."""
-        who = digest(__version__, shaping(self.judge.model_dump(mode="json")))
-        return RememberedJudge(judge, self.verdicts, who=who)
-
-
-def shaping(settings: JsonValue) -> JsonValue:
-    """Settings without those that say how often, how long, for how much and with which key: none changes an answer."""
-    if isinstance(settings, list):
-        return [shaping(item) for item in settings]
-    if not isinstance(settings, dict):
-        return settings
-    return {
-        name: shaping(value) for name, value in settings.items() if name not in HOW and not name.startswith(HOW_STARTS)
-    }
-
 
 @contextlib.contextmanager
 def open_desk(place: Workplace) -> Generator[Desk]:
@@ -106,19 +67,15 @@ def open_desk(place: Workplace) -> Generator[Desk]:
         raise ConfigError("bench.benchmark: choose one (benchmark=knowgen) and a judge for it (judges.image)")
     folder = place.folder.root / "bench" / benchmark.kind
     with contextlib.ExitStack() as opened:
-        searches, pictures, verdicts, read = (
-            opened.enter_context(contextlib.closing(Journal(folder / f"{name}.jsonl")))
-            for name in ("searches", "pictures", "verdicts", "files")
-        )
+        memory = opened.enter_context(Remembered.open(folder, cfg=place.cfg, store=place.store))
+        read = opened.enter_context(contextlib.closing(Journal(folder / "files.jsonl")))
         files = PictureFiles(place.store, read)
         yield Desk(
             place=place,
             benchmark=benchmark,
             folder=folder,
             files=files,
-            searches=searches,
-            pictures=pictures,
-            verdicts=verdicts,
+            memory=memory,
             suite=_suite(benchmark, files, place),
             judge=judge,
         )

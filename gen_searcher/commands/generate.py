@@ -10,14 +10,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from PIL.PngImagePlugin import PngInfo
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew
+from gen_searcher.commands.licences import licence_of
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError, GeneratorRefused, UserError, WorldError
@@ -63,7 +65,7 @@ def run(cfg: RunConfig) -> int:
         sys.stdout.write(f"no picture: the agent ended as {drawn.trajectory.outcome}\n")
         return EXIT_NO_PICTURE
     path = write(folder, place, task, drawn.trajectory.grounding, drawn.image)
-    sys.stdout.write(f"picture: {path}\n")
+    sys.stdout.write(f"{_licences(place.cfg, drawn.trajectory.grounding)}\npicture: {path}\n")
     return 0
 
 
@@ -113,15 +115,37 @@ def trace(drawn: Drawn) -> str:
     return "\n".join(lines)
 
 
+def evidence_of(cfg: RunConfig, task: Task, grounding: Grounding, image: ImageRef) -> dict[str, JsonValue]:
+    """What led to the picture. Each source and each reference says under which licence it lies, or that it is unknown."""
+    return {
+        "request": task.prompt,
+        "grounding": cast("JsonValue", _GROUNDING.dump_python(grounding, mode="json")),
+        "sources": [{"url": url, "licence": licence_of(url, cfg.search)} for url in grounding.sources],
+        "references": [
+            {
+                "title": reference.title,
+                "url": reference.url,
+                "page_url": reference.page_url,
+                "sha256": reference.image.sha256,
+                "licence": licence_of(reference.url, cfg.search),
+            }
+            for reference in grounding.references
+        ],
+        "generator": cfg.generator.target,
+        "sha256": image.sha256,
+    }
+
+
+def _licences(cfg: RunConfig, grounding: Grounding) -> str:
+    """One line per source: what may be done with the picture depends on it."""
+    urls = dict.fromkeys([*grounding.sources, *(reference.url for reference in grounding.references)])
+    return "\n".join(["--- licences", *(f"  {url}: {licence_of(url, cfg.search)}" for url in urls)])
+
+
 def write(folder: Path, place: Workplace, task: Task, grounding: Grounding, image: ImageRef) -> Path:
     """Picture with its evidence chain: in the PNG's text and beside it as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
-    evidence = {
-        "request": task.prompt,
-        "grounding": _GROUNDING.dump_python(grounding, mode="json"),
-        "generator": place.cfg.generator.target,
-        "sha256": image.sha256,
-    }
+    evidence = evidence_of(place.cfg, task, grounding, image)
     (folder / "grounding.json").write_text(json.dumps(evidence, indent=1, ensure_ascii=False), encoding="utf-8")
     info = PngInfo()
     info.add_itxt("gen_searcher", json.dumps(evidence, ensure_ascii=False))

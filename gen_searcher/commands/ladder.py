@@ -59,7 +59,8 @@ def _lines(rungs: Sequence[Rung], differences: Sequence[Difference]) -> list[str
     return [
         *(
             f"  {rung.cell.label.ljust(width)}  {rung.k.value:6.2f}  [{rung.k.low:.2f}, {rung.k.high:.2f}]  "
-            f"seeds {', '.join(f'{k:.2f}' for k in rung.by_seed)}; {rung.tasks} tasks each, {rung.lost} tries lost"
+            f"seeds {', '.join(f'{k:.2f}' for k in rung.by_seed)}; {rung.tasks} tasks each, {rung.lost} tries lost; "
+            f"{_known(rung.attempt_s, 2)} s and {_known(rung.attempt_usd, 4)} USD an attempt"
             for rung in rungs
         ),
         *(
@@ -68,6 +69,10 @@ def _lines(rungs: Sequence[Rung], differences: Sequence[Difference]) -> list[str
             for each in differences
         ),
     ]
+
+
+def _known(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _missing(labels: Sequence[str]) -> list[str]:

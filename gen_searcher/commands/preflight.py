@@ -84,6 +84,7 @@ def _disk(run_dir: Path) -> Iterator[str]:
 def _plugs(cfg: RunConfig) -> Iterator[str]:
     checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search_plug, ())]
     checks.append(("search.images", cfg.search.images_plug, ()))
+    checks += [(f"bench.generators.{name}", plug, ()) for name, plug in cfg.bench.generators.items()]
     for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
         if plug is not None:
             checks.append((f"search.{name}", plug, ()))

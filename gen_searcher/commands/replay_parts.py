@@ -13,16 +13,15 @@ from PIL.Image import Image
 from gen_searcher.cassette.seams import TapedImageModel, TapedJudge
 from gen_searcher.cassette.tape import Identity, Tape
 from gen_searcher.commands.workplace import Workplace
-from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.capability import is_local, plug_capability
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.replay import ReplayConfig
 from gen_searcher.config.root import RunConfig
 from gen_searcher.engines.generator import shown_references
-from gen_searcher.engines.mixture import plugs_of
 from gen_searcher.errors import UserError
 from gen_searcher.image_store import ImageStore, picture_ref
-from gen_searcher.protocols import DeclaresLocal, ImageModel, Judge
+from gen_searcher.protocols import ImageModel, Judge
 from gen_searcher.tools.meter import Meter
 from gen_searcher.train.replay import Redraw
 from gen_searcher.train.run import RunFolder
@@ -96,15 +95,6 @@ def redraw_of(cfg: RunConfig, store: ImageStore, outside: Outside) -> Redraw:
         return picture_ref(await model.draw(grounding.gen_prompt, references, seed=seed))
 
     return redraw
-
-
-def is_local(plug: Plug) -> bool:
-    """Whether the plug's class says that it asks nobody outside."""
-    members = plugs_of(plug)
-    if members:
-        return all(is_local(each) for each in members.values())
-    target = plug.resolved().target
-    return isinstance(target, DeclaresLocal) and target.is_local
 
 
 class _Unasked:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal, Self, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from gen_searcher.config.adversity import AdversityConfig
 from gen_searcher.config.base import Config
-from gen_searcher.config.benchmark import BenchmarkConfig
+from gen_searcher.config.benchmark import BenchmarkConfig, Name
+from gen_searcher.config.plug import TARGET_KEY, Plug
 from gen_searcher.config.sampling import SamplingConfig
 
 Arm = Literal["no-search", "untrained", "sft", "sft+grpo"]
 """`no-search` hands the request to the generator as it is; the others search with that policy of the run."""
+
+
+def _unwrapped(value: object) -> object:
+    """The generator of a file of `conf/generator`, which may also set what the policy is told; here it is told the same."""
+    if not isinstance(value, Mapping):
+        return value
+    given = cast("Mapping[str, object]", value)
+    return given["generator"] if TARGET_KEY not in given and "generator" in given else given
 
 
 class AnalysisConfig(Config):
@@ -49,5 +58,16 @@ class BenchConfig(SamplingConfig):
     adversity: Mapping[str, AdversityConfig] = {}
     """Settings of the embedded world's dial by name: each arm is measured at each of them, and compared with the first.
     Empty: once, as `search.adversity` says."""
+    generators: Mapping[Name, Annotated[Plug, BeforeValidator(_unwrapped)]] = {}
+    """Generators by name: each arm's searches, made once, are drawn by each of them, and compared with the first. A policy
+    is promised `agent.max_references` whatever they take; what a generator cannot take is cut off. Empty: the run's."""
     analysis: AnalysisConfig = AnalysisConfig()
     """Why attempts failed."""
+
+    @model_validator(mode="after")
+    def _sweeps_one_thing(self) -> Self:
+        if self.adversity and self.generators:
+            raise ValueError("adversity and generators are two sweeps; set one of them")
+        if self.generators and self.benchmark is not None:
+            raise ValueError("generators are swept on the run's own tasks or a suite, not on a published benchmark")
+        return self

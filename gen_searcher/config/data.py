@@ -150,6 +150,9 @@ class DedupeConfig(Config):
 
     prompt_similarity: float = Field(default=0.7, gt=0.0, le=1.0)
     """Requests with a Jaccard similarity of their five-letter shingles of at least this count as one."""
+    heldout_share: float | None = Field(default=0.8, gt=0.0, le=1.0)
+    """A request that holds this share of what is peculiar to a held-out one is that one in other clothes: reworded at the
+    start, or inside a longer text. Shingles weigh by how few held-out requests have them; None = not looked for."""
     picture_bits: int | None = Field(default=4, ge=0, le=32)
     """Pictures count as one when their 64-bit difference hashes differ in at most so many bits and their colours agree;
     None = pictures are not compared."""

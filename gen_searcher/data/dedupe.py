@@ -16,7 +16,7 @@ from pydantic import Base64Bytes, BaseModel, ConfigDict
 
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.config.data import DedupeConfig
-from gen_searcher.data.nearness import Look, Pictures, Requests, look_of
+from gen_searcher.data.nearness import Guarded, Look, Pictures, Requests, look_of
 from gen_searcher.data.rows import Reject, StageName, Verified
 from gen_searcher.data.stage import DataFolder, Inputs, StageReport, keep_report, write_stage
 from gen_searcher.data.verify import VERIFIED
@@ -97,6 +97,7 @@ class Sieve:
         self._looks = looks
         self._requests, self._pictures = Requests(), Pictures()
         self._held_requests, self._held_pictures = Requests(), Pictures()
+        self._guarded = Guarded()
 
     def forbid(self, heldout: Sequence[Heldout]) -> None:
         """Nothing that comes near these tasks may pass."""
@@ -104,6 +105,7 @@ class Sieve:
             for task in each.tasks:
                 name = f"{task.id} of {each.name}"
                 self._held_requests.add(name, task.prompt)
+                self._guarded.add(name, task.prompt)
                 if task.target is not None and self._compares_heldout_pictures:
                     self._held_pictures.add(name, self._looks.of(task.target))
 
@@ -111,6 +113,9 @@ class Sieve:
         """Why a row may not pass; None for one that has passed now."""
         no = Reject(stage=StageName.DEDUPE, id=row.proposal.id, reason="", details="")
         least, bits = self._cfg.prompt_similarity, self._cfg.picture_bits
+        held = None if self._cfg.heldout_share is None else self._guarded.held(row.proposal.prompt)
+        if held is not None and held.similarity >= (self._cfg.heldout_share or 0.0):
+            return replace(no, reason="leak_prompt", details=f"holds {held.similarity:.2f} of that of {held.name}")
         for requests, reason in ((self._held_requests, "leak_prompt"), (self._requests, "duplicate_prompt")):
             near = requests.nearest(row.proposal.prompt)
             if near is not None and near.similarity >= least:

@@ -1,6 +1,7 @@
 """How near two requests or two pictures are, and a quick way to the near ones among many.
 
     request -> shingles -> MinHash -> bands -> candidates -> Jaccard similarity
+    request -> shingles -> how much of what is peculiar to another request it holds
     picture -> 64-bit difference hash + colours -> distance
 
 MinHash: Broder, On the resemblance and containment of documents, 1997. Difference hash: 8 x 8 signs of the brightness
@@ -10,6 +11,7 @@ between neighbours, which neither scaling nor recompression moves much.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -74,6 +76,61 @@ class Requests:
         names = {name for key in _band_keys(mine) for name in self._bands.get(key, ())}
         found = [Near(name=name, similarity=jaccard(mine, self._shingles[name])) for name in sorted(names)]
         return max(found, key=lambda near: near.similarity, default=None)
+
+
+class Guarded:
+    """Requests of which no other may hold most, whatever it says beside.
+
+    The similarity of two texts drops with everything that is added to one of them; what a text holds of another does not.
+    A shingle weighs the more the fewer of the guarded requests have it, so that a changed "Draw a picture of" counts
+    little and a shared one does not make two requests equal.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._names: list[str] = []
+        self._holders: dict[int, list[int]] = {}
+        self._weighed: _Weighed | None = None
+
+    def add(self, name: str, text: str) -> None:
+        """Take a request in. `name` is told to those who hold it."""
+        for shingle in shingles(text):
+            self._holders.setdefault(shingle, []).append(len(self._names))
+        self._names.append(name)
+        self._weighed = None
+
+    def held(self, text: str) -> Near | None:
+        """The one of which the text holds most, 0..1 of its weight; None when it shares no shingle with any."""
+        if self._weighed is None:
+            self._weighed = self._weigh()
+        shared = [shingle for shingle in sorted(shingles(text)) if shingle in self._holders]
+        if not shared:
+            return None
+        holders = [self._weighed.holders[shingle] for shingle in shared]
+        weights = np.repeat([self._weighed.weights[shingle] for shingle in shared], [len(one) for one in holders])
+        held_N = np.bincount(np.concatenate(holders), weights, minlength=len(self._names)) / self._weighed.totals_N
+        best = int(held_N.argmax())
+        return Near(name=self._names[best], similarity=min(1.0, float(held_N[best])))
+
+    def _weigh(self) -> _Weighed:
+        count = len(self._names)
+        weights = {shingle: math.log1p(count / len(holders)) for shingle, holders in self._holders.items()}
+        holders = {shingle: np.array(found, dtype=np.intp) for shingle, found in self._holders.items()}
+        totals_N = np.zeros(count)
+        for shingle, found in holders.items():
+            totals_N[found] += weights[shingle]
+        return _Weighed(weights=weights, holders=holders, totals_N=totals_N)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighed:
+    """Of N guarded requests."""
+
+    weights: dict[int, float]
+    holders: dict[int, NDArray[np.intp]]
+    """Shingle -> the requests that have it."""
+    totals_N: NDArray[np.float64]
+    """[N] weight of all shingles of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -119,6 +119,7 @@ async def score_trajectory(
             generator, trajectory.grounding, seed=own, count=samples, capability=capability
         )
     except GeneratorRefused as error:
+        drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
         return refused(trajectory, drawing, error, seed=seed)
     drawing = drawn_after(drawing, trajectory, image, capability=capability, asked_s=asked_s)
     shown = without_evidence(trajectory)

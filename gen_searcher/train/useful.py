@@ -162,6 +162,7 @@ class UsefulGroups:
                 self.stages.generator, grounding, seed=plan.seed, count=samples, capability=self.stages.capability
             )
         except GeneratorRefused as error:
+            drawing = replace(drawing, latency_s=asyncio.get_running_loop().time() - asked_s)
             return refused(candidate.trajectory, drawing, error, seed=candidate.seed)
         drawing = drawn_after(drawing, trajectory, image, capability=self.stages.capability, asked_s=asked_s)
         seeing = [judge for judge in self.stages.judges if judge.name == IMAGE]

@@ -17,11 +17,9 @@ from typing import Literal
 
 from gen_searcher.config.adversity import AdversityConfig
 from gen_searcher.world.relations import sentence
-from gen_searcher.world.world import WebPage, World
+from gen_searcher.world.world import PICTURE, WebPage, World
 
 HarmKind = Literal["wrong fact", "conflict", "misleading picture", "dead link", "slow page", "injection"]
-PICTURE = ".webp"
-"""What the address of a picture ends with, behind the id of its page."""
 CAPITAL_CITY = "capital city"
 """The one relation that is stated in a first sentence only, not in an infobox."""
 

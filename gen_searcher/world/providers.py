@@ -15,6 +15,8 @@ CALM = AdversityConfig()
 class EmbeddedWeb:
     """Implements `SearchProvider` and `ImageSearchProvider`; both indexes are built when first asked."""
 
+    is_local = True
+
     def __init__(self, *, adversity: AdversityConfig = CALM) -> None:
         """`adversity` must be that of the server, or the hits name pages that the server does not have."""
         self._adversity = adversity

@@ -14,6 +14,8 @@ from types import MappingProxyType
 from PIL import Image
 from pydantic import TypeAdapter
 
+PICTURE = ".webp"
+"""What a picture's address has behind its page's."""
 DOMAIN = "mini.web"
 """Every host of the world ends with it."""
 
@@ -37,7 +39,7 @@ class Entity:
     @property
     def picture_url(self) -> str:
         """Where the world serves the picture."""
-        return f"{page_url(self.page_id)}.webp"
+        return f"{page_url(self.page_id)}{PICTURE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class World:
         self._packed = pictures
         self._pictures = zipfile.ZipFile(io.BytesIO(pictures))
         self._shown = shown
+        self._by_url: Mapping[str, WebPage] = {page.url: page for page in pages.values()}
         self._by_title: Mapping[str, WebPage] = {page.title: page for page in reversed(list(pages.values()))}
 
     @classmethod
@@ -118,6 +121,16 @@ class World:
     def look_alikes(self, entity_id: str) -> tuple[str, ...]:
         """Entities whose picture nobody can tell from this one; all of them are right where this one is."""
         return self.entities[entity_id].look_alikes
+
+    def licence_of(self, url: str) -> str | None:
+        """Of the page or the picture that the world serves there, in the ledger's words; None when it serves nothing."""
+        page = self._by_url.get(url.removesuffix(PICTURE))
+        if page is None or not url.endswith(PICTURE):
+            return None if page is None else page.licence
+        if not page.entity:
+            return None
+        shown = self.entities[self._shown.get(page.entity, page.entity)]
+        return self.pages[shown.page_id].licence
 
     def page_titled(self, title: str) -> WebPage | None:
         """The first page with this title."""

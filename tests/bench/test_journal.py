@@ -7,14 +7,24 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gen_searcher.bench.journal import Journal, RememberedGenerator, RememberedJudge, RememberedSearcher, digest
+from gen_searcher.bench.journal import (
+    Journal,
+    RememberedGenerator,
+    RememberedJudge,
+    RememberedSearcher,
+    at_first,
+    digest,
+)
+from gen_searcher.drawing import Drawing, DrawnHow
 from gen_searcher.errors import GeneratorRefused, JudgeError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import (
+    Attempt,
     Grounding,
     ImageRef,
     Judgement,
     Outcome,
+    Reward,
     Task,
     ToolCall,
     ToolResult,
@@ -139,3 +149,25 @@ def test_a_half_written_last_line_is_asked_again_and_spoils_nothing(tmp_path: Pa
 
 def test_a_key_depends_on_every_part_and_on_their_borders() -> None:
     assert len({digest("a", "b"), digest("ab"), digest("a", "b", None), digest("b", "a")}) == 4
+
+
+async def test_a_remembered_picture_keeps_the_time_that_it_took_when_it_was_drawn(tmp_path: Path) -> None:
+    store, journal = ImageStore(tmp_path / "store"), Journal(tmp_path / "pictures.jsonl")
+    generator = RememberedGenerator(CountingGenerator(store), journal, who="g", store=store)
+    await generator.generate(GROUNDING, seed=1)
+    took_s = generator.took_s(GROUNDING, seed=1)
+    assert took_s is not None
+    assert generator.took_s(GROUNDING, seed=2) is None
+    grounded = Trajectory(task_id="t", turns=(), outcome=Outcome.GROUNDED, grounding=GROUNDING)
+    remembered = Attempt(
+        trajectory=grounded,
+        seed=1,
+        image=None,
+        judgements=(),
+        reward=Reward(total=0.0, parts={}),
+        drawing=Drawing(how=DrawnHow.DRAWN, seed=1, latency_s=9.0),
+    )
+    shown = at_first(remembered, generator).drawing
+    assert shown is not None
+    assert shown.latency_s == took_s
+    journal.close()

@@ -122,6 +122,8 @@ def test_the_text_is_aligned() -> None:
         "tasks",
         "grounded",
         "lost",
+        "s/attempt",
+        "USD/attempt",
     ]
     assert len({len(line) for line in lines[:4]}) == 1
     assert lines[4].startswith("sft+grpo - no-search: +45.00 K [")

@@ -120,6 +120,7 @@ def test_drawn_pictures_are_scored_both_ways_and_what_is_left_out_is_listed(
     found = table(tmp_path)
     arm = found["arms"][0]  # pyright: ignore[reportIndexIssue]
     assert (arm["rows"], arm["judged"]) == (6, 3)
+    assert (arm["row_s"], arm["row_usd"], arm["cost_usd"]) == (None, None, None), "others drew, nobody named a price"
     assert arm["failed"] == {"generate": 1, "picture": 1, "judge": 1}
     assert arm["excluded"]["overall"]["value"] == pytest.approx(100 * K)
     science, pop = arm["zero"]["strata"]["science & knowledge"], arm["zero"]["strata"]["pop culture & news"]

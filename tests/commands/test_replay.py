@@ -11,9 +11,10 @@ import pytest
 from gen_searcher.cassette.seams import TapedJudge
 from gen_searcher.cassette.tape import Identity, Tape
 from gen_searcher.cli import run
-from gen_searcher.commands.replay_parts import Outside, is_local, judges_of
+from gen_searcher.commands.replay_parts import Outside, judges_of
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.config.capability import is_local
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.replay import ReplayConfig

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import io
+import math
 
 import pytest
 from PIL import Image, ImageDraw
 
-from gen_searcher.data.nearness import Pictures, Requests, jaccard, look_of, shingles
+from gen_searcher.data.nearness import Guarded, Pictures, Requests, jaccard, look_of, shingles
 from tests.data.pipeline_parts import photo
 
 
@@ -28,6 +29,35 @@ def test_a_reworded_request_is_found_among_thousands_and_another_is_not() -> Non
     assert (near.name, near.similarity > 0.8) == ("mine", True)
     far = requests.nearest("A chart of the constellation that holds the star Mirfak")
     assert far is None or far.similarity < 0.3
+
+
+def test_what_stands_beside_a_guarded_request_does_not_hide_it() -> None:
+    guarded, text = Guarded(), "Draw the bridge that was built by the engineer who also designed the tower in Porto."
+    assert guarded.held(text) is None, "nothing is guarded"
+    guarded.add("mine", text)
+    guarded.add("other", "Draw the harp of the constellation in which the star Vega stands.")
+    for told, least in (
+        (text, 1.0),
+        (f"For our report we need this: {text} Keep it friendly, square and free of any lettering.", 0.98),
+        (f"Please paint{text.removeprefix('Draw')}", 0.9),
+    ):
+        near = guarded.held(told)
+        assert near is not None
+        assert (near.name, near.similarity >= least) == ("mine", True)
+    far = guarded.held("A chart of the harbour of Lisbon.")
+    assert far is not None
+    assert far.similarity < 0.2
+    assert guarded.held("xyzzy plugh") is None
+
+
+def test_what_many_guarded_requests_share_weighs_little() -> None:
+    """Of two shingles the one that a single request has counts log(1 + 4/1), the one that all have log(1 + 4/4)."""
+    guarded = Guarded()
+    for last in "efgh":
+        guarded.add(last, f"vwxyz{last}")
+    near = guarded.held("vwxyz!")
+    assert near is not None
+    assert near.similarity == pytest.approx(math.log(2) / (math.log(2) + math.log(5)))
 
 
 @pytest.mark.parametrize("seed", range(6))

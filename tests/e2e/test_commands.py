@@ -168,6 +168,33 @@ def test_a_sweep_measures_the_last_policy_at_every_setting_and_the_report_shows_
 
 
 @pytest.mark.slow
+def test_a_transfer_draws_each_search_with_every_generator_and_asks_nothing_twice(run_dir: Path) -> None:
+    words = ("bench", "experiment=smoke", "sweep=transfer", "bench.arms=[no-search,sft+grpo]", f"run_dir={run_dir}")
+    done = run(*words)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = run_dir / "bench" / "transfer"
+    table = json.loads((folder / "table.json").read_text())
+    rows = [f"{arm} @ {generator}" for arm in ("no-search", "sft+grpo") for generator in ("embedded", "compositor")]
+    assert [row["arm"] for row in table["arms"]] == rows
+    assert all(row["attempts"] == 2 and row["seconds_per_attempt"] > 0.0 for row in table["arms"])
+    assert [row["usd_per_attempt"] for row in table["arms"]] == [0.0] * 4, "nobody outside is asked"
+    assert [(pair["better"], pair["baseline"]) for pair in table["paired"]] == [
+        (rows[1], rows[0]), (rows[3], rows[2]), (rows[2], rows[0]), (rows[3], rows[1]),
+    ]  # fmt: skip
+    assert re.search(r"^policy +embedded +compositor +compositor - embedded$", done.stdout, re.MULTILINE)
+    searched = [lines(folder / f"attempts-sft+grpo@{name}.jsonl") for name in ("embedded", "compositor")]
+    found = [{one["group"]: one["attempt"]["trajectory"] for one in each} for each in searched]  # pyright: ignore
+    assert found[0] == found[1], "both draw what one search found"
+    journals = {path.name: path.read_bytes() for path in folder.glob("*.jsonl") if "attempts" not in path.name}
+    assert set(journals) == {"searches.jsonl", "pictures.jsonl", "verdicts.jsonl"}
+    assert len(journals["searches.jsonl"].splitlines()) == 2
+    again = run(*words)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert again.stdout == done.stdout
+    assert {path.name: path.read_bytes() for path in folder.glob("*.jsonl") if path.name in journals} == journals
+
+
+@pytest.mark.slow
 def test_the_frozen_suite_is_measured_beside_the_held_out_tasks(run_dir: Path) -> None:
     words = ("experiment=smoke", "bench.suite=knowgen-mini", "bench.arms=[no-search]", f"run_dir={run_dir}")
     done = run("bench", *words)

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from gen_searcher.commands.preflight import problems
-from gen_searcher.commands.replay_parts import is_local
 from gen_searcher.config import load
-from gen_searcher.config.capability import plug_capability
+from gen_searcher.config.capability import is_local, plug_capability
 from gen_searcher.config.plug import Plug
 from gen_searcher.drawing import Capability
 from gen_searcher.engines.compositor import Compositor

@@ -10,7 +10,7 @@ from gen_searcher.metrics.report import figures
 from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.read import Arm, Table
 from gen_searcher.metrics.report.run_data import RunData, settings
-from gen_searcher.metrics.report.tables import NONE, columns
+from gen_searcher.metrics.report.tables import NONE, columns, heading
 
 LAST = 5
 """Steps that the last value of a number is the mean of: single steps are noisy."""
@@ -79,8 +79,7 @@ def _arms(ours: Table, theirs: Table) -> BothTable:
         )
         for name in dict.fromkeys([*own, *other])
     ]
-    shown = tuple("K-Score" if name == "k_score" else name.replace("_", " ") for name in names)
-    return BothTable(title=ours.title, columns=shown, rows=tuple(rows))
+    return BothTable(title=ours.title, columns=tuple(map(heading, names)), rows=tuple(rows))
 
 
 def _cells(arm: Arm | None, names: Sequence[str]) -> tuple[str, ...]:

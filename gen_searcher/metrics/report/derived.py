@@ -12,7 +12,7 @@ from gen_searcher.types import Outcome
 
 COSTS = ("tool/cost_usd", "picture/cost_usd", "judge/cost_usd")
 """What a step spent, by whom it was paid to."""
-_WALL_TIME = "time_s"
+WALL_TIME = "time_s"
 
 
 def failure_series(entries: Sequence[Entry]) -> tuple[Series, ...]:
@@ -37,7 +37,7 @@ def throughput_series(metrics: Sequence[Series], entries: Sequence[Entry]) -> tu
     """Scored attempts per minute of wall time between a step and the one before; a resumed run's clock starts anew."""
     times: dict[int, float] = {}
     for one in metrics:
-        if one.name == _WALL_TIME:
+        if one.name == WALL_TIME:
             times.update(zip(one.steps, one.values, strict=True))
     counts: dict[int, int] = {}
     for entry in entries:

@@ -20,11 +20,12 @@ from gen_searcher.metrics.report.compare import compare
 from gen_searcher.metrics.report.derived import failure_series, spend_line, spend_series, throughput_series
 from gen_searcher.metrics.report.drawings import drawing_lines
 from gen_searcher.metrics.report.embed import Embedded, embed, id_of
+from gen_searcher.metrics.report.expense import Expenses, expenses
 from gen_searcher.metrics.report.figures import HoverLine, Series
 from gen_searcher.metrics.report.highlights import Highlights, Marked, highlights
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Table
-from gen_searcher.metrics.report.run_data import RunData, beside, read_run, who_made_it
+from gen_searcher.metrics.report.run_data import TRAINED_BY, RunData, beside, read_run, settings, who_made_it
 from gen_searcher.metrics.report.tables import table_view
 from gen_searcher.metrics.report.tallies import agreement_rows, tool_rows
 from gen_searcher.metrics.report.why import WhyView, why_view
@@ -112,6 +113,7 @@ def render(
         svg={panel.id: Markup(panel.svg) for panel in _panels(stages)},
         lost=_lost_stages(run.sets),
         spend=spend_line(run.grpo),
+        expense=_expenses(run),
         drawings=drawing_lines(run.training),
         tools=tool_rows(run.training),
         agreement=agreement_rows(run.training),
@@ -126,6 +128,11 @@ def render(
         data_pictures=_script_json(json.dumps(embedded.pictures)),
         data_run=_script_json(json.dumps([_facts(one) for one in (run, other) if one], ensure_ascii=False)),
     )  # fmt: skip
+
+
+def _expenses(run: RunData) -> Expenses | None:
+    config = next((one for one in run.configs if one.name == TRAINED_BY), None)
+    return expenses(run.grpo, run.tables, {} if config is None else settings(config))
 
 
 def _why_views(sets: Sequence[EntrySet], *, shown: Collection[str]) -> list[WhyView]:

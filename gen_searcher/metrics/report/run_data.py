@@ -25,6 +25,8 @@ from gen_searcher.metrics.report.read import (
 from gen_searcher.metrics.report.why import read_whys
 
 TRAINING = "GRPO"
+TRAINED_BY = "grpo"
+"""The command whose settings the training ran with."""
 NOTED = ("policy.path", "policy.engine", "agent.temperature")
 MADE_BY = ("generator", "judges")
 """Settings, and sections with classes, that say who made a sample; the page shows them beside each."""
@@ -122,7 +124,7 @@ def who_made_it(run: RunData) -> dict[str, str]:
     """The settings that a reader of a sample asks for first, of the training's config or of the last one."""
     if not run.configs:
         return {}
-    config = next((one for one in run.configs if one.name == "grpo"), run.configs[-1])
+    config = next((one for one in run.configs if one.name == TRAINED_BY), run.configs[-1])
     flat = settings(config)
     return {
         name: value

@@ -11,6 +11,8 @@ from gen_searcher.metrics.report import figures
 from gen_searcher.metrics.report.read import Table
 
 KNOWN_COLUMNS = ("k_score", "faithfulness", "visual_correctness", "text_accuracy", "aesthetics", "text_reward")
+COST_COLUMNS = ("seconds_per_attempt", "usd_per_attempt")
+"""Beside every score, also where nobody knows them."""
 NONE = "n/a"
 INTERVAL = frozenset({"low", "high"})
 
@@ -54,17 +56,22 @@ def table_view(table: Table, index: int) -> TableView:
     return TableView(
         id="arms" if index == 0 else f"arms-{index}",
         title=table.title,
-        columns=tuple(name.replace("_", " ") for name in names),
+        columns=tuple(map(heading, names)),
         arms=tuple(_arm_rows(table, names)),
         pairs=tuple(_pair_rows(table)),
     )
 
 
 def columns(table: Table) -> list[str]:
-    """Names of the columns beside the K-Score, those of the paper first."""
+    """Names of the columns beside the K-Score: those of the paper, what an attempt takes, the others."""
     present = {name for arm in table.arms for name in arm.numbers} - INTERVAL
     known = [name for name in KNOWN_COLUMNS[1:] if name in present]
-    return known + sorted(present.difference(KNOWN_COLUMNS))
+    return [*known, *COST_COLUMNS, *sorted(present.difference(KNOWN_COLUMNS, COST_COLUMNS))]
+
+
+def heading(name: str) -> str:
+    """A column's name as people read it."""
+    return "K-Score" if name == "k_score" else name.replace("_", " ").replace("usd", "USD")
 
 
 def _arm_rows(table: Table, columns: Sequence[str]) -> list[ArmRow]:

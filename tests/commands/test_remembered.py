@@ -1,0 +1,131 @@
+"""What one search found is drawn by every generator, and what was paid for is not asked again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from gen_searcher.cluster.roles import RolloutPool
+from gen_searcher.commands import preflight
+from gen_searcher.commands.crew import RolloutsOnDemand
+from gen_searcher.commands.remembered import Remembered
+from gen_searcher.config import load
+from gen_searcher.config.plug import Plug
+from gen_searcher.errors import ConfigError
+from gen_searcher.image_store import ImageStore
+from gen_searcher.train.attempt import member_seed
+from gen_searcher.train.useful import Stages
+from gen_searcher.types import (
+    Attempt,
+    Grounding,
+    ImageRef,
+    Judgement,
+    Outcome,
+    Reward,
+    Task,
+    Trajectory,
+)
+
+TASK = Task(id="t", prompt="p", target=None, meta={})
+
+
+@dataclass
+class Counting:
+    """A searcher, a generator and a judge at once."""
+
+    store: ImageStore
+    shade: int = 0
+    name: str = "image"
+    asked: list[str] = field(default_factory=list[str])
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        self.asked.append("search")
+        found = Grounding(gen_prompt=f"{task.prompt} {seed}", references=())
+        return Trajectory(task_id=task.id, turns=(), outcome=Outcome.GROUNDED, grounding=found)
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        del grounding, seed
+        self.asked.append("draw")
+        return self.store.put(Image.new("RGB", (8, 8), (self.shade, 0, 0)))
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        del task, trajectory, image
+        self.asked.append("judge")
+        return Judgement(judge="image", score=1.0, parts={}, rationale="", model="m", prompt_sha256="", latency_s=1.0)
+
+
+def reward(trajectory: Trajectory, judgements: object) -> Reward:
+    del trajectory, judgements
+    return Reward(total=1.0, parts={})
+
+
+async def attempts(folder: Path, parts: Counting, *generators: str) -> list[Attempt]:
+    """One task at each of these generators, from journals in `folder`."""
+    (folder / "policy").mkdir(exist_ok=True)
+    (folder / "policy" / "config.json").write_text("{}")
+    cfg = load.load(["experiment=smoke", f"run_dir={folder}/run"])
+    made: list[Attempt] = []
+    for shade, generator in enumerate(generators):
+        there = cfg.model_copy(update={"generator": Plug(target=generator, keywords={})})
+        drawer = replace(parts, shade=shade)
+        drawer.asked = parts.asked
+        with Remembered.open(folder, cfg=there, store=parts.store) as memory:
+            searcher = memory.searcher(parts, policy=folder / "policy")
+            stages = Stages(
+                searcher=searcher, generator=drawer, judges=[parts], compose=reward, picture_seed=member_seed
+            )
+            made.append(await memory.attempt(stages)(TASK, seed=3))
+    return made
+
+
+async def test_an_arm_searches_once_whatever_draws(tmp_path: Path) -> None:
+    parts = Counting(ImageStore(tmp_path / "store"))
+    one, other = await attempts(tmp_path, parts, "a.One", "a.Other")
+    assert parts.asked == ["search", "draw", "judge", "draw", "judge"]
+    assert one.trajectory == other.trajectory
+    assert one.image != other.image
+
+
+async def test_a_second_run_asks_nobody_and_gives_the_same_with_the_same_times(tmp_path: Path) -> None:
+    parts = Counting(ImageStore(tmp_path / "store"))
+    first = await attempts(tmp_path, parts, "a.One", "a.Other")
+    parts.asked.clear()
+    again = await attempts(tmp_path, parts, "a.One", "a.Other")
+    assert parts.asked == []
+    assert again == first
+    times = [[one.drawing.latency_s for one in each if one.drawing is not None] for each in (first, again)]
+    assert times[0] == times[1]
+    assert all(time_s > 0.0 for time_s in times[0])
+
+
+async def test_workers_are_not_started_for_what_is_remembered() -> None:
+    def start() -> NoReturn:
+        raise AssertionError("nothing was to be searched")
+
+    idle = RolloutsOnDemand(start, searcher=RolloutPool)
+    idle.stop()
+    with pytest.raises(AssertionError, match="nothing was to be searched"):
+        await idle.search(TASK, seed=0)
+
+
+def test_a_generator_that_does_not_exist_is_named_before_anything_is_spent(tmp_path: Path) -> None:
+    words = ["experiment=smoke", "sweep=transfer", f"run_dir={tmp_path}/run"]
+    cfg = load.load(words)
+    assert list(cfg.bench.generators) == ["embedded", "compositor"]
+    assert list(preflight.problems(cfg, command="bench")) == []
+    wrong = load.load([*words, "bench.generators.mine={_target_: gen_searcher.engines.compositor.Composer}"])
+    (problem,) = preflight.problems(wrong, command="bench")
+    assert problem.startswith("bench.generators.mine._target_: gen_searcher.engines.compositor has no class 'Composer'")
+
+
+def test_two_sweeps_at_once_are_refused(tmp_path: Path) -> None:
+    words = ["experiment=smoke", "sweep=transfer", f"run_dir={tmp_path}/run"]
+    with pytest.raises((ConfigError, ValidationError), match="two sweeps"):
+        load.load([*words, "bench.adversity={calm: {}}"])
+    with pytest.raises((ConfigError, ValidationError), match="not on a published benchmark"):
+        load.load([*words, "benchmark=knowgen"])
