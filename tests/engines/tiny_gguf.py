@@ -14,7 +14,7 @@ from tokenizers import pre_tokenizers
 Floats = NDArray[np.float32]
 
 ALIGNMENT = 32
-LAYERS, HIDDEN, MLP, HEADS, KEY_VALUE_HEADS, HEAD_DIM, POSITIONS = 2, 64, 96, 4, 2, 16, 512
+LAYERS, HIDDEN, MLP, HEADS, KEY_VALUE_HEADS, HEAD_DIM, POSITIONS = 2, 128, 96, 4, 2, 32, 512
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>")
 MERGES = ("f l", "fl a", "fla g", "Ġ flag", "i m")
 THETA, EPS = 1e5, 1e-5
