@@ -41,7 +41,7 @@ def test_a_setting_of_another_kind_is_named(tmp_path: Path, ask: str, wanted: st
 
 
 def test_a_plain_tensor_comes_back_as_it_was_rows_first(tmp_path: Path) -> None:
-    one, two = np.arange(6, dtype=np.float32).reshape(2, 3), np.float32([7.5])
+    one, two = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([7.5], dtype=np.float32)
     file = GgufFile.open(write(tmp_path, one=as_f32(one), two=as_f32(two)))
     assert file.tensor_names == {"one", "two"}
     assert np.array_equal(file.tensor("one"), one)

@@ -64,7 +64,7 @@ def ids_of(folder: Path, words: str) -> tuple[int, ...]:
     return tuple(Tokenizer.from_file(str(folder / "tokenizer.json")).encode(words).ids)
 
 
-def looking(folder: Path, store: ImageStore) -> list[Sample]:
+def looking(folder: Path, store: ImageStore) -> tuple[Sample, ...]:
     """Three samples with two, no and one picture."""
     views = (picture(store, 1, width=96, height=64), picture(store, 2, width=160, height=128))
     chats = {f"flag {PICTURE} or{PICTURE}1989 flag": views, "no flag": (), f"{PICTURE} a flag": views[1:]}
@@ -73,7 +73,7 @@ def looking(folder: Path, store: ImageStore) -> list[Sample]:
         ids = ids_of(folder, f"<|im_start|>user\n{words}<|im_end|>\n<|im_start|>assistant\nflag 12")
         mask = tuple(index > len(ids) - 8 for index in range(len(ids)))
         found.append(Sample(token_ids=ids, loss_mask=mask, logprobs=(0.0,) * len(ids), images=images, advantage=1.0))
-    return found
+    return tuple(found)
 
 
 def test_on_text_it_is_the_language_model_that_it_came_from(folder: Path) -> None:
@@ -122,7 +122,7 @@ def test_digits_stay_single_and_text_comes_back(folder: Path) -> None:
 
 
 def test_a_new_token_starts_as_the_mean_of_its_letters(folder: Path) -> None:
-    embedding = load_qwen(folder, dtype=torch.float32).get_input_embeddings().weight
+    embedding = load_qwen(folder, dtype=torch.float32).model.language_model.embed_tokens.weight
     letters = [tiny_gguf.vocabulary().index(letter) for letter in "<|"] + [ids_of(folder, "im")[0]]
     letters += [tiny_gguf.vocabulary().index(letter) for letter in "age_pad|>"]
     (new,) = ids_of(folder, "<|image_pad|>")
