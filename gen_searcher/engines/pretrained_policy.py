@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gen_searcher.agent.render import SPECIAL_TOKENS, TAG_TOKENS
+from gen_searcher.agent.render import SPECIAL_TOKENS
 from gen_searcher.engines.gguf_file import Floats, GgufFile
 from gen_searcher.engines.small_policy import CHAT_TEMPLATE, MERGE, PATCH_PX, write_processor_files
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
@@ -204,13 +204,16 @@ def give_eyes(language: LanguageModel, folder: Path, *, config: PretrainedPolicy
 
 
 def chat_tokenizer(language: LanguageModel) -> PreTrainedTokenizerFast:
-    """The model's own tokenizer, with what is missing of Qwen's special tokens and tags behind its vocabulary."""
+    """The model's own tokenizer, with what is missing of Qwen's special tokens behind its vocabulary.
+
+    Tags are no tokens here: who reads can spell them. As new tokens, which begin nearly alike, they were mistaken for
+    one another after 64 demonstrations (a call that began with `<answer>` and ended with `</think>`).
+    """
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = _bare_tokenizer(language)
     tokenizer.add_special_tokens(list(language.control_tokens))
     tokenizer.add_special_tokens([token for token in SPECIAL_TOKENS if token not in language.control_tokens])
-    tokenizer.add_tokens(list(TAG_TOKENS))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
