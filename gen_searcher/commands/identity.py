@@ -25,6 +25,7 @@ SAFE = (
     "cassette",  # who answers; not what is asked
     "policy.path",  # by content, see `grpo_identity`
     "policy.small",
+    "policy.pretrained",
     "policy.engine",
     "policy.max_concurrent_requests",
     "policy.max_batched_tokens",

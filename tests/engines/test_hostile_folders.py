@@ -85,6 +85,13 @@ def test_another_architecture_is_named(folder: Path) -> None:
         load_qwen(folder, dtype=torch.float32)
 
 
+def test_a_policy_with_other_vision_tokens_is_refused_before_a_picture_is_cut_for_it(folder: Path) -> None:
+    vision = {"patch_size": 14, "spatial_merge_size": 2}
+    changed_config(folder, architectures=["Qwen2_5_VLForConditionalGeneration"], vision_config=vision)
+    with pytest.raises(UserError, match="a vision token covers 28 x 28 px; pictures are cut for 32"):
+        check_policy(folder)
+
+
 def test_weights_that_do_not_fit_are_refused_and_none_is_drawn_at_random(folder: Path) -> None:
     sound = load_file(folder / WEIGHTS)
     name = next(name for name in sound if name.endswith("q_proj.weight"))
