@@ -10,13 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
-from tests.e2e.ray_head import free_ports
+from tests.e2e.hosts import Host
+from tests.e2e.ray_head import Head, free_ports
 
 RAY = str(Path(sys.executable).parent / "ray")
 START_DEADLINE_S = 180.0
@@ -37,16 +38,21 @@ class Node:
     def end(self, number: signal.Signals = signal.SIGKILL) -> None:
         """End every process of the node, its actors too: what is left of a machine that has lost its power."""
         for process in self._processes():
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
         self.process.wait(timeout=60)
         psutil.wait_procs(self._processes(), timeout=30)
 
     def commands(self) -> list[str]:
         """What runs on the node: `ray::CLASS.method` is an actor."""
-        return [" ".join(process.cmdline()) for process in self._processes()]
+        found: list[str] = []
+        for process in self._processes():
+            with suppress(psutil.NoSuchProcess):  # it has ended since
+                found.append(" ".join(process.cmdline()))
+        return found
 
     def _processes(self) -> list[psutil.Process]:
-        return [psutil.Process(pid) for pid in psutil.pids() if _session(pid) == self.process.pid]
+        return [process for process in psutil.process_iter() if _session(process.pid) == self.process.pid]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,16 +66,33 @@ class Nodes:
 
     def head(self, *, cpus: int = 1, labels: Mapping[str, str] | None = None) -> Node:
         gcs, *ports = free_ports(4)
-        node = self._start(
-            "--head", f"--port={gcs}", "--include-dashboard=false", cpus=cpus, ports=ports, labels=labels or {}
-        )
+        return self._head("--include-dashboard=false", gcs=gcs, cpus=cpus, ports=ports, labels=labels or {}, host=None)
+
+    def head_for_jobs(
+        self, *, cpus: int = 1, labels: Mapping[str, str] | None = None, host: Host | None = None
+    ) -> Head:
+        """A head with a dashboard: jobs are submitted to it from outside, with nothing but its address and the token."""
+        gcs, dashboard, client, *ports = free_ports(6)
+        address = "127.0.0.1" if host is None else host.address
+        also = (f"--dashboard-port={dashboard}", f"--dashboard-host={address}", f"--ray-client-server-port={client}")
+        self._head(*also, gcs=gcs, cpus=cpus, ports=ports, labels=labels or {}, host=host)
+        outside = {name: value for name, value in self.environment.items() if name != "RAY_ADDRESS"}
+        return Head(address=f"http://{address}:{dashboard}", environment=outside)
+
+    def _head(
+        self, *words: str, gcs: int, cpus: int, ports: list[int], labels: Mapping[str, str], host: Host | None
+    ) -> Node:
+        node = self._start("--head", f"--port={gcs}", *words, cpus=cpus, ports=ports, labels=labels, host=host)
         self.environment["RAY_ADDRESS"] = node.address
         return node
 
-    def worker(self, *, cpus: int, labels: Mapping[str, str]) -> Node:
+    def worker(
+        self, *, cpus: int, labels: Mapping[str, str], host: Host | None = None, memory_gib: int | None = None
+    ) -> Node:
         """A node that joins the last head."""
-        address = f"--address={self.environment['RAY_ADDRESS']}"
-        return self._start(address, cpus=cpus, ports=free_ports(3), labels=labels)
+        words = [f"--address={self.environment['RAY_ADDRESS']}"]
+        words += [] if memory_gib is None else [f"--memory={memory_gib << 30}"]
+        return self._start(*words, cpus=cpus, ports=free_ports(3), labels=labels, host=host)
 
     def drain(self, node: Node, *, within_s: int) -> None:
         """Tell Ray that the node goes away, as an autoscaler does."""
@@ -93,13 +116,15 @@ class Nodes:
                         return word.partition("=")[2]
         raise LookupError(node)
 
-    def _start(self, *words: str, cpus: int, ports: list[int], labels: Mapping[str, str]) -> Node:
+    def _start(self, *words: str, cpus: int, ports: list[int], labels: Mapping[str, str], host: Host | None) -> Node:
         log = self.folder / f"node-{len(self.all)}.log"
         agent, metrics, grpc = ports
         command = [
+            *(() if host is None else host.enter),
             *(RAY, "start", *words, "--block", f"--num-cpus={cpus}", "--disable-usage-stats"),
             *(f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}"),
             *(f"--metrics-export-port={metrics}", "--object-store-memory=100000000"),
+            *([] if host is None else [f"--node-ip-address={host.address}"]),
             *([f"--temp-dir={self.folder}"] if "--head" in words else []),
             *([f"--labels={','.join(f'{key}={value}' for key, value in labels.items())}"] if labels else []),
         ]
