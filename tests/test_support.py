@@ -55,14 +55,14 @@ def suite_of(test: str) -> str:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             marks = [ast.unparse(decorator) for decorator in node.decorator_list]
-            marks += [ast.unparse(part.value) for part in tree.body if _is_pytestmark(part)]
+            marks += [
+                ast.unparse(part.value)
+                for part in tree.body
+                if isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) == "pytestmark"
+            ]
             found = {suite for mark, suite in OF_A_SUITE.items() if re.search(rf"\bmark\.{mark}\b", " ".join(marks))}
             return max(found, default="default")
     raise LookupError(test)
-
-
-def _is_pytestmark(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
 
 
 @pytest.mark.parametrize("line", TABLE, ids=lambda line: f"{line.what} {line.version}")

@@ -54,11 +54,11 @@ class Job:
 
 @contextmanager
 def submitted(head: Head, run_dir: Path, *settings: str) -> Iterator[Job]:
-    """A job in the background; after an error nobody waits for it, it ends with its cluster."""
+    """`launch/ray_job.sh grpo` in the background; after an error nobody waits for it, it ends with its cluster."""
     background = ThreadPoolExecutor(max_workers=1)
     try:
-        command = ("gen-searcher", "grpo", *settings, f"run_dir={run_dir}")
-        yield Job(run_dir=run_dir, result=background.submit(head.submit, *command, timeout_s=JOB_S))
+        words = ("grpo", *settings, f"run_dir={run_dir}")
+        yield Job(run_dir=run_dir, result=background.submit(head.submit_by_script, *words, timeout_s=JOB_S))
     finally:
         background.shutdown(wait=False)
 
