@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gen_searcher import __version__
+from gen_searcher.commands.ending import MEANINGS, Ending
 from gen_searcher.errors import EXIT_INTERRUPTED, UserError, disk_trouble
 
 if TYPE_CHECKING:
@@ -128,19 +130,20 @@ OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 
 TEXT_LINE = "%(asctime)s %(levelname).1s %(name)s: %(message)s"
 
-EPILOG = """\
+CODES = textwrap.fill("exit codes: " + ", ".join(f"{code} {said}" for code, said in MEANINGS.items()), width=118)
+EPILOG = f"""\
 settings are written as in Hydra: key=value, e.g. grpo.steps=20 cluster.rollout_workers=2; a key that names a folder
 of conf/ picks one of its files, e.g. experiment=laptop. All commands take the same settings, and --cfg shows them.
 
-exit codes: 0 done, 1 crash, 2 wrong input or settings, 3 cannot start or go on, 4 budget spent,
- 5 a replay differs, 75 interrupted (run it again to resume)
+{CODES}
+A command that works or spends says its code again in its last line on standard error, one JSON object.
 """
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command line and return its exit code."""
+def run(argv: Sequence[str], *, ending: Ending | None = None) -> int:
+    """Run one command line and return its exit code; `ending` learns what it was."""
     try:
-        return _dispatch(argv)
+        return _dispatch(argv, ending or Ending())
     except (UserError, OSError) as error:
         from gen_searcher.config.secrets import redact
 
@@ -154,20 +157,23 @@ def run(argv: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
 
 
-def _dispatch(argv: Sequence[str]) -> int:
+def _dispatch(argv: Sequence[str], ending: Ending) -> int:
     name, options, overrides = parse(argv)
+    command = COMMANDS[name]
+    if command.spends and not options.cfg:
+        ending.command = name
     from gen_searcher.config import load
     from gen_searcher.config.redaction import guard_process
 
     guard_process()
     cfg = load.load(overrides, config_dir=options.config_dir)
+    ending.run_dir = cfg.run_dir
     if options.cfg:
         sys.stdout.write(load.dump_yaml(cfg))
         return 0
     from gen_searcher.metrics.log_fields import JsonLines, log_fields
 
     _set_up_log(cfg, JsonLines() if cfg.log.format == "json" else logging.Formatter(TEXT_LINE))
-    command = COMMANDS[name]
     if command.spends:
         from gen_searcher.commands import preflight
 

@@ -22,6 +22,7 @@ PORTS = range(21000, 29000)
 
 SUBMISSIONS = 8
 """Each takes seconds."""
+SCRIPT = Path(__file__).parents[2] / "launch" / "ray_job.sh"
 NO_AGENT_YET = "No available agent to submit job"
 
 
@@ -34,16 +35,24 @@ class Head:
 
     def submit(self, *command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         """`ray job submit`, waiting for the job to end. Asked again while a slow machine's head has no job agent yet."""
+        ray = str(Path(sys.executable).parent / "ray")
+        return self._asked_again([ray, "job", "submit", "--address", self.address, "--", *command], timeout_s=timeout_s)
+
+    def submit_by_script(self, *words: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
+        """`launch/ray_job.sh`, likewise; the words are those of `gen-searcher`."""
+        return self._asked_again(["bash", str(SCRIPT), *words], timeout_s=timeout_s)
+
+    def _asked_again(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         for _ in range(SUBMISSIONS - 1):
-            done = self._submit(command, timeout_s=timeout_s)
+            done = self._run(command, timeout_s=timeout_s)
             if NO_AGENT_YET not in done.stdout + done.stderr:
                 return done
-        return self._submit(command, timeout_s=timeout_s)
+        return self._run(command, timeout_s=timeout_s)
 
-    def _submit(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(Path(sys.executable).parent / "ray"), "job", "submit", "--address", self.address, "--", *command],
-            env=self.environment,
+            command,
+            env={**self.environment, "RAY_ADDRESS": self.address},
             capture_output=True,
             text=True,
             timeout=timeout_s,

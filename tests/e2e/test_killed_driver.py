@@ -35,7 +35,9 @@ def test_a_terminated_run_saves_its_step_exits_with_75_and_goes_on(tmp_path: Pat
     process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 75, said[-3000:]
-    assert said.strip().splitlines()[-1].endswith("run the same command again to continue")
+    words, last = said.strip().splitlines()[-2:]
+    assert words.endswith("run the same command again to continue")
+    assert json.loads(last)["exit_code"] == 75
     before = issued(run_dir / "grpo" / "ledger.sqlite")
     whole_run(run_dir, log)
     assert "grpo continues at step" in log.read_text()
