@@ -217,9 +217,16 @@ def difference(found: Result, wanted: Result, *, case: str, against: str) -> Dif
     )
 
 
+def loaded(folder: Path, dtype: torch.dtype = torch.float64) -> Qwen3VLForConditionalGeneration:
+    """Our small policy, and in double precision the arithmetic around it as well."""
+    model = load_qwen(folder, dtype=dtype)
+    assert isinstance(model, Qwen3VLForConditionalGeneration)
+    return exact(model) if dtype is torch.float64 else model
+
+
 def against_hand(folder: Path, store: ImageStore, *, seeds: int) -> list[Difference]:
     """Every case, on five samples of which three hold pictures."""
-    model = exact(load_qwen(folder, dtype=torch.float64))
+    model = loaded(folder)
     policy = PackedPolicy(model, banned_ids=(), chunk_tokens=7)
     samples = mixed_samples(store)
     found: list[Difference] = []
@@ -236,7 +243,7 @@ def against_trl(folder: Path, store: ImageStore, *, seeds: int) -> list[Differen
     """The cases that trl has, on text: it takes no pictures without its own processor."""
     from tests.bench.trl_peer import TrlPeer
 
-    model = exact(load_qwen(folder, dtype=torch.float64))
+    model = loaded(folder)
     policy = PackedPolicy(model, banned_ids=(), chunk_tokens=7)
     found: list[Difference] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -265,7 +272,7 @@ def packed_against_unpacked(
     all advantages are positive: the loss itself may be a sum of large terms that cancel (RLOO's is). In float64 it is
     relative to the loss; the tower's rotary embedding stays float32 in transformers, hence gradients 1e-10 apart.
     """
-    model = exact(load_qwen(folder, dtype=dtype)) if dtype is torch.float64 else load_qwen(folder, dtype=dtype)
+    model = loaded(folder, dtype)
     policy = PackedPolicy(model, banned_ids=(), chunk_tokens=512)
     samples = mixed_samples(store)
     found: list[Difference] = []

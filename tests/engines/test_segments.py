@@ -38,7 +38,9 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> list[RowTensors]:
 
 @pytest.fixture(scope="module")
 def ours(folder: Path) -> Model:
-    return load_qwen(folder, dtype=torch.float32).eval()
+    model = load_qwen(folder, dtype=torch.float32)
+    assert isinstance(model, Model)
+    return model.eval()
 
 
 @pytest.fixture(scope="module")

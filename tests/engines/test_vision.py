@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from gen_searcher.config.optim import Frozen
-from gen_searcher.engines.qwen_forward import PackedPolicy, load_qwen
+from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration, load_qwen
 from gen_searcher.engines.vision import FrozenVision, freeze
 from gen_searcher.grpo.tensors import image_patches, row_tensors
 from gen_searcher.image_store import ImageStore
@@ -131,6 +131,7 @@ def test_freezing_one_part_stops_its_gradient_only(folder: Path):
     cases: list[tuple[tuple[Frozen, ...], int]] = [((), 0), (("vision",), 1), (("projector",), 1)]
     for parts, frozen in [*cases, (("vision", "projector"), 2)]:
         model = load_qwen(folder, dtype=torch.float32)
+        assert isinstance(model, Qwen3VLForConditionalGeneration)
         freeze(model, parts)
         probes = (model.model.visual.patch_embed.proj.weight, model.model.visual.merger.linear_fc1.weight)
         assert sum(not probe.requires_grad for probe in probes) == frozen
