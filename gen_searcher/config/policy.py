@@ -110,12 +110,7 @@ class PolicyConfig(Config):
     max_batched_tokens: int = Field(default=4096, ge=64)
     """Tokens that one engine step computes at most, over all requests."""
     kv_cache_mib: int | None = Field(default=512, ge=8)
-    """Memory for keys and values [MiB]; null lets vLLM take what the device has left.
-
-    A synchronous run is the same to the last bit only while it holds every context of a step: what was evicted is read again
-    in one piece, which moves log-probabilities of long contexts by some 1e-6 (seen with vLLM on a CPU), and when that
-    happens depends on how fast tools answer.
-    """
+    """Memory for keys and values [MiB]; null lets vLLM take what the device has left."""
     tensor_parallel: int = Field(default=1, ge=1)
     """Devices that one engine spans; above 1 needs `engine: async`."""
     threads: int = Field(default=1, ge=1)
