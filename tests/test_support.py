@@ -69,7 +69,7 @@ def suite_of(test: str) -> str:
 def test_a_line_names_a_test_that_runs_where_it_says_or_says_that_nothing_was_run(line: Line) -> None:
     assert line.suite in SUITES
     if line.test:
-        assert suite_of(line.test) == line.suite
+        assert line.suite in (suite_of(line.test), "not run"), "a test may wait for a machine that can run it"
     else:
         assert line.suite == "not run"
 

@@ -30,3 +30,9 @@ def prepare_vllm(*, in_process: bool, threads: int, compiled: bool) -> None:
 def set_values(values: Mapping[str, str]) -> None:
     """Set variables that a library is about to read. Nothing of ours ever reads them."""
     os.environ.update(values)  # noqa: TID251 - written for libraries that take these settings no other way, never read
+
+
+def set_unless_given(values: Mapping[str, str]) -> None:
+    """The same for what the one who runs the machine may know better: a value that is there already stays."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)  # noqa: TID251 - as above

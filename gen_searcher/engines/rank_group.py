@@ -7,10 +7,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+import psutil
 import torch
 import torch.distributed as dist
 
-from gen_searcher.engines.environment import set_values
+from gen_searcher.engines.environment import set_unless_given, set_values
 
 MeetingStore = dist.TCPStore
 """What rank 0 holds open and the others go to."""
@@ -26,8 +27,8 @@ class Place:
     world: int = 1
     store: dist.Store = field(default_factory=dist.HashStore)
     """Where the ranks find each other: `meet` or `find`; this process alone by default."""
-    is_on_one_host: bool = True
-    """No rank is on another host: gloo keeps to the loopback interface."""
+    address: str = "127.0.0.1"
+    """Of this host, where the ranks of other hosts reach it; the default: there are none."""
     device: str = "cpu"
     """`cpu` (gloo) or `cuda` (NCCL, the one device that the process sees)."""
 
@@ -49,6 +50,14 @@ def find(address: str, port: int, *, world: int, opened: MeetingStore | None = N
     return MeetingStore(address, port, world, is_master=False, timeout=COLLECTIVE_TIMEOUT)
 
 
+def interface_of(address: str) -> str | None:
+    """The network interface that has this address; None: no one here has, as behind a translation of addresses."""
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(one.address == address for one in addresses):
+            return name
+    return None
+
+
 def join_group(place: Place, *, threads: int) -> None:
     """Meet the other ranks, unless this process already has.
 
@@ -56,10 +65,11 @@ def join_group(place: Place, *, threads: int) -> None:
         place: This rank.
         threads: Compute threads of this process.
     """
-    values = {"OMP_NUM_THREADS": str(threads)}
-    if place.device == "cpu" and place.is_on_one_host:
-        values["GLOO_SOCKET_IFNAME"] = "lo"  # the host's name need not resolve
-    set_values(values)
+    set_values({"OMP_NUM_THREADS": str(threads)})
+    interface = interface_of(place.address)
+    if place.device == "cpu" and interface is not None:
+        # Left alone, gloo listens where the host's own name resolves to: nowhere, or on many a host its loopback.
+        set_unless_given({"GLOO_SOCKET_IFNAME": interface})
     torch.set_num_threads(threads)
     if not dist.is_initialized():
         dist.init_process_group(

@@ -65,8 +65,8 @@ class LearnerActor:
     async def setup(self, rank: int, world: int, meeting: Meeting, device: str) -> bool:
         """Load the policy onto `cpu` or `cuda`, the one device that Ray gave this process, and meet the other ranks."""
         store = find(meeting.address, meeting.port, world=world, opened=self._opened)
-        is_on_one_host = meeting.address == "127.0.0.1"
-        place = Place(rank=rank, world=world, store=store, is_on_one_host=is_on_one_host, device=device)
+        address = ray.util.get_node_ip_address()
+        place = Place(rank=rank, world=world, store=store, address=address, device=device)
         self._rank = LearnerRank(
             Path(self._spec.policy_folder),
             optim=self._spec.optim,
