@@ -62,7 +62,7 @@ def test_twenty_kills_change_neither_the_trained_instances_nor_a_bit_of_the_weig
     started = time.monotonic()
     toy_run(whole, steps=STEPS, latency_s=LATENCY_S)
     undisturbed_s = time.monotonic() - started
-    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=1, max_staleness=0)
+    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 40, seed=1, max_staleness=0)
     record_property(TRIES, killed)
     assert killed == KILLS
     expected = assert_nothing_lost(whole, rolled_back=False)
@@ -81,7 +81,7 @@ def test_twenty_kills_of_an_asynchronous_run_lose_no_instance_and_train_none_twi
     started = time.monotonic()
     toy_run(whole, steps=STEPS, latency_s=LATENCY_S, max_staleness=1)
     undisturbed_s = time.monotonic() - started
-    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 20, seed=2, max_staleness=1)
+    killed = run_and_kill(broken, kills=KILLS, longest_s=undisturbed_s / 40, seed=2, max_staleness=1)
     record_property(TRIES, killed)
     assert killed == KILLS
     found = assert_nothing_lost(broken, rolled_back=True)
