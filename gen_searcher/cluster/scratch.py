@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ log = logging.getLogger(__name__)
 PREFIX = "gs-ray-"
 OWNER = "owner.lock"
 """Locked for as long as the driver lives; the system lets go of it however the driver ends."""
+MADE_S = 600.0
+"""Longest time until a folder that is being made has its lock. An older one without was deleted once, by a driver that ended
+while servers of Ray, which it could not end, still wrote into it."""
 
 
 @contextmanager
@@ -49,6 +53,9 @@ def _is_left_behind(folder: Path) -> bool:
     try:
         with (folder / OWNER).open("rb") as owner:
             fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, FileNotFoundError):  # a living driver's; one that is just being made
+    except BlockingIOError:  # a living driver's
         return False
+    except FileNotFoundError:
+        is_old = time.time() - folder.stat().st_mtime > MADE_S
+        return is_old and any(folder.glob("session_*"))
     return True

@@ -11,7 +11,9 @@ orphans             processes of ended starts that still ran two minutes later
 left_folders        temporary folders of Ray that no living process owns, at the end
 growth_mib_per_h    of a driver's memory: the median of the slopes of starts that lived five minutes or more
 growth_files        open files of a driver, the last of a start less those after its first minute, the largest of all starts
-bit_equal           runs that ended with the weights of the undisturbed one, byte for byte, over runs that were done
+equal_steps         runs whose every step had the rewards and tokens of the undisturbed one, over runs that were done
+bit_equal           runs that ended with its weights, byte for byte, over runs that were done: of this experiment perhaps none,
+                    since vLLM's attention on a CPU rounds long contexts by what lies in its prefix cache
 """
 
 from __future__ import annotations
@@ -257,6 +259,13 @@ def _steps(run_dir: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
+def _told(run_dir: Path) -> dict[int, tuple[float, ...]]:
+    """What a synchronous run repeats exactly, by step."""
+    names = ("reward/mean", "rollout/completion_tokens", "learner/tokens")
+    rows = map(json.loads, (run_dir / "grpo" / "metrics.jsonl").read_text().splitlines())
+    return {row["step"]: tuple(row[name] for name in names) for row in rows}
+
+
 def _stands(run_dir: Path) -> str:
     """Changes whenever the run books something."""
     files = [run_dir / "grpo" / "ledger.sqlite-wal", run_dir / "grpo" / "ledger.sqlite", run_dir / "log"]
@@ -303,7 +312,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             command = [sys.executable, "-m", "gen_searcher", "sft", *settings, f"run_dir={base}"]
             subprocess.run(command, check=True)
     soak = Soak(folder, settings=settings, every_s=options.every, seed=options.seed, minutes=options.minutes)
-    done: list[Result] = []
+    done: list[Path] = []
     number = 0
     while time.monotonic() < soak.until_s:
         run_dir = folder / f"cycle-{number}"
@@ -311,7 +320,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if not run_dir.exists():
             shutil.copytree(base, run_dir)
         if soak.run(run_dir):
-            done.append(result(run_dir))
+            done.append(run_dir)
     time.sleep(ORPHANS_S + SAMPLE_S)
     soak.look_for_orphans()
     whole = folder / "whole"
@@ -327,7 +336,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "kills": soak.kills,
         "starts": len(soak.starts),
         "exit_codes": soak.codes,
-        **compare(result(whole), done),
+        **compare(result(whole), [result(run_dir) for run_dir in done]),
+        "equal_steps": sum(_told(run_dir) == _told(whole) for run_dir in done) / len(done) if done else 0.0,
         "hangs": soak.hangs,
         "orphans": soak.orphans,
         "left_folders": left_folders(),

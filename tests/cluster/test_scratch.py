@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -62,5 +63,15 @@ def test_the_folder_of_a_killed_driver_is_deleted_and_that_of_a_living_one_stays
 def test_a_folder_of_the_same_name_that_is_not_ours_stays(parent: Path) -> None:
     other = parent / "gs-ray-mine"
     other.mkdir()
+    os.utime(other, (0, 0))
     assert sweep(parent) == []
     assert other.is_dir()
+
+
+def test_what_servers_of_an_ended_driver_wrote_after_its_folder_was_deleted_goes_when_it_is_old(parent: Path) -> None:
+    young, old = parent / "gs-ray-young", parent / "gs-ray-old"
+    for folder in (young, old):
+        (folder / "session_1").mkdir(parents=True)
+    os.utime(old, (0, 0))
+    assert sweep(parent) == [old]
+    assert list(parent.iterdir()) == [young]
