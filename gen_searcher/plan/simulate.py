@@ -69,8 +69,8 @@ class Simulation:
     engines: StationPool = field(init=False)
     generators: StationPool = field(init=False)
     rewards: StationPool = field(init=False)
-    _begun: dict[int, AttemptWork] = field(default_factory=dict[int, AttemptWork])
-    """By seed: of groups that were begun and not published."""
+    _begun: dict[str, AttemptWork] = field(default_factory=dict[str, AttemptWork])
+    """By `_name`: of groups that were begun and not published."""
     _since: list[Asked] = field(default_factory=list[Asked])
     """Of groups that ended since the last step was published."""
 
@@ -96,18 +96,18 @@ class Simulation:
         """The production group on these pools, begun as number `visit.number`."""
         rules = GroupRules(size=self.shape.group_size, tries=100, deadline_s=NEVER_S)
         for member, own in enumerate(member_seeds(seed, rules=rules)):
-            self._begun[own] = self.workload.attempt(own, visit=visit.number, member=member)
+            self._begun[_name(visit.task, own)] = self.workload.attempt(own, visit=visit.number, member=member)
         return await run_group(
             visit.task, seed=seed, version=version, rules=rules, attempt=self.attempt, earlier=earlier
         )
 
     def ended(self, group: Group) -> None:
         """All attempts of the group have ended."""
-        self._since += [Asked.of(self._begun[attempt.seed]) for attempt in group.attempts]
+        self._since += [Asked.of(self._begun[name]) for name in _names([group])]
 
     def learn_s(self, groups: Sequence[Group]) -> float:
         """One step on these groups."""
-        alone_s = sum(self._begun[attempt.seed].learn_s for group in groups for attempt in group.attempts)
+        alone_s = sum(self._begun[name].learn_s for name in _names(groups))
         return alone_s / self.shape.learner_ranks
 
     def published(
@@ -115,8 +115,8 @@ class Simulation:
     ) -> Published:
         """The record of a step that is published now."""
         work_s = self.learn_s(groups)
-        trained = [Asked.of(self._begun.pop(attempt.seed)) for group in groups for attempt in group.attempts]
-        passed_over = [self._begun.pop(attempt.seed) for group in dropped for attempt in group.attempts]
+        trained = [Asked.of(self._begun.pop(name)) for name in _names(groups)]
+        passed_over = [self._begun.pop(name) for name in _names(dropped)]
         ended, self._since = self._since, []
         return Published(
             at_s=asyncio.get_running_loop().time(),
@@ -177,6 +177,15 @@ async def simulate(
     return tuple(marks)
 
 
+def _name(task: Task, seed: int) -> str:
+    """Of an attempt. Seeds have 31 bits: among a hundred thousand attempts two have the same."""
+    return f"{task.id}/{seed}"
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    return [_name(group.task, attempt.seed) for group in groups for attempt in group.attempts]
+
+
 def group_seed(seed: int, visit: int) -> int:
     """Of the group that was started as number `visit`."""
     return derive_seed(seed, "group", visit)
@@ -216,12 +225,13 @@ def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 class _Searcher:
-    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool) -> None:
+    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool) -> None:
         self._begun = begun
         self._pool = pool
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
-        work = self._begun[seed].search
+        name = _name(task, seed)
+        work = self._begun[name].search
         async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
@@ -230,24 +240,24 @@ class _Searcher:
                 await engine.work(turn_s, life=life)
         if not work.is_grounded:
             return Trajectory(task_id=task.id, turns=(), outcome=Outcome.OUT_OF_TURNS, grounding=None)
-        grounding = Grounding(gen_prompt=str(seed), references=())
+        grounding = Grounding(gen_prompt=name, references=())
         return Trajectory(task_id=task.id, turns=(), outcome=Outcome.GROUNDED, grounding=grounding)
 
 
 class _Generator:
-    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool) -> None:
+    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool) -> None:
         self._begun = begun
         self._pool = pool
 
     async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
-        del grounding
+        del seed
         async with self._pool.worker() as generator:
-            await generator.work(self._begun[seed].draw_s, life=generator.life)
+            await generator.work(self._begun[grounding.gen_prompt].draw_s, life=generator.life)
         return PICTURE
 
 
 class _Judge:
-    def __init__(self, begun: Mapping[int, AttemptWork], pool: StationPool, number: int) -> None:
+    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool, number: int) -> None:
         self._begun = begun
         self._pool = pool
         self._number = number
@@ -259,7 +269,7 @@ class _Judge:
     async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         del task, image
         assert trajectory.grounding is not None
-        took_s = self._begun[int(trajectory.grounding.gen_prompt)].judges_s[self._number]
+        took_s = self._begun[trajectory.grounding.gen_prompt].judges_s[self._number]
         async with self._pool.worker() as worker:
             await worker.work(took_s, life=worker.life)
         return Judgement(

@@ -97,7 +97,7 @@ def killed_run(run_dir: Path, log: Path, *, kills: int, longest_s: float, seed: 
         if number % 2:
             wait_for_work(process, run_dir)
         try:
-            process.wait(timeout=instants.uniform(0.0, longest_s / (3 if number % 2 else 1)))
+            process.wait(timeout=instants.uniform(0.0, longest_s / (8 if number % 2 else 2)))
         except subprocess.TimeoutExpired:
             below = psutil.Process(process.pid).children(recursive=True)
             process.kill()
