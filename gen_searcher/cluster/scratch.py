@@ -7,7 +7,6 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +16,6 @@ log = logging.getLogger(__name__)
 PREFIX = "gs-ray-"
 OWNER = "owner.lock"
 """Locked for as long as the driver lives; the system lets go of it however the driver ends."""
-MADE_S = 600.0
-"""Longest time until a folder that is being made has its lock. An older one without was deleted once, by a driver that ended
-while servers of Ray, which it could not end, still wrote into it."""
 
 
 @contextmanager
@@ -56,6 +52,7 @@ def _is_left_behind(folder: Path) -> bool:
     except BlockingIOError:  # a living driver's
         return False
     except FileNotFoundError:
-        is_old = time.time() - folder.stat().st_mtime > MADE_S
-        return is_old and any(folder.glob("session_*"))
+        # Ray gets a folder after its lock is there. Sessions without one: a driver has deleted the folder, and servers
+        # that it could not end went on writing. Without sessions it is just being made, or somebody else's.
+        return any(folder.glob("session_*"))
     return True

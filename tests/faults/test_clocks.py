@@ -24,7 +24,6 @@ PACKAGE = ROOT / "gen_searcher"
 
 FOR_PEOPLE = {
     "cassette/store.py": 2,  # when an answer was written; the name of a damaged index that is set aside
-    "cluster/scratch.py": 1,  # whether a folder that nobody owns is older than ten minutes: files have no other clock
     "commands/doctor.py": 1,  # which hosted models end soon: a matter of days
     "ledger/book.py": 4,  # when a member ended, a step was booked, something happened
     "ledger/lease.py": 1,  # since when a holder holds
@@ -32,7 +31,7 @@ FOR_PEOPLE = {
     "tools/http.py": 1,  # `Retry-After` as a date, from a server that does not say what time it has
     "train/outage.py": 1,  # since when the world is down
 }
-"""Where the clock of the day is read, and how often: for records that people read, for days, and for the age of files."""
+"""Where the clock of the day is read, and how often: for records that people read, never for a decision."""
 WALL = {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today")}
 WALL |= {("date", "today"), ("time", "localtime"), ("time", "gmtime"), ("time", "ctime"), ("time", "strftime")}
 
