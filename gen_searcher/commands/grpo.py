@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew
 from gen_searcher.commands.identity import check_identity, grpo_identity
+from gen_searcher.commands.signals import stops_on_signals
 from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
@@ -48,8 +48,6 @@ log = logging.getLogger(__name__)
 
 DROPPED_PER_GROUP = 6
 """Groups without signal that one group of a step may cost before the step goes on with what it has."""
-STOPPING = (signal.SIGTERM, signal.SIGINT)
-"""What asks a run to end."""
 
 
 def run(cfg: RunConfig) -> int:
@@ -109,7 +107,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
             if cfg.reward.calibration.before_run:
                 await stop.unless(crew.check_judges())
             if from_step:
-                await learner.load(folder.checkpoint(from_step))
+                await learner.load(folder.checkpoints.folder(from_step))
             tools = crew.tools
             foreman = Foreman(
                 {"rollout": rollouts, "generator": crew.generators, "reward": crew.rewards, "tool": tools},
@@ -159,31 +157,6 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
             await learner.save_policy(folder.policy("grpo"), base=start)
             books.ledger.mark_exported(cfg.grpo.steps)
     log.info("the policy after grpo is in %s", folder.policy("grpo"))
-
-
-@contextlib.contextmanager
-def stops_on_signals(stop: Stop) -> Generator[None]:
-    """Let SIGTERM and SIGINT ask the run to end; a second one ends it at once. For code in the event loop's main thread.
-
-    Needs to be entered after Ray has started, which brings a handler of its own.
-    """
-    loop = asyncio.get_running_loop()
-
-    def asked(name: str) -> None:
-        if stop.is_asked:
-            raise KeyboardInterrupt
-        log.warning("%s: ending after what is under way; once more ends it at once", name)
-        stop.ask()
-
-    before = {number: signal.getsignal(number) for number in STOPPING}
-    for number in STOPPING:
-        loop.add_signal_handler(number, asked, number.name)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
 
 
 def outside(place: Workplace) -> str:

@@ -67,6 +67,15 @@ SAFE = (
 )
 """Settings that may differ between two starts of one run, with everything below them."""
 
+SFT_SAFE = (
+    "sft.demonstrations",  # by content
+    "sft.demonstrations_format",
+    "sft.export_sharegpt",
+    "sft.checkpoint_every_steps",
+)
+"""Settings of `sft` that may differ between two starts of fine-tuning, beside those of its optimizer that are `SAFE` in
+`grpo`."""
+
 MOST_SHOWN = 12
 """More differences do not fit on a screen."""
 _WRITTEN = TypeAdapter(dict[str, str])
@@ -90,6 +99,16 @@ def grpo_identity(place: Workplace, start: Path) -> dict[str, str]:
         **pictures,
         **settings,
     }
+
+
+def sft_identity(place: Workplace, base: Path) -> dict[str, str]:
+    """Of a fine-tuning: the policy it starts from, its seed, and settings by value."""
+    settings = {
+        key: json.dumps(value)
+        for key, value in flat(place.cfg).items()
+        if key.startswith("sft.") and not _is_below(key, SFT_SAFE) and not _is_safe("grpo." + key.removeprefix("sft."))
+    }
+    return {"policy": fingerprint(base), "seed": json.dumps(place.cfg.seed), **settings}
 
 
 def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
@@ -131,4 +150,8 @@ def read_identity(path: Path) -> Mapping[str, str]:
 
 
 def _is_safe(key: str) -> bool:
-    return any(key == safe or key.startswith(f"{safe}.") for safe in SAFE)
+    return _is_below(key, SAFE)
+
+
+def _is_below(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.startswith(f"{name}.") for name in names)

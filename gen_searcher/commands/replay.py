@@ -201,7 +201,7 @@ def _reports(recorded: Recorded, made: ReplayedStep, settings: ReplayConfig, *, 
         lessons,
         workplace_of=partial(workplace, recorded.place.folder, settings),
         start=recorded.start,
-        state=None if state == START else recorded.place.folder.checkpoint(state),
+        state=None if state == START else recorded.place.folder.checkpoints.folder(state),
         keep=_state_before(scratch) if is_packed else None,
         scratch=scratch,
     )
@@ -224,7 +224,7 @@ def _state_before(scratch: Path) -> Path:
 def _pack(recorded: Recorded, target: RunFolder, file: Path, *, state: Path) -> None:
     step = recorded.last
     if state.exists():
-        save_weights_alone(state, target.checkpoint(step.line.step - 1))
+        save_weights_alone(state, target.checkpoints.folder(step.line.step - 1))
     pictures = {picture for group in step.groups for member in group.members for picture in pictures_of(member.attempt)}
     parts = StepParts(
         recorded=step,

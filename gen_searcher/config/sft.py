@@ -41,6 +41,8 @@ class SftConfig(Config):
     """Passes over the demonstrations."""
     batch_samples: int = Field(default=16, ge=1)
     """Demonstrations per optimizer step, over all ranks."""
+    checkpoint_every_steps: int = Field(default=100, ge=1)
+    """Steps between checkpoints, from which the same command goes on; they are deleted when the policy is written."""
     optim: OptimConfig = OptimConfig()
     """Optimizer and packing."""
 

@@ -7,8 +7,6 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
-import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,6 @@ from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader,
 from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
 from gen_searcher.types import Group, StepReport, Task
-
-log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
@@ -57,12 +53,9 @@ def resume(folder: RunFolder, ledger: Ledger) -> Found:
     Raises:
         UserError: Checkpoint and ledger do not belong together.
     """
-    step = folder.latest_checkpoint()
+    step = folder.checkpoints.latest()
     stands = standing(ledger, step)
-    beyond = [folder.checkpoint(later) for later in folder.checkpoint_steps() if later > step]
-    for gone in (*folder.checkpoints.glob("step-*.partial"), *folder.checkpoints.glob("step-*.old"), *beyond):
-        log.warning("%s is not whole, or of a step that is trained again: it is deleted", gone)
-        shutil.rmtree(gone)
+    folder.checkpoints.sweep()
     cut = [line for line in lines_beyond(folder.metrics, start_bytes=stands.metrics_bytes) if line]
     found = roll_back(ledger, step, cut_metrics=cut)
     cut_lines(folder.metrics, keep_bytes=found.metrics_bytes)
@@ -132,14 +125,11 @@ class Keeper:
         for book in (self._attempts, self._metrics, self._steps, self._ledger):
             book.sync()  # a power cut must not leave a checkpoint of a step that the books do not know
         self._fence.check()
-        await self._learner.save(self._folder.checkpoint(step))
+        await self._learner.save(self._folder.checkpoints.folder(step))
         self._fence.check()
         self._saved = step
-        kept = self._folder.checkpoint_steps()
-        for old in kept[: -self._rules.keep_checkpoints]:
-            gone = self._folder.checkpoint(old).with_suffix(".old")
-            self._folder.checkpoint(old).rename(gone)
-            shutil.rmtree(gone)
+        kept = self._folder.checkpoints.steps()
+        self._folder.checkpoints.thin(self._rules.keep_checkpoints)
         self._ledger.checkpointed(step, oldest=self._oldest(kept))
 
     def _oldest(self, kept: Sequence[int]) -> int:

@@ -83,7 +83,7 @@ def step_lines(folder: RunFolder) -> Mapping[int, StepLine]:
 
 def states(folder: RunFolder) -> list[int]:
     """Numbers of the states that steps can be replayed from."""
-    kept = [step for step in folder.checkpoint_steps() if step <= folder.latest_checkpoint()]
+    kept = [step for step in folder.checkpoints.steps() if step <= folder.checkpoints.latest()]
     has_start = (folder.policy("sft") / "config.json").is_file()
     return [START, *kept] if has_start else []
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gen_searcher.errors import UserError, disk_trouble
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine, TurnText
+from gen_searcher.train.checkpoints import Checkpoints
 from gen_searcher.types import Group, Trajectory
 
 Decode = Callable[[Sequence[int]], str]
@@ -107,33 +108,24 @@ class RunFolder:
         return self.root / "grpo" / "metrics.jsonl"
 
     @property
-    def checkpoints(self) -> Path:
-        """GRPO checkpoints, `step-<N>` each, and `latest`, a file that names the last complete one."""
-        return self.root / "grpo" / "checkpoints"
+    def checkpoints(self) -> Checkpoints:
+        """GRPO checkpoints."""
+        return Checkpoints(self.root / "grpo" / "checkpoints")
 
-    def latest_checkpoint(self) -> int:
-        """Number of the last complete checkpoint, 0 when there is none.
+    @property
+    def sft_checkpoints(self) -> Checkpoints:
+        """Those of fine-tuning, while it runs."""
+        return Checkpoints(self.root / "sft" / "checkpoints")
 
-        Raises:
-            UserError: The pointer file names a checkpoint that is gone.
-        """
-        pointer = self.checkpoints / "latest"
-        if not pointer.is_file():
-            return 0
-        name = pointer.read_text(encoding="utf-8").strip()
-        step = next((step for step in self.checkpoint_steps() if name == f"step-{step}"), None)
-        if step is None:
-            raise UserError(f"{pointer} names {name}, which is not there; write the name of one that is into it")
-        return step
+    @property
+    def sft_metrics(self) -> Path:
+        """The numbers of every step of fine-tuning."""
+        return self.root / "sft" / "metrics.jsonl"
 
-    def checkpoint_steps(self) -> list[int]:
-        """Numbers of the complete checkpoints; a folder gets its name only when it is whole."""
-        names = [path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*")]
-        return sorted(int(name) for name in names if name.isdecimal())
-
-    def checkpoint(self, step: int) -> Path:
-        """Folder of a checkpoint."""
-        return self.checkpoints / f"step-{step}"
+    @property
+    def sft_identity(self) -> Path:
+        """What fine-tuning started from."""
+        return self.root / "sft" / "identity.json"
 
 
 class LineFile:

@@ -66,9 +66,12 @@ async def train_sft(
     *,
     learner: Learner,
     after_step: Callable[[int, StepReport], Awaitable[None]],
+    from_step: int = 0,
 ) -> None:
-    """Every sample once per epoch, each epoch in its own order."""
+    """Every sample once per epoch, each epoch in its own order, from the step after `from_step` on."""
     for step, batch_samples in enumerate(_batches(samples, rules), start=1):
+        if step <= from_step:
+            continue
         report = await learner.step(pack(batch_samples, row_tokens=rules.row_tokens))
         await after_step(step, report)
 

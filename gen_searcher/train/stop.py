@@ -27,6 +27,10 @@ class Stop:
         """End soon."""
         self._asked.set()
 
+    def end(self) -> None:
+        """Raise Interrupted; for code that has saved what there is to save."""
+        raise Interrupted("interrupted, with everything saved; run the same command again to continue")
+
     async def unless(self, work: Awaitable[T]) -> T:
         """Wait for the work or for the request; on the request the work is cancelled.
 
@@ -38,7 +42,7 @@ class Stop:
         try:
             await asyncio.wait((working, asking), return_when=asyncio.FIRST_COMPLETED)
             if asking.done():
-                raise Interrupted("interrupted, with everything saved; run the same command again to continue")
+                self.end()
             return working.result()
         finally:
             for waiting in (working, asking):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gen_searcher.commands.grpo import STOPPING, stops_on_signals
+from gen_searcher.commands.signals import STOPPING, stops_on_signals
 from gen_searcher.errors import Interrupted
 from gen_searcher.train.stop import Stop
 

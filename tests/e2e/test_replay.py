@@ -80,9 +80,9 @@ async def taught_run(place: Workplace, start: Path, *, steps: int) -> None:
                 advantages = attempt_advantages(group, rules.objective)
                 attempts.record(group, step=step, group_id=group.task.id, advantages=advantages)
             log.record(step, groups, await learner.step(step_batch(groups, rules)))
-            await learner.save(folder.checkpoint(step))
+            await learner.save(folder.checkpoints.folder(step))
             if step > 1:
-                shutil.rmtree(folder.checkpoint(step - 1))
+                shutil.rmtree(folder.checkpoints.folder(step - 1))
         attempts.close()
         log.close()
 
@@ -98,7 +98,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     check_identity(place.folder.identity, {"policy": fingerprint(start)}, what="policy")
     with cluster_session(cfg.cluster, run_id="taught", command="grpo"):
         asyncio.run(taught_run(place, start, steps=3))
-    assert place.folder.checkpoint_steps() == [3]
+    assert place.folder.checkpoints.steps() == [3]
     return root
 
 

@@ -130,7 +130,7 @@ def test_a_link_in_the_place_of_a_checkpoint_is_not_followed_when_it_is_deleted(
     precious.mkdir()
     (precious / "file").write_text("x")
     for name in ("step-9.partial", "step-9.old", "step-9"):
-        link = RunFolder(root=tmp_path / "run").checkpoints / name
+        link = RunFolder(root=tmp_path / "run").checkpoints.path / name
         link.symlink_to(precious)
         with pytest.raises(OSError, match="symbolic link"):
             toys.toy_run(tmp_path / "run", steps=5)
@@ -142,7 +142,7 @@ def test_a_link_in_the_place_of_a_checkpoint_is_not_followed_when_it_is_deleted(
 def test_a_checkpoint_pointer_that_is_a_path_is_refused(tmp_path: Path) -> None:
     toys.toy_run(tmp_path, steps=3)
     for name in ("../../x", "step-", "step-3/../step-9", "step--3", ""):
-        (RunFolder(root=tmp_path).checkpoints / "latest").write_text(name + "\n")
+        (RunFolder(root=tmp_path).checkpoints.path / "latest").write_text(name + "\n")
         with pytest.raises(UserError, match="which is not there; write the name of one that is into it"):
             toys.toy_run(tmp_path, steps=5)
 

@@ -59,7 +59,7 @@ def twice(root: Path) -> None:
 
 
 def half_written(root: Path) -> None:
-    (RunFolder(root=root).checkpoints / "step-9.partial").mkdir()
+    (RunFolder(root=root).checkpoints.path / "step-9.partial").mkdir()
 
 
 BROKEN: dict[str, Callable[[Path], None]] = {

@@ -54,7 +54,7 @@ def assert_equal_runs(root: Path, whole: Path) -> None:
     sizes = {"group_size": GROUP_SIZE, "groups_per_step": GROUPS_PER_STEP}
     check_same(check_run(root, steps=STEPS, **sizes), check_run(whole, steps=STEPS, **sizes))
     assert (root / "weights.json").read_text() == (whole / "weights.json").read_text()
-    assert RunFolder(root=root).latest_checkpoint() == STEPS
+    assert RunFolder(root=root).checkpoints.latest() == STEPS
 
 
 LEARNER = [(Point.LEARNER_BACKWARD, 3), (Point.LEARNER_STEPPED, 5), (Point.STEP_BOOKED, 5)]
@@ -97,4 +97,4 @@ def test_a_checkpoint_counts_from_the_moment_that_the_pointer_names_it(
     process.start()
     process.join(timeout=100)
     assert process.exitcode == -signal.SIGKILL
-    assert RunFolder(root=tmp_path / "run").latest_checkpoint() == goes_on_from
+    assert RunFolder(root=tmp_path / "run").checkpoints.latest() == goes_on_from

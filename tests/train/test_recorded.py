@@ -46,8 +46,8 @@ def test_states_are_the_start_and_the_checkpoints_up_to_the_latest(tmp_path: Pat
     run.folder.policy("sft").mkdir(parents=True)
     (run.folder.policy("sft") / "config.json").write_text("{}")
     for step in (10, 20, 30):
-        run.folder.checkpoint(step).mkdir(parents=True)
-    (run.folder.checkpoints / "latest").write_text("step-20\n")
+        run.folder.checkpoints.folder(step).mkdir(parents=True)
+    (run.folder.checkpoints.path / "latest").write_text("step-20\n")
     assert states(run.folder) == [0, 10, 20]
 
 

@@ -41,7 +41,7 @@ def test_a_run_that_is_asked_to_end_saves_its_last_step_and_goes_on_to_the_same_
     with pytest.raises(Interrupted, match="run the same command again") as caught:
         toy_run(tmp_path, steps=STEPS, stop_after=stop_after)
     assert caught.value.exit_code == 75
-    assert RunFolder(root=tmp_path).latest_checkpoint() == stop_after
+    assert RunFolder(root=tmp_path).checkpoints.latest() == stop_after
     toy_run(tmp_path, steps=STEPS)
     assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
@@ -65,7 +65,7 @@ def test_every_epoch_holds_every_task_once_however_often_the_run_was_ended(tmp_p
 def test_groups_that_an_earlier_start_finished_are_not_run_again(tmp_path: Path, whole: Path) -> None:
     toy_run(tmp_path, steps=STEPS, checkpoint_every_steps=STEPS)
     folder = RunFolder(root=tmp_path)
-    folder.checkpoints.joinpath("latest").unlink()  # as if the machine had lost the weights, all of them
+    folder.checkpoints.path.joinpath("latest").unlink()  # as if the machine had lost the weights, all of them
     again = toy_run(tmp_path, steps=STEPS, checkpoint_every_steps=STEPS)
     assert again.made == 0
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
@@ -84,8 +84,8 @@ def test_an_older_checkpoint_can_be_chosen_and_its_steps_are_trained_again_from_
 ) -> None:
     toy_run(tmp_path, steps=STEPS)
     folder = RunFolder(root=tmp_path)
-    assert folder.checkpoint_steps() == [6, 9]
-    (folder.checkpoints / "latest").write_text("step-6\n")
+    assert folder.checkpoints.steps() == [6, 9]
+    (folder.checkpoints.path / "latest").write_text("step-6\n")
     again = toy_run(tmp_path, steps=STEPS)
     assert again.made == 0
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
@@ -121,14 +121,14 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(tmp_path: Pa
     with pytest.raises(Interrupted):
         toy_run(tmp_path, steps=STEPS, stop_after=7)
     folder = RunFolder(root=tmp_path)
-    assert folder.checkpoint_steps() == [6, 7]
-    half = folder.checkpoint(9)
+    assert folder.checkpoints.steps() == [6, 7]
+    half = folder.checkpoints.folder(9)
     if moment == "before the rename":
         half = half.with_suffix(".partial")
     elif moment == "while the oldest is deleted":
-        half = folder.checkpoint(3).with_suffix(".old")
+        half = folder.checkpoints.folder(3).with_suffix(".old")
     half.mkdir()
     toy_run(tmp_path, steps=STEPS)
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
-    assert folder.checkpoint_steps() == [7, 9]
-    assert [path.name for path in folder.checkpoints.glob("*.*")] == []
+    assert folder.checkpoints.steps() == [7, 9]
+    assert [path.name for path in folder.checkpoints.path.glob("*.*")] == []

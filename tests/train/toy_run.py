@@ -132,7 +132,7 @@ async def toy_training(
         found = resume(folder, ledger)
         learner, stop = ToyLearner(), Stop()
         if found.step:
-            learner.load(folder.checkpoint(found.step))
+            learner.load(folder.checkpoints.folder(found.step))
         keeper = Keeper(
             folder,
             ledger,
