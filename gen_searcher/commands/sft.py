@@ -132,7 +132,7 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
     path = cfg.sft.demonstrations or place.folder.root / "sft" / "demos.jsonl"
     renderer = Renderer.load(base)
     if path.exists():
-        return read_samples(path, place, renderer=renderer)
+        return await asyncio.to_thread(read_samples, path, place, renderer=renderer)
     accounts = fleet.accounts()  # lives while somebody holds it
     tools = fleet.tools(cfg.search, cfg.agent)
     generators = fleet.generators(cfg.generator) if cfg.agent.looks else None
