@@ -100,7 +100,8 @@ def test_every_booked_attempt_is_one_trace_across_processes(run_dir: Path, recei
         assert len(processes(spans)) == len({pid for _, pid, _ in processes(spans)}) >= 2
         assert {"driver", "rollout"} <= roles(spans)
         chats = [span for span in spans if span.name == "chat"]
-        assert len(chats) == root.attributes[names.TURNS] > 0
+        assert chats
+        assert len(chats) == root.attributes[names.TURNS]
         assert sum(int(chat.attributes[names.OUTPUT_TOKENS]) for chat in chats) == root.attributes[names.OUTPUT_TOKENS]
         assert {chat.resource[names.ROLE] for chat in chats} == {"rollout"}
         (agent,) = [span for span in spans if span.name == "invoke_agent search"]
@@ -181,7 +182,8 @@ def test_tool_calls_pictures_and_verdicts_of_an_attempt_come_from_the_processes_
         assert root.attributes[names.OUTCOME] == "grounded"
         assert roles(spans) == {"driver", "tool", "generator", "reward"}
         tools = [span for span in spans if span.name.startswith("execute_tool ")]
-        assert len(tools) == root.attributes[names.TOOL_CALLS] > 0
+        assert tools
+        assert len(tools) == root.attributes[names.TOOL_CALLS]
         for tool in tools:
             assert tool.name == f"execute_tool {tool.attributes[names.TOOL]}"
             assert tool.attributes[names.RESULT] == "ok"

@@ -38,7 +38,7 @@ def work(count: int = 1) -> None:
         with AttemptTrace("t1", seed=seed) as attempt, attempt.one_try() as this:
             with span("draw", {"text": "word " * 1000}, kind="client"):
                 sent = carried()
-            with under(sent["trace"]), span("generate_content", kind="server"):
+            with under(sent.get("trace")), span("generate_content", kind="server"):
                 pass
             this.lose("browse", "no host")
             attempt.made({names.REWARD: 0.5})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +41,7 @@ def test_what_is_carried_names_the_span_and_a_worker_goes_on_below_it() -> None:
         with AttemptTrace("t1", seed=3) as attempt, attempt.one_try(), span("draw", kind="client"):
             note({names.WORKER: 2})
             sent = carried()
-        with under(sent["trace"]), span("generate_content", {"a": 1, "b": None}, kind="server") as this:
+        with under(sent.get("trace")), span("generate_content", {"a": 1, "b": None}, kind="server") as this:
             this.note({"c": "x"})
     whole, one, draw, served = keeps.spans
     assert [each.name for each in keeps.spans] == ["attempt", "try", "draw", "generate_content"]
@@ -122,3 +124,10 @@ def test_nothing_of_opentelemetry_is_imported_while_traces_are_off() -> None:
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))\n"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=100, check=False).returncode == 0
+
+
+def test_every_attribute_that_the_page_names_exists() -> None:
+    page = (Path(__file__).parents[3] / "conf" / "trace" / "README.md").read_text()
+    named = set(re.findall(r"`(gen_searcher\.[a-z_.]+)`", page))
+    assert len(named) >= 7
+    assert named <= {value for value in vars(names).values() if isinstance(value, str)}
