@@ -52,6 +52,13 @@ def test_what_is_carried_names_the_span_and_a_worker_goes_on_below_it() -> None:
     assert [each.kind for each in keeps.spans] == ["internal", "internal", "client", "server"]
 
 
+def test_a_worker_that_calls_another_one_passes_on_what_it_was_called_with() -> None:
+    with recorded(), under(PARENT):
+        assert carried() == {"trace": PARENT}
+        with span("chat"):
+            assert carried() != {"trace": PARENT}
+
+
 def test_spans_of_attempts_beside_each_other_keep_apart() -> None:
     async def work(seed: int, gate: asyncio.Barrier) -> None:
         with AttemptTrace("t1", seed=seed) as attempt, attempt.one_try(), span(f"draw {seed}"):
