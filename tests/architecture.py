@@ -43,6 +43,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("tools/", "world/server.py", "rewards/", "testing/", "engines/hosted/"),
     "hydra": ("config/load.py",),
     "omegaconf": ("config/load.py",),
+    "opentelemetry": ("metrics/traces/otlp.py",),
     "onnxruntime": ("rewards/offline/",),
     "rapidocr": ("rewards/offline/",),
 }

@@ -37,6 +37,7 @@ PLANTED = [
     ("rewards/image_judge.py", "import rapidocr\n", "imports rapidocr"),
     ("world/tasks.py", "import aiohttp\n", "imports aiohttp"),
     ("agent/parse.py", "import tokenizers\n", "imports tokenizers"),
+    ("metrics/traces/spans.py", "from opentelemetry import trace\n", "imports opentelemetry"),
     ("agent/loop.py", "import os\nHOME = os.environ['HOME']\n", "uses os.environ"),
     ("agent/loop.py", "import os\nHOME = os.getenv('HOME')\n", "uses os.getenv"),
     ("engines/environment.py", "import os\nHOME = os.getenv('HOME')\n", "uses os.getenv"),

@@ -23,7 +23,7 @@ CHOICES = [f"{group}={name}" for group, names in GROUPS.items() for name in name
 
 def test_the_shipped_groups_are_the_documented_ones() -> None:
     documented = {"adversity", "benchmark", "cluster", "experiment", "generator", "judge", "model", "search", "sweep"}
-    assert set(GROUPS) == {*documented, "tracker"}
+    assert set(GROUPS) == {*documented, "tracker", "trace"}
     assert set(GROUPS["experiment"]) >= {"laptop", "laptop_no_text_reward", "laptop_no_image_reward", "smoke"}
 
 

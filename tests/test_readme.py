@@ -100,11 +100,11 @@ def test_the_tracker_of_its_page_plugs_in_and_writes_its_number(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(f"conf/{of}/README.md" for of in ("generator", "judge", "search", "tracker"))]
+    "page", ["README.md", *(f"conf/{of}/README.md" for of in ("generator", "judge", "search", "tracker", "trace"))]
 )
 def test_every_setting_group_and_class_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
-    for group, name in re.findall(r"`(generator|judge|search|tracker|experiment|cluster)=(\w+)`", text):
+    for group, name in re.findall(r"`(generator|judge|search|tracker|trace|experiment|cluster)=(\w+)`", text):
         assert (ROOT / "conf" / group / f"{name}.yaml").is_file(), f"{group}={name}"
     words = set(re.findall(r"`([A-Z]\w+(?:Gone|Refused|Overloaded|Unavailable|Invalid|Down))`", text))
     assert words <= vars(errors).keys()

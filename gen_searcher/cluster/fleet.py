@@ -35,12 +35,15 @@ from gen_searcher.config.cluster import ClusterConfig, RoleConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.metrics.traces.process import FLUSH_S, TraceSetup
 from gen_searcher.train.run import RunFolder
 
 log = logging.getLogger(__name__)
 
 CALLS_AT_ONCE = 1000
 """Async actors queue nothing themselves; the engines behind them do."""
+ANSWER_S = 2.0
+"""For an actor to be asked and to answer, beside its work."""
 ALWAYS = -1
 """Restarts of the accounts, whose state is on the disk: Ray's word for any number."""
 
@@ -57,6 +60,10 @@ class Fleet:
     """Where the learner publishes (`publishing_folder`); None: in the run directory."""
     names: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
     """Of the actors that were raised: role -> number -> name."""
+    trace: TraceSetup | None = None
+    """None: no traces."""
+    traced: list[Pool] = field(default_factory=list[Pool])
+    """Pools of actors that trace."""
 
     def accounts(self) -> Pool:
         """The one actor that says how often providers may be asked; the tool workers find it by name."""
@@ -77,6 +84,7 @@ class Fleet:
             cassette=self.cassette,
             images=str(self.folder.images),
             tape_folder=self._tape_folder,
+            trace=self.trace,
         )
 
         def one(number: int) -> ActorHandle:
@@ -104,6 +112,7 @@ class Fleet:
             weights=str(self.board.folder) if follows_learner else None,
             tool_names=self.names_of(tools),
             tools_ready_s=self._ready_s,
+            trace=self.trace,
         )
 
         def one(number: int) -> ActorHandle:
@@ -127,7 +136,7 @@ class Fleet:
 
         def one(number: int) -> ActorHandle:
             name, role = self._name("generator", number), self.cluster.roles.generator
-            return self._worker(name, GeneratorActor, plug, *self._store_and_tape, role=role)
+            return self._worker(name, GeneratorActor, plug, *self._store_tape_trace, role=role)
 
         return self._pool(
             "generator", self.cluster.generator_workers, one, stage="generate", wraps_plugs=True, care=self._care
@@ -138,7 +147,7 @@ class Fleet:
 
         def one(number: int) -> ActorHandle:
             name, role = self._name("reward", number), self.cluster.roles.reward
-            return self._worker(name, RewardActor, dict(judges), *self._store_and_tape, role=role)
+            return self._worker(name, RewardActor, dict(judges), *self._store_tape_trace, role=role)
 
         return self._pool("reward", self.cluster.reward_workers, one, stage="judge", wraps_plugs=True, care=self._care)
 
@@ -168,8 +177,8 @@ class Fleet:
         return str(self.folder.cassette)
 
     @property
-    def _store_and_tape(self) -> tuple[str, CassetteConfig, str]:
-        return str(self.folder.images), self.cassette, self._tape_folder
+    def _store_tape_trace(self) -> tuple[str, CassetteConfig, str, TraceSetup | None]:
+        return str(self.folder.images), self.cassette, self._tape_folder, self.trace
 
     @property
     def _ready_s(self) -> float:
@@ -198,7 +207,22 @@ class Fleet:
             ready_s=self._ready_s,
         )
         handles = [one(number) for number in range(workers)]
-        return Pool(role, handles, stage=stage, wraps_plugs=wraps_plugs, care=care, upkeep=upkeep, greeting=greeting)
+        pool = Pool(role, handles, stage=stage, wraps_plugs=wraps_plugs, care=care, upkeep=upkeep, greeting=greeting)
+        if self.trace is not None:
+            self.traced.append(pool)
+        return pool
+
+    async def flush_traces(self) -> None:
+        """Return when the actors have sent the spans that wait in them, or somewhat later than they take at most."""
+        asked = [pool.call_on(index, "flush_trace") for pool in self.traced for index in pool.healthy]
+        try:
+            async with asyncio.timeout(FLUSH_S + ANSWER_S):
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+        except TimeoutError:
+            log.warning("traces: some workers did not answer; their last spans may be missing")
+            return
+        for error in (answer for answer in answers if isinstance(answer, Exception)):
+            log.warning("traces: the last spans of a worker are missing: %s", error)
 
     def _name(self, role: str, number: int) -> str:
         """A new name: Ray may know the one before for a while."""

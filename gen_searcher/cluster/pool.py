@@ -24,7 +24,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, answer_of, node_of, reason_of
+from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, answer_of, goes_to, node_of, reason_of
 from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError, disk_trouble
 from gen_searcher.train.routing import Router, home
 
@@ -108,6 +108,7 @@ class Pool:
         return await self._serve(await self._pick(sticky, near), method, *args, **kwargs)
 
     async def _serve(self, index: int, method: str, *args: object, **kwargs: object) -> object:
+        goes_to(index)
         watch = self._watches[index]
         answer = await self.call_on(index, method, *args, **kwargs)
         watch.served += 1

@@ -15,6 +15,9 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 
+from gen_searcher.metrics.traces import names
+from gen_searcher.metrics.traces.spans import note
+
 NODE_S = 10.0
 """Longest wait for an actor to say where it is; one that computes is asked again later."""
 
@@ -108,6 +111,11 @@ async def node_of(handle: ActorHandle) -> str | None:
 def _here(actor: object) -> str:
     del actor
     return ray.get_runtime_context().get_node_id()
+
+
+def goes_to(index: int) -> None:
+    """Say in the caller's trace which actor of the pool gets the call; of one that is made twice, the second."""
+    note({names.WORKER: index})
 
 
 async def answer_of(ref: ray.ObjectRef[object]) -> object:

@@ -173,6 +173,7 @@ async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path, memory: 
         read = TurnReader(Renderer.load(policy).text)
         return await _evaluate(crew, file, tasks, _attempt(crew, searcher, memory), read)
     finally:
+        await crew.fleet.flush_traces()
         rollouts.stop()
 
 

@@ -136,6 +136,7 @@ async def _own(desk: Desk, crew: Crew, arm: Arm, tasks: Sequence[Task]) -> list[
         searcher = crew.searcher(rollouts, generator=desk.memory.generator(crew.drawings), picture_seed=seeds)
         return await _searched(desk, crew, arm, tasks, desk.memory.searcher(searcher, policy=policy))
     finally:
+        await crew.fleet.flush_traces()
         rollouts.stop()
 
 

@@ -22,6 +22,7 @@ from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import WorldError
 from gen_searcher.grpo.pictures import PictureRules
+from gen_searcher.metrics.traces import process as traces
 from gen_searcher.metrics.values import numbers
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.rewards.compose import compose
@@ -68,12 +69,15 @@ class Crew:
         """
         cfg = place.cfg
         weights = None if trains is None else publishing_folder(place.folder, cfg.policy, cfg.cluster, start=trains)
+        trace = traces.TraceSetup.of(cfg.trace, run=place.folder.root.name)
+        traces.start(trace, role="driver")
         fleet = Fleet(
             cluster=place.cfg.cluster,
             folder=place.folder,
             limits=place.cfg.limits,
             cassette=place.cfg.cassette,
             weights=weights,
+            trace=trace,
         )
         generators = fleet.generators(cfg.generator)
         pool = GeneratorPool(generators)
@@ -95,6 +99,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close what the workers hold open; Ray ends the rest with the driver."""
+        await self.fleet.flush_traces()
+        await traces.stop()
         await self.tools.close()
         self.fleet.board.remove()
 

@@ -24,9 +24,11 @@ from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError, GeneratorRefused, UserError, WorldError
 from gen_searcher.metrics.report.lines import TurnText
+from gen_searcher.metrics.traces.attempts import AttemptTrace
 from gen_searcher.train.attempt import member_seed
 from gen_searcher.train.run import TurnReader
 from gen_searcher.train.seeds import derive_seed
+from gen_searcher.train.traced import searched
 from gen_searcher.types import Grounding, ImageRef, Task, Trajectory
 
 log = logging.getLogger(__name__)
@@ -78,16 +80,20 @@ async def _generate(place: Workplace, task: Task) -> Drawn:
         rollouts = crew.rollouts(policy, cfg.agent.sampling_like(cfg.generate))
         await crew.wait_ready()
         seeds = crew.of_one_model(member_seed)
-        try:
-            trajectory = await crew.searcher(rollouts, picture_seed=seeds).search(task, seed=seed)
-        except WorldError as error:
-            raise UserError(f"the search failed: {error}; try again when that is mended", exit_code=3) from error
-        image, failed = None, None
-        if trajectory.grounding is not None:
+        with AttemptTrace(task.id, seed=seed) as traced, traced.one_try() as this:
             try:
-                image = await crew.drawings.generate(trajectory.grounding, seed=seeds(task, seed))
+                trajectory = await crew.searcher(rollouts, picture_seed=seeds).search(task, seed=seed)
             except WorldError as error:
-                failed = no_picture(error)
+                this.lose(error.stage, error.message)
+                raise UserError(f"the search failed: {error}; try again when that is mended", exit_code=3) from error
+            traced.made(searched(trajectory))
+            image, failed = None, None
+            if trajectory.grounding is not None:
+                try:
+                    image = await crew.drawings.generate(trajectory.grounding, seed=seeds(task, seed))
+                except WorldError as error:
+                    this.lose(error.stage, error.message)
+                    failed = no_picture(error)
     texts = TurnReader(Renderer.load(policy).text)(trajectory)
     return Drawn(trajectory=trajectory, texts=texts, image=image, error=failed)
 

@@ -64,6 +64,7 @@ SAFE = (
     "log",
     "replay",
     "trackers",
+    "trace",
 )
 """Settings that may differ between two starts of one run, with everything below them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.data import QaSource, RowsSource
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
+from gen_searcher.config.trace import TraceConfig
 from gen_searcher.data.tasks import load_tasks
 from gen_searcher.engines.mixture import MEMBERS, Mixture, plugs_of
 from gen_searcher.engines.policy_files import check_policy
@@ -45,6 +47,7 @@ def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     yield from _plugs(cfg)
     yield from _mixture(cfg)
     yield from _references(cfg)
+    yield from _trace(cfg.trace)
     yield from _files(cfg)
     yield from _consistency(cfg)
     if command == "grpo":
@@ -139,6 +142,22 @@ def _references(cfg: RunConfig) -> Iterator[str]:
             f"agent.max_references: {cfg.agent.max_references} is more than the {most} that {cfg.generator.target} "
             f"takes; set agent.max_references={most} or choose another generator"
         )
+
+
+def _trace(trace: TraceConfig) -> Iterator[str]:
+    if trace.endpoint is None:
+        return
+    try:
+        is_there = importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        is_there = False
+    if not is_there:
+        yield "trace.endpoint: needs opentelemetry-exporter-otlp-proto-http; pip install 'gen_searcher[traces]'"
+    for name, secret in trace.headers.items():
+        try:
+            secret.reveal()
+        except UserError as error:
+            yield f"trace.headers.{name}: {error}"
 
 
 def _files(cfg: RunConfig) -> Iterator[str]:

@@ -13,7 +13,7 @@ from gen_searcher.config.plug import Plug
 
 MAX_SHOWN = 12
 """More problems than this do not fit on a screen."""
-HIDDEN_INPUT = frozenset({"secret_reference", "plug_target"})
+HIDDEN_INPUT = frozenset({"secret_reference", "plug_target", "trace_endpoint"})
 """Errors whose input may hold a key somebody pasted."""
 
 

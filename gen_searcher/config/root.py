@@ -29,6 +29,7 @@ from gen_searcher.config.rewards import JudgeCheckConfig, RewardConfig
 from gen_searcher.config.serve import ServeConfig
 from gen_searcher.config.sft import SftConfig
 from gen_searcher.config.tasks import TasksConfig
+from gen_searcher.config.trace import TraceConfig
 
 
 class RunConfig(Config):
@@ -88,3 +89,5 @@ class RunConfig(Config):
     """How it is written what happens."""
     trackers: Mapping[str, Plug] = Field(default_factory=dict)
     """Where the numbers of `sft` and `grpo` go beside `metrics.jsonl`, by any name."""
+    trace: TraceConfig = TraceConfig()
+    """OpenTelemetry traces of the attempts."""

@@ -16,12 +16,14 @@ from gen_searcher.agent.revision import own_pictures
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import CUT_OFF, GeneratorRefused, WorldError
 from gen_searcher.metrics.log_fields import log_fields
+from gen_searcher.metrics.traces.attempts import AttemptTrace
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.train.room import member_ended
 from gen_searcher.train.sampled import all_or_first, draw_samples, seeing_all
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.shadow import Shadow
 from gen_searcher.train.tail import TailRules, first_of, gathered
+from gen_searcher.train.traced import told
 from gen_searcher.types import Attempt, Grounding, Group, ImageRef, Judgement, Lost, Reward, Task, Trajectory
 
 Compose = Callable[[Trajectory, Sequence[Judgement]], Reward]
@@ -203,21 +205,33 @@ class Tried(Generic[T]):
     lost: tuple[Lost, ...]
 
 
-async def tried(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
-    """Try until made, out of tries or hopeless. The seed stays: a lost try says nothing about the policy."""
+async def tried(
+    task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]], trace: AttemptTrace | None = None
+) -> Tried[T]:
+    """Try until made, out of tries or hopeless. The seed stays: a lost try says nothing about the policy.
+
+    `trace`: what the tries belong to, when they make one part of an attempt; None: they are the whole attempt.
+    """
+    if trace is None:
+        with AttemptTrace(task.id, seed=seed) as whole:
+            return await tried(task, seed=seed, rules=rules, make=make, trace=whole)
     lost: list[Lost] = []
     with log_fields(task=task.id, attempt=seed):
         for _ in range(rules.tries):
-            try:
-                async with asyncio.timeout(rules.deadline_s):
-                    return Tried(made=await make(), lost=tuple(lost))
-            except WorldError as error:
-                lost.append(
-                    Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message, passes=error.passes)
-                )
-            except TimeoutError:
-                said = f"no score after {rules.deadline_s:g} s"
-                lost.append(Lost(task_id=task.id, seed=seed, stage="deadline", error=said))
+            with trace.one_try() as this:
+                try:
+                    async with asyncio.timeout(rules.deadline_s):
+                        made = await make()
+                    trace.made(told(made))
+                    return Tried(made=made, lost=tuple(lost))
+                except WorldError as error:
+                    lost.append(
+                        Lost(task_id=task.id, seed=seed, stage=error.stage, error=error.message, passes=error.passes)
+                    )
+                except TimeoutError:
+                    said = f"no score after {rules.deadline_s:g} s"
+                    lost.append(Lost(task_id=task.id, seed=seed, stage="deadline", error=said))
+                this.lose(lost[-1].stage, lost[-1].error)
             log.debug("a try is lost at %s: %s", lost[-1].stage, lost[-1].error)
             if not lost[-1].passes:
                 break
@@ -229,10 +243,12 @@ def member_seeds(seed: int, *, rules: GroupRules) -> tuple[int, ...]:
     return tuple(derive_seed(seed, member) for member in range(rules.size + rules.spare))
 
 
-async def run_member(task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]]) -> Tried[T]:
+async def run_member(
+    task: Task, *, seed: int, rules: GroupRules, make: Callable[[], Awaitable[T]], trace: AttemptTrace | None = None
+) -> Tried[T]:
     """`tried`, and then let another attempt begin in this one's place."""
     try:
-        return await tried(task, seed=seed, rules=rules, make=make)
+        return await tried(task, seed=seed, rules=rules, make=make, trace=trace)
     finally:
         member_ended()
 

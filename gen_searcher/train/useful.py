@@ -9,13 +9,15 @@ run beside each other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
 from gen_searcher.drawing import Capability, Drawing, DrawnHow
 from gen_searcher.errors import GeneratorRefused
 from gen_searcher.grpo.pictures import Candidate, PicturePlan, PictureRules, plan_pictures
+from gen_searcher.metrics.traces.attempts import AttemptTrace
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.train.attempt import (
@@ -74,16 +76,35 @@ class UsefulGroups:
         What is made of an `earlier` group is planned anew with its siblings; pictures that still serve are kept.
         """
         seeds = member_seeds(seed, rules=self.rules)
+        with ExitStack() as stack:
+            traces = {own: stack.enter_context(AttemptTrace(task.id, seed=own)) for own in seeds}
+            return await self._run(task, seeds, traces, version=version, earlier=earlier)
+
+    async def _run(
+        self,
+        task: Task,
+        seeds: Sequence[int],
+        traces: Mapping[int, AttemptTrace],
+        *,
+        version: int,
+        earlier: Group | None,
+    ) -> Group:
         kept = {} if earlier is None else {attempt.seed: attempt for attempt in earlier.attempts}
         searched = await asyncio.gather(
             *(
-                run_member(task, seed=own, rules=self.rules, make=partial(self._search, task, own))
+                run_member(task, seed=own, rules=self.rules, make=partial(self._search, task, own), trace=traces[own])
                 for own in still_to_make(seeds, earlier)
             )
         )
         read = await asyncio.gather(
             *(
-                tried(task, seed=one.made.seed, rules=self.rules, make=partial(self._read, task, one.made))
+                tried(
+                    task,
+                    seed=one.made.seed,
+                    rules=self.rules,
+                    make=partial(self._read, task, one.made),
+                    trace=traces[one.made.seed],
+                )
                 for one in searched
                 if one.made is not None
             )
@@ -99,6 +120,7 @@ class UsefulGroups:
                     seed=candidate.seed,
                     rules=self.rules,
                     make=partial(self._finish, task, candidate, plan, kept.get(candidate.seed)),
+                    trace=traces[candidate.seed],
                 )
                 for candidate, plan in zip(candidates, plans, strict=True)
             )

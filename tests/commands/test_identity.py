@@ -29,6 +29,9 @@ SAFE_CHANGES = [
     "policy.kv_cache_mib=64",
     "grpo.optim.threads=1",
     "bench.tasks=1",
+    "trace.endpoint=http://elsewhere:4318",
+    "trace.sample=0.5",
+    "trace.headers.authorization=env:OTHER",
 ]
 TASK = '{"id": "t1", "prompt": "Draw it.", "meta": {}}'
 IDENTITY_CHANGES = [

@@ -18,12 +18,15 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pictures import PictureRules
 from gen_searcher.grpo.select import has_signal
 from gen_searcher.image_store import ImageStore
+from gen_searcher.metrics.traces import names
+from gen_searcher.metrics.traces.spans import span
 from gen_searcher.rewards.compose import compose
 from gen_searcher.testing.fake_image_model import FakeImageModel
 from gen_searcher.testing.faults import FlakyGenerator, FlakyJudge
 from gen_searcher.train.attempt import GroupRules, member_seeds, run_attempt, run_group, task_seed
 from gen_searcher.train.useful import Stages, UsefulGroups
 from gen_searcher.types import Grounding, Group, ImageRef, Judgement, Outcome, Task, Trajectory
+from tests.metrics.traces.recorder import recorded
 
 TASK = Task(id="t1", prompt="draw", target=None, meta={})
 RULES = GroupRules(size=6)
@@ -230,3 +233,45 @@ async def test_a_group_that_looked_flat_because_of_an_outage_is_drawn_when_it_is
     whole = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
     assert mended.rewards == whole.rewards
     assert [attempt.drawing for attempt in mended.attempts] == [attempt.drawing for attempt in whole.attempts]
+
+
+class Traced:
+    """Searches, draws and judges with a span around it, as the pools do."""
+
+    name = "text"
+
+    def __init__(self, stages: Stages) -> None:
+        self._stages = stages
+        self._reads = stages.judges[1]
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        with span("invoke_agent"):
+            return await self._stages.searcher.search(task, seed=seed)
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        with span("draw"):
+            return await self._stages.generator.generate(grounding, seed=seed)
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        with span("judge"):
+            return await self._reads.judge(task, trajectory, image)
+
+
+async def test_the_parts_of_a_member_that_wait_for_its_siblings_are_one_trace(stages: Stages) -> None:
+    stages = replace(stages, searcher=Writes(["a", "bb", "c", "d", "e", ""]))
+    traced = Traced(stages)
+    stages = replace(
+        stages, searcher=traced, generator=traced, judges=[stages.judges[0], FlakyJudge(traced, fail_on=[1])]
+    )
+    with recorded() as keeps:
+        group = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
+    assert len(group.attempts) == 6
+    attempts = keeps.named("attempt")
+    assert sorted(each.attributes[names.ATTEMPT_SEED] for each in attempts) == sorted(SEEDS)  # pyright: ignore
+    rewards = {each.attributes[names.ATTEMPT_SEED]: each.attributes[names.REWARD] for each in attempts}
+    assert rewards == {attempt.seed: attempt.reward.total for attempt in group.attempts}
+    (first,) = [each for each in attempts if each.attributes[names.ATTEMPT_SEED] == group.lost[0].seed]
+    own = [each for each in keeps.spans if each.identity.trace_id == first.identity.trace_id]
+    assert [each.name for each in own] == ["attempt", "try", "invoke_agent", "try", "try", "judge", "try", "draw"]
+    assert [each.error is not None for each in own if each.name == "try"] == [False, True, False, False]
+    assert first.error is None

@@ -11,6 +11,8 @@ from pathlib import Path
 from gen_searcher.agent.look import Looker
 from gen_searcher.agent.loop import Agent
 from gen_searcher.agent.render import Renderer
+from gen_searcher.agent.traced import TracedEngine
+from gen_searcher.cluster.actors.traced import TracedActor, trace_actor
 from gen_searcher.cluster.named import NamedTools, Names
 from gen_searcher.cluster.once import Once
 from gen_searcher.cluster.roles import ToolPool
@@ -22,6 +24,8 @@ from gen_searcher.drawing import OwnPicture
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.image_store import ImageStore
 from gen_searcher.metrics.log_fields import log_fields
+from gen_searcher.metrics.traces.process import TraceSetup, flush
+from gen_searcher.metrics.traces.spans import under
 from gen_searcher.points import Point, passed
 from gen_searcher.tools.meter import Reading
 from gen_searcher.types import Task, Trajectory
@@ -42,6 +46,8 @@ class RolloutSpec:
     """Longest wait for a tool worker when all of them are dead."""
     weights: str | None
     """Folder of the weight board; None to serve the policy folder as it is."""
+    trace: TraceSetup | None = None
+    """None: no traces."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +57,13 @@ class _Parts:
     looker: Looker
 
 
-class RolloutActor:
+class RolloutActor(TracedActor):
     """`Searcher` and `Reviser` behind an actor. A restarted worker loads the current weights before it serves anything."""
 
     def __init__(self, spec: RolloutSpec) -> None:
         """Nothing is built yet: the first call starts the engine, which takes seconds."""
         guard_process()
+        trace_actor(spec.trace, role="rollout")
         self._follower = WeightFollower(None if spec.weights is None else WeightBoard(Path(spec.weights)))
         self._tools = NamedTools(spec.tool_names, ready_s=spec.tools_ready_s)
         self._parts = Once(lambda: _build(spec, self._follower, self._tools))
@@ -68,17 +75,19 @@ class RolloutActor:
         await self._follower.catch_up(parts.engine)
         return True
 
-    async def search(self, task: Task, seed: int) -> Trajectory:
-        """One trajectory."""
-        with log_fields(task=task.id, attempt=seed):
+    async def search(self, task: Task, seed: int, trace: str | None = None) -> Trajectory:
+        """One trajectory. `trace`: the caller's span."""
+        with log_fields(task=task.id, attempt=seed), under(trace):
             parts = await self._parts()
             trajectory = await parts.agent.search(task, seed=seed)
         passed(Point.ROLLOUT_FINISHED)
         return trajectory
 
-    async def revise(self, trajectory: Trajectory, drawn: OwnPicture, seed: int) -> Trajectory:
-        """The trajectory after a look at its picture."""
-        with log_fields(task=trajectory.task_id, attempt=seed):
+    async def revise(
+        self, trajectory: Trajectory, drawn: OwnPicture, seed: int, trace: str | None = None
+    ) -> Trajectory:
+        """The trajectory after a look at its picture. `trace`: the caller's span."""
+        with log_fields(task=trajectory.task_id, attempt=seed), under(trace):
             parts = await self._parts()
             return await parts.looker.revise(trajectory, drawn, seed=seed)
 
@@ -86,6 +95,7 @@ class RolloutActor:
         """Free the engine; there is nothing to tell."""
         parts = await self._parts()
         await parts.engine.close()
+        await flush()
         return {}
 
 
@@ -96,7 +106,10 @@ async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools)
     await follower.catch_up(engine)
     named.follow(None)
     agent = Agent(
-        engine=engine, tools=ToolPool(named.pool), renderer=Renderer.load(Path(spec.policy_folder)), config=spec.agent
+        engine=TracedEngine(engine),
+        tools=ToolPool(named.pool),
+        renderer=Renderer.load(Path(spec.policy_folder)),
+        config=spec.agent,
     )
     looker = Looker(agent, store, view_side_px=spec.agent.tools.view_side_px)
     return _Parts(engine=engine, agent=agent, looker=looker)

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from gen_searcher.cassette.seams import TapedImageSearch, TapedPictures, TapedReader, TapedSearch, TapedSummarizer
 from gen_searcher.cassette.tape import Identity, Tape, canonical, provider_name
+from gen_searcher.cluster.actors.traced import TracedActor, trace_actor
 from gen_searcher.cluster.limits import RemoteAuthority
 from gen_searcher.cluster.once import Once
 from gen_searcher.cluster.watched import Watch
@@ -21,6 +22,9 @@ from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.limits import LimitsConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.image_store import ImageStore
+from gen_searcher.metrics.traces import names
+from gen_searcher.metrics.traces.process import TraceSetup, flush
+from gen_searcher.metrics.traces.spans import Attributes, span, under
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider, Summarizer
 from gen_searcher.tools.calling import Authority, Caller
 from gen_searcher.tools.guard import Address
@@ -47,13 +51,16 @@ class ToolSpec:
     """Folder of the image store."""
     tape_folder: str
     """Of the cassette, unless the settings name another one."""
+    trace: TraceSetup | None = None
+    """None: no traces."""
 
 
-class ToolActor:
+class ToolActor(TracedActor):
     """`Tools` behind an actor."""
 
     def __init__(self, spec: ToolSpec, name: str) -> None:
         """Nothing is built yet: the first call builds the providers. `name` begins the name of its leases' holder."""
+        trace_actor(spec.trace, role="tool")
         self._toolbox = Once(lambda: _open(spec, name))
         self._calls = Watch()
 
@@ -78,13 +85,26 @@ class ToolActor:
         await self._calls.none()
         reading = toolbox.reading()
         await toolbox.close()
+        await flush()
         return reading
 
-    async def call(self, call: ToolCall, trajectory_id: str) -> ToolResult:
-        """Run one tool call."""
+    async def call(self, call: ToolCall, trajectory_id: str, trace: str | None = None) -> ToolResult:
+        """Run one tool call. `trace`: the caller's span."""
         toolbox = await self._toolbox()
-        with self._calls.working():
-            return await toolbox.call(call, trajectory_id=trajectory_id)
+        about = {names.OPERATION: "execute_tool", names.TOOL: call.name, names.TOOL_TYPE: "datastore"}
+        with self._calls.working(), under(trace), span(f"execute_tool {call.name}", about) as this:
+            result = await toolbox.call(call, trajectory_id=trajectory_id)
+            this.note(_came(result))
+            return result
+
+
+def _came(result: ToolResult) -> Attributes:
+    return {
+        names.RESULT: str(result.kind),
+        names.CACHE: result.cache,
+        names.COST_USD: result.cost_usd,
+        names.IMAGES: len(result.images),
+    }
 
 
 async def _open(spec: ToolSpec, name: str) -> Toolbox:
