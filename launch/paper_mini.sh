@@ -1,23 +1,29 @@
 #!/usr/bin/env bash
-# The paper's comparisons in miniature, over three seeds: about three hours on two cores. Run it again to go on.
+# The paper's comparisons in miniature, over three seeds: under three hours on two cores. Run it again to go on.
 #
 #   launch/paper_mini.sh [FOLDER]
 #
 # FOLDER/seed<N>/full       SFT, then GRPO with both rewards; benched with its own and with another generator
 # FOLDER/seed<N>/no_text    from the same SFT policy, without the text reward; no_image without the image reward
 # FOLDER/seed0/alpha_*      further shares of the text reward
+# FOLDER/log/*.log          what each of them said
 # FOLDER/*.svg, ladder.json what came of it; printed at the end
 #
 # Optional variables: EXPERIMENT (default laptop), MODEL (e.g. smol_vl: the ladder of a policy that already reads, see
-# conf/model; it takes longer), SEEDS (default "0 1 2").
+# conf/model; it takes longer), SEEDS (default "0 1 2"), AT_ONCE (default 2: runs beside each other, about 6 GiB each).
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 folder="$(realpath -m "${1:-runs/paper_mini}")"
 "$root/launch/setup.sh"
 export PATH="$root/.venv/bin:$PATH"
+at_once="${AT_ONCE:-2}"
 settings=("experiment=${EXPERIMENT:-laptop}" ${MODEL:+"model=$MODEL"})
-seeds="${SEEDS:-0 1 2}"
-mkdir -p "$folder"
+# One thread for each of several learners does more than several threads that wait for each other.
+if [ "$at_once" -gt 1 ]; then settings+=(sft.optim.threads=1 grpo.optim.threads=1); fi
+read -ra seeds <<< "${SEEDS:-0 1 2}"
+mkdir -p "$folder/log"
+set -m  # each run in a process group of its own, which can be asked to save its step and end
+trap 'trap - INT TERM; for job in $(jobs -rp); do kill -INT -- "-$job" || true; done; wait; exit 75' INT TERM
 
 # A step that is done leaves its mark, so that it is not done again; sft and grpo go on by themselves.
 once() {
@@ -36,6 +42,17 @@ from_sft() {
   cp -r "$full/sft" "$full/policy" "$full/tasks" "$run/"
 }
 
+# full SEED
+full() {
+  local run="$folder/seed$1/full"
+  mkdir -p "${run%/*}"
+  gen-searcher sft "${settings[@]}" "seed=$1" "run_dir=$run"
+  gen-searcher grpo "${settings[@]}" "seed=$1" "run_dir=$run"
+  once "seed$1/full/bench" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run"
+  once "seed$1/full/transfer" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run" \
+    generator=compositor bench.name=compositor "bench.arms=[no-search,sft,sft+grpo]"
+}
+
 # variant SEED NAME ALPHA
 variant() {
   local run="$folder/seed$1/$2"
@@ -44,18 +61,33 @@ variant() {
   once "seed$1/$2/bench" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run" "bench.arms=[sft+grpo]"
 }
 
-for seed in $seeds; do
-  full="$folder/seed$seed/full"
-  mkdir -p "${full%/*}"
-  gen-searcher sft "${settings[@]}" "seed=$seed" "run_dir=$full"
-  gen-searcher grpo "${settings[@]}" "seed=$seed" "run_dir=$full"
-  once "seed$seed/full/bench" gen-searcher bench "${settings[@]}" "seed=$seed" "run_dir=$full"
-  once "seed$seed/full/transfer" gen-searcher bench "${settings[@]}" "seed=$seed" "run_dir=$full" \
-    generator=compositor bench.name=compositor "bench.arms=[no-search,sft,sft+grpo]"
-  variant "$seed" no_text 0.0
-  variant "$seed" no_image 1.0
+# begin NAME COMMAND...: run it beside the others, as soon as fewer than AT_ONCE are running.
+begin() {
+  local log="$folder/log/$1.log"
+  shift
+  while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n || true; done
+  echo "$(date +%T) $* (log: $log)"
+  (
+    trap '[ $? -eq 0 ] || { echo "$* did not end well, see $log; run this script again to go on" >&3; touch "$folder/failed"; }' EXIT
+    "$@"
+  ) >> "$log" 2>&1 &
+}
+
+# finish: wait for all of them, and end here if one has failed.
+finish() {
+  wait
+  [ ! -e "$folder/failed" ] || exit 1
+}
+
+exec 3>&2  # for words that do not belong into a log
+rm -f "$folder/failed"
+for seed in "${seeds[@]}"; do begin "seed$seed-full" full "$seed"; done
+finish
+for seed in "${seeds[@]}"; do
+  begin "seed$seed-no_text" variant "$seed" no_text 0.0
+  begin "seed$seed-no_image" variant "$seed" no_image 1.0
 done
-first="${seeds%% *}"
-variant "$first" alpha_0.25 0.25
-variant "$first" alpha_0.75 0.75
+begin "seed${seeds[0]}-alpha_0.25" variant "${seeds[0]}" alpha_0.25 0.25
+begin "seed${seeds[0]}-alpha_0.75" variant "${seeds[0]}" alpha_0.75 0.75
+finish
 gen-searcher ladder "$folder"
