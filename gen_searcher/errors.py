@@ -223,7 +223,7 @@ class LearnerGone(StopRun):
 
 
 class HeadGone(StopRun):
-    """The head of the Ray cluster does not answer: no actor can be asked or started any more."""
+    """The head of the Ray cluster, or the own node, does not answer: no actor can be asked or started any more."""
 
     def __init__(self, message: str, exit_code: int = EXIT_INTERRUPTED) -> None:
         """`message` names its address."""

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gen_searcher.cluster import head
-from gen_searcher.cluster.head import while_answered
+from gen_searcher.cluster.head import Server, while_answered
 from gen_searcher.errors import EXIT_INTERRUPTED, HeadGone
 
 pytestmark = pytest.mark.fault(10)
@@ -54,7 +54,8 @@ async def test_work_returns_what_it_returns_while_the_head_answers(monkeypatch: 
         await up.wait_for_looks(2)
         return 7
 
-    assert await while_answered(work(), host=HOST, port=port) == 7
+    server = Server(host=HOST, port=port)
+    assert await while_answered(work(), head=server, node=server) == 7
     await up.close()
 
 
@@ -62,7 +63,7 @@ async def test_without_a_head_the_work_is_cancelled_and_the_code_says_run_me_aga
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(head, "PROBE_S", 0.02)
-    up = Head()
+    up, node = Head(), Head()
     port = await up.start()
     ended: list[str] = []
 
@@ -75,9 +76,28 @@ async def test_without_a_head_the_work_is_cancelled_and_the_code_says_run_me_aga
             ended.append("in order")
 
     with pytest.raises(HeadGone, match=rf"{HOST}:{port} does not answer.*run the same command again") as gone:
-        await while_answered(work(), host=HOST, port=port)
+        await while_answered(work(), head=Server(host=HOST, port=port), node=Server(host=HOST, port=await node.start()))
     assert gone.value.exit_code == EXIT_INTERRUPTED
     assert ended == ["in order"]
+    await node.close()
+
+
+async def test_without_its_own_node_the_work_is_cancelled_before_ray_ends_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(head, "NODE_PROBE_S", 0.02)
+    up, node = Head(), Head()
+    server, own = Server(host=HOST, port=await up.start()), Server(host=HOST, port=await node.start())
+
+    async def work() -> None:
+        await node.wait_for_looks(3)
+        await node.close()
+        await asyncio.Event().wait()
+
+    with pytest.raises(HeadGone, match=rf"this command runs on, at {own}, is gone.*run the same command again") as gone:
+        await while_answered(work(), head=server, node=own)
+    assert gone.value.exit_code == EXIT_INTERRUPTED
+    await up.close()
 
 
 async def test_what_the_work_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +106,7 @@ async def test_what_the_work_raises_is_raised(monkeypatch: pytest.MonkeyPatch) -
     async def work() -> None:
         raise KeyError("typo")
 
+    server = Server(host=HOST, port=await up.start())
     with pytest.raises(KeyError, match="typo"):
-        await while_answered(work(), host=HOST, port=await up.start())
+        await while_answered(work(), head=server, node=server)
     await up.close()
