@@ -1,18 +1,15 @@
-"""Without a container engine: the images' steps on a minimal Debian, and the CPU image at work. Asks package archives."""
+"""Without a container engine: the steps of the CPU image on a minimal Debian, and the image at work. Asks package archives."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.launch.clean_root import NoRoot, debian_with_python
-from tests.launch.dockerfile import Stage, read
+from tests.launch.dockerfile import read
 from tests.launch.image import Image, build, packages_of_this_machine
 from tests.test_support import LOCK
 
@@ -24,33 +21,10 @@ COMMAND_S = 1200.0
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 
-def stages(name: str) -> list[Stage]:
-    return read((ROOT / "docker" / name).read_text(), arguments=ARGUMENTS)
-
-
-@pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    """Gigabytes, which pytest would keep of its last three runs."""
-    with tempfile.TemporaryDirectory(prefix="gs-image-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture(scope="module")
-def base(folder: Path) -> Path:
-    """What both images begin with."""
-    root = folder / "base"
-    try:
-        debian_with_python(stages("cpu.Dockerfile")[0].base, root)
-    except NoRoot as why:
-        pytest.skip(f"no clean root here: {why}")
-    return root
-
-
 @pytest.fixture(scope="module")
 def image(folder: Path, base: Path) -> Image:
-    into = folder / "cpu"
-    into.mkdir()
-    return build(stages("cpu.Dockerfile"), base=base, context=ROOT, folder=into, packages=packages_of_this_machine())
+    stages = read((ROOT / "docker" / "cpu.Dockerfile").read_text(), arguments=ARGUMENTS)
+    return build(stages, base=base, context=ROOT, folder=folder, packages=packages_of_this_machine())
 
 
 def test_the_image_holds_the_locked_packages_and_no_others(image: Image) -> None:
@@ -87,15 +61,3 @@ def test_a_policy_is_tuned_trained_and_measured_in_it_without_a_network(image: I
         *("no-search", "sft+grpo")
     ]
     assert {path.stat().st_uid for path in run_dir.rglob("*")} == {10001}
-
-
-def test_the_system_packages_and_the_user_of_the_gpu_image_can_be_had(folder: Path, base: Path) -> None:
-    into = folder / "train"
-    into.mkdir()
-    last = stages("train.Dockerfile")[-1]
-    # The packages that it copies are CUDA builds, for machines with a GPU.
-    steps = tuple(step for step in last.steps if not step.rest.startswith("--from="))
-    packages = packages_of_this_machine()
-    image = build([replace(last, steps=steps)], base=base, context=ROOT, folder=into, packages=packages)
-    done = image.run("sh", "-c", "id -un; pwd; for name in gcc ip wget; do command -v $name; done", timeout_s=60)
-    assert done.stdout.split() == ["searcher", "/runs", "/usr/bin/gcc", "/usr/sbin/ip", "/usr/bin/wget"]
