@@ -68,6 +68,13 @@ def test_a_number_that_only_the_other_run_has_gets_a_dashed_line(tmp_path: Path)
     assert [(line["style"], line["values"]) for line in lines] == [("s0 other", [0.5, 1.0])]
 
 
+def test_the_legend_has_the_style_of_each_line_and_says_whose_it_is(tmp_path: Path) -> None:
+    ours, theirs = run_of(tmp_path / "a", score=0.75), run_of(tmp_path / "b", score=0.5)
+    html = write_report(ours.root, compare_with=theirs.root).read_text(encoding="utf-8")
+    assert '<li><span class="swatch s0"></span>reward/total</li>' in html
+    assert '<li><span class="swatch s0 other"></span>reward/total (other run)</li>' in html
+
+
 def test_two_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     ours, theirs = run_of(tmp_path / "x" / "laptop", score=0.75), run_of(tmp_path / "y" / "laptop", score=0.5)
     html = write_report(ours.root, compare_with=theirs.root).read_text(encoding="utf-8")
