@@ -61,7 +61,7 @@ def serving(model: Model) -> Iterator[str]:
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "gen_searcher", *words], capture_output=True, text=True, timeout=1500, check=False
+        [sys.executable, "-m", "gen_searcher", *words], capture_output=True, text=True, timeout=3000, check=False
     )
 
 
@@ -112,8 +112,8 @@ def check_records(run_dir: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.fault(12, 38)
-@pytest.mark.timeout(3000)
+@pytest.mark.timeout(7200)
 def test_a_run_whose_judge_goes_down_ends_with_75_and_the_same_command_finishes_it(tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    assert command("sft", "experiment=laptop", f"run_dir={run_dir}").returncode == 0
+    assert command("sft", "experiment=laptop", "sft.optim.threads=1", f"run_dir={run_dir}").returncode == 0
     outage_and_return(run_dir)
