@@ -219,8 +219,10 @@ class Ledger:
         for attempt in group.attempts:
             self._written.pop((visit, attempt.seed), None)
 
-    def restored(self, visit: int, task: Task) -> Group | None:
+    def restored(self, visit: int, task: Task, *, reopened: bool = False) -> Group | None:
         """The finished group of an instance, None unless it is scored.
+
+        With `reopened` also the group of an instance whose lost members are being tried again, as it was before.
 
         Raises:
             Unreadable: What was kept is damaged; `forget` lets it be run again.
@@ -229,7 +231,8 @@ class Ledger:
             "list[tuple[str, int]]",
             self._db.execute("SELECT state, version FROM instances WHERE visit = ?", (visit,)).fetchall(),
         )
-        if not rows or State(rows[0][0]) is not State.SCORED:
+        state = State(rows[0][0]) if rows else None
+        if state is not State.SCORED and not (reopened and state is State.RUNNING):
             return None
         members = cast(
             "list[tuple[str, bytes]]",
@@ -237,6 +240,8 @@ class Ledger:
                 "SELECT kind, payload FROM members WHERE visit = ? AND place IS NOT NULL ORDER BY place", (visit,)
             ).fetchall(),
         )
+        if not members and state is State.RUNNING:
+            return None
         return Group(
             task=task,
             attempts=tuple(unpack_attempt(body) for kind, body in members if kind == "attempt"),

@@ -141,7 +141,7 @@ class Keeper:
         self._fence.check()
         for pending in self._ledger.pending():
             try:
-                group = self._ledger.restored(pending.visit, self._tasks[pending.task_id])
+                group = self._ledger.restored(pending.visit, self._tasks[pending.task_id], reopened=True)
             except Unreadable:
                 continue  # the next start runs it again
             if group is not None:

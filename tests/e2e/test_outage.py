@@ -85,7 +85,8 @@ def outage_and_return(run_dir: Path) -> None:
         )
         down = command(*words)
         assert down.returncode == 75, down.stderr[-3000:]
-        last = down.stderr.strip().splitlines()[-4:]
+        *last, end = down.stderr.strip().splitlines()[-5:]
+        assert json.loads(end)["exit_code"] == 75
         assert "gen-searcher: outage since" in down.stderr
         assert any("judge: m: status 503" in line for line in last), last
         assert last[-1].endswith("run the same command again to go on")
@@ -96,7 +97,7 @@ def outage_and_return(run_dir: Path) -> None:
         model.is_mended = True
         back = command(*words)
     assert back.returncode == 0, back.stderr[-3000:]
-    assert "grpo starts at step 2 of 3" in back.stderr
+    assert "grpo continues at step 2 of 3" in back.stderr
     assert [row["step"] for row in lines(run_dir / "grpo" / "metrics.jsonl")] == [1, 2, 3]
 
 

@@ -125,6 +125,17 @@ def test_a_group_that_an_outage_spoiled_is_tried_again_and_what_it_has_is_kept(t
     ledger.close()
 
 
+def test_while_lost_members_are_tried_again_the_group_can_be_read_as_it_was(tmp_path: Path) -> None:
+    spoiled = group(0, version=0, lost_try=True, lost_member=True)
+    ledger = opened(tmp_path)
+    issue(ledger, 0, 1)
+    ledger.score(spoiled)
+    ledger.reopen(0)
+    assert ledger.restored(0, spoiled.task) is None, "it is not finished"
+    assert ledger.restored(0, spoiled.task, reopened=True) == spoiled
+    assert ledger.restored(1, task(1), reopened=True) is None, "nothing of it has ended"
+
+
 def test_a_damaged_payload_is_made_again(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     issue(ledger, 0)
