@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from gen_searcher import cli
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands import grpo, sft
 from gen_searcher.commands.workplace import Workplace
@@ -42,16 +42,21 @@ def steps_done(run_dir: Path) -> int:
     return len(rows(run_dir / "grpo" / "metrics.jsonl"))
 
 
+async def scale(run_dir: Path, wish: str) -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gen_searcher", "scale", str(run_dir), wish)
+    assert await process.wait() == 0
+
+
 async def scale_there_and_back(run_dir: Path, log: pytest.LogCaptureFixture) -> float:
     """After step 1 two workers, once both have made a step one again. Returns the seconds from the wish to service."""
     await until(lambda: steps_done(run_dir) >= 1)
     asked_s = time.monotonic()
-    assert await asyncio.to_thread(cli.run, ["scale", str(run_dir), "cluster.rollout_workers=2"]) == 0
+    await scale(run_dir, "cluster.rollout_workers=2")
     await until(lambda: "rollout actor 1 is in use" in log.text)
     joined_s = time.monotonic() - asked_s
     now = steps_done(run_dir)
     await until(lambda: steps_done(run_dir) >= now + 2)
-    assert await asyncio.to_thread(cli.run, ["scale", str(run_dir), "cluster.rollout_workers=1"]) == 0
+    await scale(run_dir, "cluster.rollout_workers=1")
     return joined_s
 
 
