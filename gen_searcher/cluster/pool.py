@@ -137,7 +137,7 @@ class Pool:
             raise
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
-                self._suspend(index)
+                self._suspend(index, reason_of(error))
             raise ActorGone(f"{self.role} actor {index} is gone: {reason_of(error)}") from error
 
     async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
@@ -167,7 +167,7 @@ class Pool:
                     return
         if index in self._healthy:
             ray.kill(self.handles[index], no_restart=False)
-        self._suspend(index)
+        self._suspend(index, "it hung")
         raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
 
     async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
@@ -319,10 +319,10 @@ class Pool:
             return False
         return True
 
-    def _suspend(self, index: int) -> None:
+    def _suspend(self, index: int, why: str) -> None:
         self._healthy.discard(index)
         if index in self.handles and index not in self._returning:
-            log.warning("%s actor %d is gone; waiting for its restart", self.role, index)
+            log.warning("%s actor %d is gone; waiting for its restart: %s", self.role, index, why)
             self._note_death(index)
             self._returning[index] = asyncio.ensure_future(self._come_back(index, wait_s=READY_POLL_S))
 
