@@ -53,5 +53,7 @@ def test_a_worker_that_is_killed_for_its_memory_costs_a_try_and_not_the_run(tmp_
     driver = Driver(tmp_path, environment, steps=STEPS, address="local", listener=eats)
     assert driver.exit_code() == 0, driver.said
     assert (tmp_path / "ate").exists()
-    assert "memory" in driver.said
+    # Ray says why once a minute, which a quick run does not live to read. Nobody else kills a worker, but for one that hangs.
+    assert "is gone; waiting for its restart" in driver.said
+    assert "it hung" not in driver.said
     assert assert_undisturbed(driver.root, tmp_path / "whole") > 0
