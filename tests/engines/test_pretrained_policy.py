@@ -39,6 +39,7 @@ from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef, Prompt, Sample, Sampling
 from tests.engines import tiny_gguf
 from tests.engines.learner_setup import picture
+from tests.engines.process_groups import forget_ended_groups
 from tests.engines.tiny_gguf import TinyLlama
 
 pytestmark = pytest.mark.filterwarnings("default")  # torch deprecates things while it is imported
@@ -245,6 +246,7 @@ def gap_nats(folder: Path, store: ImageStore, config: PolicyConfig) -> tuple[lis
             await policy.close()
 
     answer, samples = asyncio.run(sampled())
+    forget_ended_groups()
     tokens = read_tokens(folder)
     learner = LearnerRank(
         folder, optim=OptimConfig(dtype="float32"), store=store, temperature=1.0, banned_ids=tokens.banned_ids

@@ -28,6 +28,7 @@ FOR_PEOPLE = {
     "ledger/book.py": 4,  # when a member ended, a step was booked, something happened
     "ledger/lease.py": 1,  # since when a holder holds
     "metrics/trackers/mlflow_runs.py": 1,  # MLflow wants to know
+    "metrics/traces/attempts.py": 2,  # when an attempt and its tries began, for whoever looks at the trace
     "tools/http.py": 1,  # `Retry-After` as a date, from a server that does not say what time it has
     "train/outage.py": 1,  # since when the world is down
 }
