@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Never, TypeVar, cast
 
-from gen_searcher.cluster.abandoned import can_be_abandoned
+from gen_searcher.abandoned import can_be_abandoned
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.config.scale import parse_scale

@@ -85,7 +85,7 @@ async def _train(
 ) -> None:
     cfg, folder = place.cfg, place.folder
     samples = within_cutoff(labelled, cfg.sft, report=folder.root / "sft" / "dropped.jsonl")
-    seen = {"demonstrations": samples_digest(samples)}
+    seen = {"demonstrations": await asyncio.to_thread(samples_digest, samples)}
     check_identity(folder.root / "sft" / "samples.json", seen, what="set of demonstrations")
     rules = SftRules(
         epochs=cfg.sft.epochs,

@@ -188,6 +188,16 @@ def cut_lines(path: Path, *, keep_bytes: int) -> None:
             os.fsync(file.fileno())
 
 
+def cut_after_step(path: Path, step: int, step_of: Callable[[bytes], int]) -> None:
+    """Take away the lines of steps after `step`, of which no checkpoint is left, and a half line at the end."""
+    keep_bytes = 0
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        if not line.endswith(b"\n") or step_of(line) > step:
+            break
+        keep_bytes += len(line)
+    cut_lines(path, keep_bytes=keep_bytes)
+
+
 def lines_beyond(path: Path, *, start_bytes: int) -> list[str]:
     """What `cut_lines` would take away."""
     if not path.exists():

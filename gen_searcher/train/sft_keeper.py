@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from gen_searcher.ledger.book import Fence
 from gen_searcher.points import Point, passed
 from gen_searcher.train.keeper import Saves
-from gen_searcher.train.run import MetricLog, RunFolder, cut_lines
+from gen_searcher.train.run import MetricLog, RunFolder, cut_after_step
 from gen_searcher.types import Sample
 
 
@@ -33,12 +33,7 @@ def resume_sft(folder: RunFolder) -> int:
     """Bring fine-tuning back to its last checkpoint; returns the step it goes on from, 0 at the start."""
     step = folder.sft_checkpoints.latest()
     folder.sft_checkpoints.sweep()
-    keep_bytes = 0
-    for line in folder.sft_metrics.read_bytes().splitlines(keepends=True) if folder.sft_metrics.exists() else ():
-        if not line.endswith(b"\n") or _STEP.validate_json(line).step > step:
-            break
-        keep_bytes += len(line)
-    cut_lines(folder.sft_metrics, keep_bytes=keep_bytes)
+    cut_after_step(folder.sft_metrics, step, lambda line: _STEP.validate_json(line).step)
     return step
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pydantic import TypeAdapter
 
-from gen_searcher.train.run import LineFile, RunFolder, cut_lines
+from gen_searcher.train.run import LineFile, RunFolder, cut_after_step
 from gen_searcher.types import Attempt, Group, StepReport
 
 _ATTEMPT = TypeAdapter(Attempt)
@@ -91,13 +91,8 @@ class StepLog:
 
 
 def cut_steps(folder: RunFolder, step: int) -> None:
-    """Take away the lines of steps after `step`, of which no checkpoint is left, and a half line at the end."""
-    keep_bytes = 0
-    for line in folder.steps.read_bytes().splitlines(keepends=True) if folder.steps.exists() else ():
-        if not line.endswith(b"\n") or STEP_LINE.validate_json(line).step > step:
-            break
-        keep_bytes += len(line)
-    cut_lines(folder.steps, keep_bytes=keep_bytes)
+    """See `cut_after_step`."""
+    cut_after_step(folder.steps, step, lambda line: STEP_LINE.validate_json(line).step)
 
 
 def taken(group: Group) -> TakenGroup:

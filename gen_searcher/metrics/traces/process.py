@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gen_searcher.abandoned import can_be_abandoned
 from gen_searcher.config.trace import TraceConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.metrics.traces.spans import Recording, record_with, recording
@@ -87,17 +86,10 @@ async def stop() -> None:
 
 async def _within_deadline(work: Callable[[], None]) -> None:
     """In a thread that nobody joins: the loop's own threads would hold up the end of the process."""
-    loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def run() -> None:
-        work()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(done.set)
-
-    threading.Thread(target=run, name="traces", daemon=True).start()
+    working = asyncio.ensure_future(can_be_abandoned(work))
     try:
-        async with asyncio.timeout(FLUSH_S):
-            await done.wait()
-    except TimeoutError:
+        await asyncio.wait({working}, timeout=FLUSH_S)
+    finally:
+        working.cancel()
+    if not working.done() or working.exception() is not None:
         log.warning("traces: the last spans were not taken within %g s and may be missing", FLUSH_S)

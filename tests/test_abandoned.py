@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gen_searcher.cluster.abandoned import can_be_abandoned
+from gen_searcher.abandoned import can_be_abandoned
 
 
 async def test_what_the_call_returns_or_raises_comes_back() -> None:
