@@ -73,6 +73,14 @@ begin() {
   ) >> "$log" 2>&1 &
 }
 
+# after STEP: wait until it has left its mark, or end here if a run has failed.
+after() {
+  until [ -e "$folder/.done/$1" ]; do
+    [ ! -e "$folder/failed" ] || finish
+    wait -n || true
+  done
+}
+
 # finish: wait for all of them, and end here if one has failed.
 finish() {
   wait
@@ -82,8 +90,8 @@ finish() {
 exec 3>&2  # for words that do not belong into a log
 rm -f "$folder/failed"
 for seed in "${seeds[@]}"; do begin "seed$seed-full" full "$seed"; done
-finish
 for seed in "${seeds[@]}"; do
+  after "seed$seed/full/transfer"
   begin "seed$seed-no_text" variant "$seed" no_text 0.0
   begin "seed$seed-no_image" variant "$seed" no_image 1.0
 done

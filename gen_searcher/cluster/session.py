@@ -35,8 +35,14 @@ ENVIRONMENT = {
     "TQDM_DISABLE": "1",  # there is one progress display, ours
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "GOMP_SPINCOUNT": "4000",
 }
-"""Of every actor. Nothing secret ever: Ray shows it in its Jobs API, CLI and logs."""
+"""Of every actor. Nothing secret ever: Ray shows it in its Jobs API, CLI and logs.
+
+The spin count bounds how long a thread of torch's pool (libgomp) keeps a core while it waits for its siblings. At libgomp's
+own count, 300,000, two threads beside two other busy processes on two cores take five times as long as one thread does; at
+4,000 they take as long (`tests/bench/thread_waits.py`).
+"""
 AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 """Ray writes its token here readable by everyone; we narrow it."""
 

@@ -13,8 +13,8 @@ call is malformed. For it, name a Python that can import trl (`--trl-python`); w
 Beside them the twin (`gen-searcher plan`): the attempts, learner steps and publishing that a run recorded, each turned into
 what it would have taken alone, go through the production scheduler on a virtual clock. Its service model of this machine: an
 engine's step takes longer by a constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of
-the synchronous run's turns); generator and judges do one thing at a time; each thread of the learner asks for a core, and
-engine, generator and judges for as many as their processes took in the synchronous run while they were busy
+the synchronous run's turns); generator and judges do one thing at a time; learner, engine,
+generator and judges ask for as many cores as their processes took in the synchronous run while they were busy
 (`tests.bench.core_use`). They get even shares of the two cores, less what the driver and Ray's servers took. A tool's latency
 is its own. `twin_error` is the larger one of the errors of the two runs' mean step times, without the steps whose groups were
 begun before anything was warm.
@@ -62,9 +62,6 @@ COMMON = (
 CORES = 2
 PEER = {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 STALENESS = {"synchronous": 0, "stale": 1}
-THREADS = {"synchronous": 2, "stale": 1}
-"""Of the learner: a synchronous one has both cores to itself; beside an engine, two threads that wait for each other at every
-operation take longer than one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +104,7 @@ class Bench:
 
     def grpo(self, name: str) -> None:
         """One of our two, to its end."""
-        process = self.start(
-            "grpo", name, f"grpo.max_staleness={STALENESS[name]}", f"grpo.optim.threads={THREADS[name]}"
-        )
+        process = self.start("grpo", name, f"grpo.max_staleness={STALENESS[name]}")
         with CoreUse(process.pid, self.core_use(name)):
             waited(process)
 
@@ -135,14 +130,14 @@ class Service:
 
     def settings(self, name: str) -> list[str]:
         """Of the twin of this run; its engine takes as many requests at once as ours."""
-        taken = {role: self.cores.get(role, 1.0) for role in ("engine", "generator", "reward")}
+        taken = {role: self.cores.get(role, 1.0) for role in ("engine", "generator", "reward", "learner")}
         return [
             f"grpo.max_staleness={STALENESS[name]}",
             f"plan.cores={CORES - self.cores.get(OTHERS, 0.0)}",
             f"plan.engine={{batch: 48, slowdown: {self.slowdown}, threads: {taken['engine']}}}",
             f"plan.generator={{batch: 64, slowdown: 1.0, threads: {taken['generator']}}}",
             f"plan.reward={{batch: 64, slowdown: 1.0, threads: {taken['reward']}}}",
-            f"plan.learner_threads={THREADS[name]}",
+            f"plan.learner_threads={taken['learner']}",
             f"plan.publish_s={self.publish_s}",
         ]
 

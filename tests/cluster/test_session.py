@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from typing import cast
 
 import pytest
+import ray
 
 from gen_searcher.cluster import session
 from gen_searcher.cluster.session import cluster_session
@@ -60,3 +63,14 @@ def test_a_private_cluster_that_does_not_come_up_in_time_is_an_error_in_words(mo
         raise AssertionError("raised")
     assert "run the same command again later" in str(refused.value)
     assert refused.value.exit_code == 3
+
+
+def as_started() -> bytes:
+    """The environment with which this process began, before any library read it."""
+    return Path("/proc/self/environ").read_bytes()
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_every_worker_process_begins_with_threads_that_do_not_hold_a_core_while_they_wait() -> None:
+    began = cast("bytes", ray.get(ray.remote(as_started).remote()))
+    assert f"GOMP_SPINCOUNT={session.ENVIRONMENT['GOMP_SPINCOUNT']}".encode() in began.split(b"\0")
