@@ -31,13 +31,15 @@ def _topic(title: str, pattern: str) -> Topic:
 
 TOPICS = (
     _topic("K-Score and its parts", r"k_score|faithfulness|visual_correctness|text_accuracy|aesthetics"),
-    _topic("Reward", r"reward|advantage"),
+    _topic("Reward", r"^(?!cluster/)(?!.*std).*(reward|advantage)"),
+    _topic("Spread of rewards", r"reward.*std"),
     _topic("How attempts ended", r"^outcome/|grounded|malformed|repeated|out_of_"),
     _topic("Whose failure: the policy's or the world's", r"^failed/"),
     _topic("Staleness: versions between sampling and learning", r"stale"),
     _topic("Throughput", r"per_s$|per_min$|idle|busy"),
     _topic("Spend", r"_usd$"),
     _topic("Lost and dropped", r"lost|dropped|discard|requeue"),
+    _topic("Workers", r"^cluster/"),
     _topic("Tools: failed, empty, cached", r"^tool/.*_frac$"),
     _topic("How pictures came about", r"^picture/.*_count"),
     _topic("Loss", r"loss|perplexity|accuracy"),

@@ -15,11 +15,13 @@ def series(name: str, *values: float) -> Series:
 def test_numbers_of_one_topic_share_a_chart_and_strangers_get_their_own() -> None:
     numbers = [
         series("learn/loss", 1.0), series("reward/total", 0.5), series("reward/std", 0.25), series("time_s", 5.0),
-        series("step/learn_s", 4.0), series("step/rollout_s", 9.0), series("machine/memory_bytes", 9e9),
+        series("cluster/reward_workers", 1.0), series("step/learn_s", 4.0), series("step/rollout_s", 9.0), series("machine/memory_bytes", 9e9),
     ]  # fmt: skip
     made = stage("grpo", title="GRPO", series=numbers)
     assert {panel.title: [line.name for line in panel.lines] for panel in made.panels} == {
-        "Reward": ["reward/std", "reward/total"],
+        "Reward": ["reward/total"],
+        "Spread of rewards": ["reward/std"],
+        "Workers": ["cluster/reward_workers"],
         "Loss": ["learn/loss"],
         "Step time, split": ["step/learn_s", "step/rollout_s"],
     }
