@@ -22,8 +22,12 @@ settings=("experiment=${EXPERIMENT:-laptop}" ${MODEL:+"model=$MODEL"})
 if [ "$at_once" -gt 1 ]; then settings+=(sft.optim.threads=1 grpo.optim.threads=1); fi
 read -ra seeds <<< "${SEEDS:-0 1 2}"
 mkdir -p "$folder/log"
-set -m  # each run in a process group of its own, which can be asked to save its step and end
-trap 'trap - INT TERM; for job in $(jobs -rp); do kill -INT -- "-$job" || true; done; wait; exit 75' INT TERM
+set -m  # each run in a process group of its own, which Ctrl-C does not reach
+end_all='trap - INT TERM; kill -TERM $(jobs -rp) || true; wait; exit 75'
+trap "$end_all" INT TERM
+
+# One command of the program. It is waited for, not called, so that a signal to the shell that waits can be passed on.
+gs() { gen-searcher "$@" & wait $!; }
 
 # A step that is done leaves its mark, so that it is not done again; sft and grpo go on by themselves.
 once() {
@@ -46,10 +50,10 @@ from_sft() {
 full() {
   local run="$folder/seed$1/full"
   mkdir -p "${run%/*}"
-  gen-searcher sft "${settings[@]}" "seed=$1" "run_dir=$run"
-  gen-searcher grpo "${settings[@]}" "seed=$1" "run_dir=$run"
-  once "seed$1/full/bench" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run"
-  once "seed$1/full/transfer" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run" \
+  gs sft "${settings[@]}" "seed=$1" "run_dir=$run"
+  gs grpo "${settings[@]}" "seed=$1" "run_dir=$run"
+  once "seed$1/full/bench" gs bench "${settings[@]}" "seed=$1" "run_dir=$run"
+  once "seed$1/full/transfer" gs bench "${settings[@]}" "seed=$1" "run_dir=$run" \
     generator=compositor bench.name=compositor "bench.arms=[no-search,sft,sft+grpo]"
 }
 
@@ -57,8 +61,8 @@ full() {
 variant() {
   local run="$folder/seed$1/$2"
   once "seed$1/$2/start" from_sft "$run"
-  gen-searcher grpo "${settings[@]}" "seed=$1" "reward.alpha=$3" "run_dir=$run"
-  once "seed$1/$2/bench" gen-searcher bench "${settings[@]}" "seed=$1" "run_dir=$run" "bench.arms=[sft+grpo]"
+  gs grpo "${settings[@]}" "seed=$1" "reward.alpha=$3" "run_dir=$run"
+  once "seed$1/$2/bench" gs bench "${settings[@]}" "seed=$1" "run_dir=$run" "bench.arms=[sft+grpo]"
 }
 
 # begin NAME COMMAND...: run it beside the others, as soon as fewer than AT_ONCE are running.
@@ -68,6 +72,7 @@ begin() {
   while [ "$(jobs -rp | wc -l)" -ge "$at_once" ]; do wait -n || true; done
   echo "$(date +%T) $* (log: $log)"
   (
+    trap "$end_all" TERM
     trap '[ $? -eq 0 ] || { echo "$* did not end well, see $log; run this script again to go on" >&3; touch "$folder/failed"; }' EXIT
     "$@"
   ) >> "$log" 2>&1 &
