@@ -1,4 +1,7 @@
-"""`gen-searcher bench`: the same held-out tasks for every arm, and the table."""
+"""`gen-searcher bench`: the same held-out tasks for every arm, and the table.
+
+tasks -> search -> picture -> verdicts -> table        every stage remembered, so that a killed run resumes
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,13 @@ from gen_searcher.bench.spent import Part
 from gen_searcher.bench.table import ArmRow, Table
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.crew import Crew, RolloutsOnDemand, attempt_of
+from gen_searcher.commands.crew import Crew, RolloutsOnDemand
 from gen_searcher.commands.prices import free_parts
 from gen_searcher.commands.remembered import Remembered
 from gen_searcher.commands.workplace import Stage, Workplace
 from gen_searcher.config.bench import Arm
 from gen_searcher.config.root import RunConfig
 from gen_searcher.metrics.progress import Progress
-from gen_searcher.protocols import Searcher
 from gen_searcher.train.attempt import AttemptRunner, GroupRules
 from gen_searcher.train.evaluate import DirectSearcher, evaluate
 from gen_searcher.train.run import AttemptLog, TurnReader
@@ -112,8 +114,7 @@ def _transfer(place: Workplace) -> dict[str, Table]:
     for generator, plug in cfg.bench.generators.items():
         there = replace(place, cfg=cfg.model_copy(update={"generator": plug}))
         log.info("generator %s", generator)
-        with Remembered.open(folder, cfg=there.cfg, store=place.store) as memory:
-            measured = _measure(there, folder, suffix=f"@{generator}", memory=memory)
+        measured = _measure(there, folder, suffix=f"@{generator}")
         found |= {matrix.cell(arm, generator): groups for arm, groups in measured.items()}
         free |= {matrix.cell(arm, generator): free_parts(there.cfg) for arm in measured}
     generators = list(cfg.bench.generators)
@@ -141,45 +142,41 @@ def _parted(groups: Sequence[Group], part: str) -> dict[str, list[Group]]:
     return dict(sorted(parts.items()))
 
 
-def _measure(
-    place: Workplace, folder: Path, *, suffix: str, memory: Remembered | None = None
-) -> dict[str, list[Group]]:
-    """Every arm on one cluster; attempts land in `folder` as they end. With a `memory` nothing is asked twice."""
+def _measure(place: Workplace, folder: Path, *, suffix: str) -> dict[str, list[Group]]:
+    """Every arm on one cluster; attempts land in `folder` as they end. What `folder` remembers is not asked again."""
     files: Mapping[Arm, Path] = {arm: folder / f"attempts-{arm}{suffix}.jsonl" for arm in place.cfg.bench.arms}
     for file in files.values():
         file.unlink(missing_ok=True)
-    with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"):
+    with (
+        Remembered.open(folder, cfg=place.cfg, store=place.store) as memory,
+        cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="bench"),
+    ):
         return asyncio.run(while_head_lives(_bench(place, files, memory)))
 
 
-async def _bench(place: Workplace, files: Mapping[Arm, Path], memory: Remembered | None) -> dict[str, list[Group]]:
+async def _bench(place: Workplace, files: Mapping[Arm, Path], memory: Remembered) -> dict[str, list[Group]]:
     async with Crew.raise_actors(place) as crew:
         await crew.wait_ready()
         tasks = place.bench_tasks()
         return {arm: await _arm(crew, arm, tasks, file, memory) for arm, file in files.items()}
 
 
-async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path, memory: Remembered | None) -> list[Group]:
+async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path, memory: Remembered) -> list[Group]:
     cfg = crew.place.cfg
     if arm not in STAGES:
-        attempt = _attempt(crew, DirectSearcher(), memory)
+        attempt = memory.attempt(crew.stages(DirectSearcher()))
         return await _evaluate(crew, file, tasks, attempt, TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
     rollouts = RolloutsOnDemand(
         lambda: crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench)), searcher=crew.searcher
     )
-    searcher = rollouts if memory is None else memory.searcher(rollouts, policy=policy)
     try:
         read = TurnReader(Renderer.load(policy).text)
-        return await _evaluate(crew, file, tasks, _attempt(crew, searcher, memory), read)
+        attempt = memory.attempt(crew.stages(memory.searcher(rollouts, policy=policy)))
+        return await _evaluate(crew, file, tasks, attempt, read)
     finally:
         await crew.fleet.flush_traces()
         rollouts.stop()
-
-
-def _attempt(crew: Crew, searcher: Searcher, memory: Remembered | None) -> AttemptRunner:
-    stages = crew.stages(searcher)
-    return attempt_of(stages) if memory is None else memory.attempt(stages)
 
 
 async def _evaluate(
