@@ -7,15 +7,17 @@ tasks in the run of each seed. Its K is the mean over seeds and tasks, its inter
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from gen_searcher.bench.bootstrap import Interval, interval, nested_resamples
-from gen_searcher.bench.spent import per_attempt, spent
+from gen_searcher.bench.spent import PAID_TO, PARTS, Part, per_attempt, spent
 from gen_searcher.bench.sums import Sums
+from gen_searcher.bench.table import ArmRow
 from gen_searcher.errors import DataError
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
 from gen_searcher.types import Group
@@ -36,6 +38,14 @@ class Cell:
         """Its attempts in the folder of a seed."""
         return seed / self.variant / "bench" / self.bench / f"attempts-{self.arm}.jsonl"
 
+    def free(self, seed: Path) -> Set[Part]:
+        """The parts that cost nothing there, as its bench wrote into the table beside the attempts."""
+        table = self.file(seed).with_name("table.json")
+        if not table.is_file():
+            return frozenset()
+        rows: Sequence[ArmRow] = json.loads(table.read_bytes())["arms"]
+        return {part for row in rows if row["arm"] == self.arm for part in PARTS if row["usd_of"][PAID_TO[part]] == 0.0}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rung:
@@ -51,7 +61,7 @@ class Rung:
     attempt_s: float | None
     """Median seconds of an attempt, see `bench.spent`; None when they were not recorded."""
     attempt_usd: float | None
-    """None when nothing was paid, or nobody wrote down what: the attempts alone do not tell."""
+    """None when nobody wrote down what was paid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +137,9 @@ class Ladder:
         draws = nested_resamples(len(runs), len(tasks), seed=self._seed)
         everything = np.arange(len(runs) * len(tasks), dtype=np.intp)[None]
         by_seed = everything.reshape(len(runs), len(tasks))
-        took = per_attempt([spent(attempt) for run in runs for task in tasks for attempt in run[task].attempts])
+        free = frozenset(PARTS).intersection(*(cell.free(seed) for seed in seeds))
+        attempts = [attempt for run in runs for task in tasks for attempt in run[task].attempts]
+        took = per_attempt([spent(attempt) for attempt in attempts], free=free)
         return Rung(
             cell=cell,
             k=interval(float(sums.k_scores(everything)[0]), sums.k_scores(draws)),
@@ -151,7 +163,9 @@ class Ladder:
         return Difference(better=better.label, baseline=baseline.label, k=around, seeds=len(seeds), tasks=len(tasks))
 
     def _seeds(self, cell: Cell) -> list[Path]:
-        return [seed for seed in self._folders if cell.file(seed).is_file()]
+        """A bench that has just begun has an empty file."""
+        files = {seed: cell.file(seed) for seed in self._folders}
+        return [seed for seed, file in files.items() if file.is_file() and file.stat().st_size > 0]
 
     def _groups(self, cell: Cell, seed: Path) -> Mapping[str, Group]:
         if (cell, seed) not in self._read:

@@ -124,3 +124,20 @@ def test_the_command_prints_what_is_there_and_says_what_is_not(
 def test_a_folder_without_runs_says_what_makes_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"holds no seed<N> folder; launch/paper_mini.sh"):
         ladder_of(tmp_path)
+
+
+def test_what_its_bench_found_free_cost_nothing_and_the_attempts_alone_do_not_tell(tmp_path: Path) -> None:
+    seeds = seeds_of(tmp_path, CELLS["SFT"], {"a": 1.0}, {"a": 0.0})
+    assert Ladder(seeds, seed=0).rung(CELLS["SFT"]).attempt_usd is None
+    free = {"arms": [{"arm": "sft", "usd_of": {"tools": 0.0, "pictures": 0.0, "judges": 0.0}}]}
+    for seed in seeds:
+        CELLS["SFT"].file(seed).with_name("table.json").write_text(json.dumps(free))
+    assert Ladder(seeds, seed=0).rung(CELLS["SFT"]).attempt_usd == 0.0
+    free["arms"][0]["usd_of"] = {"tools": 0.0, "pictures": 0.0, "judges": None}
+    CELLS["SFT"].file(seeds[0]).with_name("table.json").write_text(json.dumps(free))
+    assert Ladder(seeds, seed=0).rung(CELLS["SFT"]).attempt_usd is None
+
+
+def test_a_bench_that_has_just_begun_is_none_yet(tmp_path: Path) -> None:
+    seeds = seeds_of(tmp_path, CELLS["SFT"], {"a": 1.0}, {})
+    assert Ladder(seeds, seed=0).rung(CELLS["SFT"]).by_seed == (100.0,)
