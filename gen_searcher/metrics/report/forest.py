@@ -11,9 +11,11 @@ from gen_searcher.metrics.report.figures import Scale, number, ticks
 ROW_PX = 26.0
 TOP_PX = 34.0
 BOTTOM_PX = 30.0
-PLOT_PX = (190.0, 600.0)
-"""Left and right end of the area that the intervals are in; labels stand to its left, figures to its right."""
-WIDTH_PX = 760.0
+LETTER_PX = 7.6
+"""Of a label, on the average, with some to spare."""
+PLOT_PX = 410.0
+"""Width of the area that the intervals are in; labels stand to its left, figures to its right."""
+FIGURES_PX = 160.0
 _INK, _PALE, _LINE = "#1f2933", "#7b8794", "#2b6cb0"
 
 
@@ -33,10 +35,12 @@ def forest(rows: Sequence[Row], *, title: str) -> str:
     """Text of the SVG: a row per figure, its interval as a line, its parts as small dots. Needs at least one row."""
     values = [value for row in rows for value in (row.low, row.high, *row.dots)]
     low, high = min(0.0, *values), max(values)
-    scale = Scale(low=low, high=high, from_px=PLOT_PX[0], to_px=PLOT_PX[1])
+    marks = ticks(low, high)
+    left = 24.0 + LETTER_PX * max(len(row.label) for row in rows)
+    scale = Scale(low=min(low, *marks), high=max(high, *marks), from_px=left, to_px=left + PLOT_PX)
     bottom = TOP_PX + ROW_PX * len(rows)
     body = [_text(10, 20, title, weight="600")]
-    for tick in ticks(low, high):
+    for tick in marks:
         x = scale.at(tick)
         body.append(f'<line x1="{x:.1f}" y1="{TOP_PX}" x2="{x:.1f}" y2="{bottom}" stroke="#e4e7eb"/>')
         body.append(_text(x, bottom + 18, number(tick), anchor="middle", colour=_PALE))
@@ -44,7 +48,7 @@ def forest(rows: Sequence[Row], *, title: str) -> str:
         body += _row(row, scale, y=TOP_PX + ROW_PX * (place + 0.5))
     said = "; ".join(f"{row.label}: {row.value:.2f} ({row.low:.2f} to {row.high:.2f})" for row in rows)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH_PX:g} {bottom + BOTTOM_PX:g}" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {scale.to_px + FIGURES_PX:g} {bottom + BOTTOM_PX:g}" role="img" '
         f'font-family="system-ui, sans-serif" font-size="13"><title>{escape(title)}</title><desc>{escape(said)}</desc>'
         f'<rect width="100%" height="100%" fill="white"/>{"".join(body)}</svg>\n'
     )
@@ -54,12 +58,12 @@ def _row(row: Row, scale: Scale, *, y: float) -> list[str]:
     left, right, middle = scale.at(row.low), scale.at(row.high), scale.at(row.value)
     dots = [f'<circle cx="{scale.at(dot):.1f}" cy="{y + 7:.1f}" r="2" fill="{_PALE}"/>' for dot in row.dots]
     return [
-        _text(PLOT_PX[0] - 12, y + 4, row.label, anchor="end"),
+        _text(scale.from_px - 12, y + 4, row.label, anchor="end"),
         f'<line x1="{left:.1f}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}" stroke="{_LINE}" stroke-width="3" '
         'stroke-linecap="round" opacity="0.45"/>',
         f'<circle cx="{middle:.1f}" cy="{y:.1f}" r="4.5" fill="{_LINE}"/>',
         *dots,
-        _text(PLOT_PX[1] + 14, y + 4, f"{row.value:.2f}  [{row.low:.2f}, {row.high:.2f}]"),
+        _text(scale.to_px + 14, y + 4, f"{row.value:.2f}  [{row.low:.2f}, {row.high:.2f}]"),
     ]
 
 
