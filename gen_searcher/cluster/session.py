@@ -12,10 +12,11 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
+import psutil
 import ray
 from ray.exceptions import RayError
 
@@ -74,29 +75,46 @@ def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     with scratch_folder() as folder:
         with _logs_alike() as logs, _own_signals():
             try:
-                ray.init(
-                    address="local",
-                    namespace=namespace,
-                    num_cpus=cfg.cpus,
-                    object_store_memory=cfg.object_store_mib << 20,
-                    include_dashboard=False,
-                    log_to_driver=True,
-                    runtime_env=_runtime_env(cfg),
-                    _temp_dir=str(folder),
-                    **logs,
-                )
-            except Exception as error:  # what Ray raises when its servers are late: nothing more special
-                raise UserError(
-                    f"the private Ray cluster of this command did not come up: {error}\nRay gives its servers half a minute; "
-                    "on a machine that is this busy, run the same command again later, or set cluster.address=auto and join a "
-                    "cluster that is up",
-                    exit_code=3,
-                ) from error
+                _raise_private(cfg, namespace, folder, logs)
+            except Exception as error:  # noqa: BLE001 - what Ray raises when its servers are late: nothing more special
+                log.warning("the private Ray cluster did not come up (%s); trying once more", error)
+                _end_servers(folder)
+                try:
+                    _raise_private(cfg, namespace, folder, logs)
+                except Exception as again:
+                    raise UserError(
+                        f"the private Ray cluster of this command did not come up: {again}\nRay gives its servers half a "
+                        "minute, and this was the second try; on a machine that is this busy, run the same command again "
+                        "later, or set cluster.address=auto and join a cluster that is up",
+                        exit_code=3,
+                    ) from again
         _narrow_token()
         try:
             yield
         finally:
             ray.shutdown()
+
+
+def _raise_private(cfg: ClusterConfig, namespace: str, folder: Path, logs: dict[str, Any]) -> None:
+    ray.init(
+        address="local",
+        namespace=namespace,
+        num_cpus=cfg.cpus,
+        object_store_memory=cfg.object_store_mib << 20,
+        include_dashboard=False,
+        log_to_driver=True,
+        runtime_env=_runtime_env(cfg),
+        _temp_dir=str(folder),
+        **logs,
+    )
+
+
+def _end_servers(folder: Path) -> None:
+    """Of a cluster that was not ready in time; Ray lets them run until this process ends."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                process.kill()
 
 
 @contextmanager

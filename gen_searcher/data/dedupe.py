@@ -12,26 +12,31 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict
+from pydantic import Base64Bytes, BaseModel, ConfigDict, TypeAdapter
 
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.config.data import DedupeConfig
-from gen_searcher.data.nearness import Guarded, Look, Pictures, Requests, look_of
+from gen_searcher.data.nearness import Guarded, Look, Pictures, Requests, View, look_of
 from gen_searcher.data.rows import Reject, StageName, Verified
 from gen_searcher.data.stage import DataFolder, Inputs, StageReport, keep_report, write_stage
 from gen_searcher.data.verify import VERIFIED
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef, Task
 
-VERSION = "look-1"
+VERSION = "look-2"
 """Raised when `look_of` changes."""
 
 
 class _Kept(BaseModel):
+    """A view."""
+
     model_config = ConfigDict(frozen=True)
 
     bits: int
     colours: Base64Bytes
+
+
+_LOOK = TypeAdapter(tuple[_Kept, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +61,10 @@ class Looks:
         key = digest(VERSION, image.sha256)
         known = self._journal.get(key)
         if known is not None:
-            kept = _Kept.model_validate_json(known)
-            return Look(bits=kept.bits, colours=kept.colours)
+            return tuple(View(bits=kept.bits, colours=kept.colours) for kept in _LOOK.validate_json(known))
         look = look_of(self._store.get(image))
-        text = _Kept(bits=look.bits, colours=base64.b64encode(look.colours)).model_dump_json()
-        self._journal.put(key, text.encode())
+        kept = tuple(_Kept(bits=view.bits, colours=base64.b64encode(view.colours)) for view in look)
+        self._journal.put(key, _LOOK.dump_json(kept))
         return look
 
 

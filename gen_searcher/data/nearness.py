@@ -2,7 +2,7 @@
 
     request -> shingles -> MinHash -> bands -> candidates -> Jaccard similarity
     request -> shingles -> how much of what is peculiar to another request it holds
-    picture -> 64-bit difference hash + colours -> distance
+    picture -> 64-bit difference hash + colours, of it and of its middle -> distance
 
 MinHash: Broder, On the resemblance and containment of documents, 1997. Difference hash: 8 x 8 signs of the brightness
 between neighbours, which neither scaling nor recompression moves much.
@@ -27,6 +27,8 @@ BANDS, BAND_ROWS = 32, 3
 THUMB_PX = 16
 COLOUR_SAME = 40
 """Largest difference, of 255, that any cell of the two thumbnails may have."""
+MARGINS = (0.0, 1 / 40, 1 / 20, 1 / 12)
+"""Cut off each side before a picture is looked at: a difference hash does not know a picture again that was cropped."""
 
 _BLANK = re.compile(r"[\W_]+")
 _RNG = np.random.default_rng(1997)
@@ -134,8 +136,8 @@ class _Weighed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A picture as far as comparing needs it."""
+class View:
+    """A picture or its middle, as far as comparing needs it."""
 
     bits: int
     """64-bit difference hash."""
@@ -143,13 +145,23 @@ class Look:
     """Thumbnail of 16 x 16 RGB cells."""
 
 
+Look = tuple[View, ...]
+"""Views of one picture, in the order of `MARGINS`."""
+
+
 def look_of(image: Image.Image) -> Look:
     """What is compared of a picture."""
-    small = image.convert("RGB")
-    gray = np.asarray(small.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    whole = image.convert("RGB")
+    return tuple(_view(whole, margin) for margin in MARGINS)
+
+
+def _view(image: Image.Image, margin: float) -> View:
+    across, down = margin * image.width, margin * image.height
+    box = (across, down, image.width - across, image.height - down)
+    gray = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX, box), dtype=np.int16)
     signs = (gray[:, 1:] > gray[:, :-1]).ravel()
     bits = int("".join("1" if sign else "0" for sign in signs), 2)
-    return Look(bits=bits, colours=small.resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX).tobytes())
+    return View(bits=bits, colours=image.resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX, box).tobytes())
 
 
 class Pictures:
@@ -158,30 +170,39 @@ class Pictures:
     def __init__(self) -> None:
         """None yet."""
         self._names: list[str] = []
-        self._bits: NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
-        self._colours: list[NDArray[np.int16]] = []
+        self._bits_NV: NDArray[np.uint64] = np.zeros((0, len(MARGINS)), dtype=np.uint64)
+        self._colours: list[list[NDArray[np.int16]]] = []
 
     def add(self, name: str, look: Look) -> None:
         """Take a picture in."""
-        if len(self._names) == len(self._bits):
-            self._bits = np.concatenate((self._bits, np.zeros(max(64, len(self._bits)), dtype=np.uint64)))
-        self._bits[len(self._names)] = look.bits
+        if len(self._names) == len(self._bits_NV):
+            more = np.zeros((max(64, len(self._bits_NV)), len(MARGINS)), dtype=np.uint64)
+            self._bits_NV = np.concatenate((self._bits_NV, more))
+        self._bits_NV[len(self._names)] = [view.bits for view in look]
         self._names.append(name)
-        self._colours.append(_cells(look))
+        self._colours.append([_cells(view) for view in look])
 
     def near(self, look: Look, *, bits: int) -> str | None:
-        """The first one whose hash differs in at most `bits` bits and whose colours agree."""
-        apart = np.bitwise_count(self._bits[: len(self._names)] ^ np.uint64(look.bits))
-        mine = _cells(look)
-        close: list[int] = np.flatnonzero(apart <= bits).tolist()
-        for at in close:
-            if int(np.abs(self._colours[at] - mine).max()) <= COLOUR_SAME:
+        """The first one whose hash differs in at most `bits` bits and whose colours agree, one of the two perhaps cropped."""
+        whole, *middles = look
+        known_NV = self._bits_NV[: len(self._names)]
+        close: list[tuple[int, int]] = np.argwhere(_apart(known_NV, whole) <= bits).tolist()
+        pairs = [(at, view, whole) for at, view in close]
+        for middle in middles:
+            closer: list[int] = np.flatnonzero(_apart(known_NV[:, 0], middle) <= bits).tolist()
+            pairs += [(at, 0, middle) for at in closer]
+        for at, view, mine in sorted(pairs, key=lambda pair: pair[0]):
+            if int(np.abs(self._colours[at][view] - _cells(mine)).max()) <= COLOUR_SAME:
                 return self._names[at]
         return None
 
 
-def _cells(look: Look) -> NDArray[np.int16]:
-    return np.frombuffer(look.colours, dtype=np.uint8).astype(np.int16)
+def _apart(known: NDArray[np.uint64], view: View) -> NDArray[np.uint8]:
+    return np.bitwise_count(known ^ np.uint64(view.bits))
+
+
+def _cells(view: View) -> NDArray[np.int16]:
+    return np.frombuffer(view.colours, dtype=np.uint8).astype(np.int16)
 
 
 def _band_keys(mine: frozenset[int]) -> Iterator[bytes]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import ray
@@ -51,10 +54,13 @@ def test_a_head_that_does_not_answer_is_waited_for_so_long_and_no_longer(monkeyp
     assert refused.exit_code == 3
 
 
-def test_a_private_cluster_that_does_not_come_up_in_time_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def late(**_: object) -> None:
-        raise Exception("The current node timed out during startup.")
+def late(**_: object) -> None:
+    raise Exception("The current node timed out during startup.")
 
+
+def test_a_private_cluster_that_does_not_come_up_in_time_twice_is_an_error_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(session.ray, "init", late)
     with (
         pytest.raises(UserError, match="did not come up: The current node timed out during startup") as refused,
@@ -70,7 +76,21 @@ def as_started() -> bytes:
     return Path("/proc/self/environ").read_bytes()
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_every_worker_process_begins_with_threads_that_do_not_hold_a_core_while_they_wait() -> None:
-    began = cast("bytes", ray.get(ray.remote(as_started).remote()))
+def test_a_cluster_that_is_late_once_is_raised_again_and_its_threads_do_not_hold_a_core_while_they_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begin = ray.init
+    slow: list[subprocess.Popen[bytes]] = []
+
+    def late_once(**how: Any) -> None:
+        if slow:
+            begin(**how)
+            return
+        slow.append(subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()", how["_temp_dir"]]))
+        late()
+
+    monkeypatch.setattr(session.ray, "init", late_once)
+    with cluster_session(ClusterConfig(cpus=2, object_store_mib=100), run_id="r", command="grpo"):
+        assert slow[0].wait() == -signal.SIGKILL
+        began = cast("bytes", ray.get(ray.remote(as_started).remote()))
     assert f"GOMP_SPINCOUNT={session.ENVIRONMENT['GOMP_SPINCOUNT']}".encode() in began.split(b"\0")
