@@ -84,18 +84,29 @@ class CoreUse:
 
 def cores_used(path: Path, busy: Mapping[str, Sequence[Span]], *, start_s: float, end_s: float) -> dict[str, float]:
     """Cores that each role takes while it is busy, and `OTHERS` all the time, from `start_s` to `end_s`."""
-    samples = [
-        sample for line in path.read_text().splitlines() if start_s <= (sample := json.loads(line))["at_s"] <= end_s
-    ]
-    first, last = samples[0], samples[-1]
-    took = {role: cpu_s - first["cpu_s"].get(role, 0.0) for role, cpu_s in last["cpu_s"].items()}
-    whole = Span(start_s=first["at_s"], end_s=last["at_s"])
+    whole, took = _took(path, start_s=start_s, end_s=end_s)
     used = {
         role: took.get(role, 0.0) / busy_s
         for role, spans in busy.items()
         if (busy_s := sum(length_s(span, whole) for span in spans)) > 0.0
     }
     return {**used, OTHERS: took.get(OTHERS, 0.0) / (whole.end_s - whole.start_s)}
+
+
+def cores_busy(path: Path, *, start_s: float, end_s: float) -> float:
+    """Cores that all of it took together, on the average."""
+    whole, took = _took(path, start_s=start_s, end_s=end_s)
+    return sum(took.values()) / (whole.end_s - whole.start_s)
+
+
+def _took(path: Path, *, start_s: float, end_s: float) -> tuple[Span, dict[str, float]]:
+    """From the first to the last sample between the two: CPU seconds of each role."""
+    samples = [
+        sample for line in path.read_text().splitlines() if start_s <= (sample := json.loads(line))["at_s"] <= end_s
+    ]
+    first, last = samples[0], samples[-1]
+    took = {role: cpu_s - first["cpu_s"].get(role, 0.0) for role, cpu_s in last["cpu_s"].items()}
+    return Span(start_s=first["at_s"], end_s=last["at_s"]), took
 
 
 def length_s(span: Span, within: Span) -> float:

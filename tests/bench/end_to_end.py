@@ -2,8 +2,9 @@
 
 Every search takes lognormal seconds (median 0.3, sigma 1), drawn from the query and how often it was asked; no cache hides
 them. All start from one policy after SFT, take the same tasks in the same order and learn from 48 rollouts a step (8 groups
-of 6, flat ones too), at most 6 turns each, one run after the other on a machine that does nothing else. The first step of
-ours, which holds the start of its engines, does not count; figures are medians of the others.
+of 6, flat ones too), at most 6 turns each, one run after the other on a machine that does nothing else. Our learner is two
+ranks of one thread. The first step of ours, which holds the start of its engines, does not count; steps per hour are those of
+all others together (their mean: with one publish between sampling and learning short steps follow on long ones).
 
 trl (1.16) trains the language model of our policy with its weights, tokenizer and prompts, through its own tool loop and
 `transformers.generate` on two threads, behind our toolbox and the same slow web (`tests.bench.trl_agent`): its vLLM mode
@@ -21,7 +22,8 @@ begun before anything was warm.
 
     python -m tests.bench.end_to_end [--quick] [--keep DIR] [--parts sft,ours,trl] [--trl-python PYTHON] [--vllm]
 
-The limit T* of this workload on two cores is their time: what engine, generator, judges and learner compute in a step. With
+The limit T* of this workload on two cores is their time: the CPU seconds that a step of the synchronous run takes, over two.
+No schedule of the same work beats that, so staleness wins at most what the synchronous run leaves idle (`limit_over_sync`). With
 `--keep` what DIR already holds is not run again, so that the parts can be measured one by one.
 `--quick` makes three short steps of the synchronous run alone, on a policy that has learned nothing, and the twin of it: it
 shows that the parts work, its figures say nothing, and the keys of what it leaves out are null.
@@ -48,7 +50,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
 from gen_searcher.plan.recorded import Measured, read_measured
-from tests.bench.core_use import OTHERS, CoreUse, cores_used
+from tests.bench.core_use import OTHERS, CoreUse, cores_busy, cores_used
 
 SLOW = "{_target_: tests.bench.slow_web.SlowWeb, median_s: 0.3, sigma: 1.0}"
 COMMON = (
@@ -58,6 +60,8 @@ COMMON = (
     "grpo.drop_flat_groups=false",
     "grpo.max_logprob_gap_nats=null",
     "grpo.checkpoint_every_steps=100",
+    "cluster.learner_ranks=2",
+    "grpo.optim.threads=1",
 )
 CORES = 2
 PEER = {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -233,6 +237,12 @@ def measured(bench: Bench, name: str, service: Service) -> Measured:
     return read_measured(bench.run_dir(name), stated_workload(cfg.plan), shape)
 
 
+def cores_at_work(bench: Bench, name: str) -> float:
+    """Cores that a run kept busy, on the average from its first step's end to its last one's."""
+    booked_s = measured(bench, name, Service()).booked_s.values()
+    return cores_busy(bench.core_use(name), start_s=min(booked_s), end_s=max(booked_s))
+
+
 def configured(bench: Bench, name: str, service: Service) -> RunConfig:
     """The configuration of the twin of a run."""
     return load.load([*bench.settings, *service.settings(name), f"run_dir={bench.run_dir(name)}"])
@@ -244,33 +254,40 @@ def report(bench: Bench) -> dict[str, float | None]:
     rows = {name: one.steps_s for name, one in told.items()} | ({"trl": peer_s} if peer_s else {})
     say = sys.stdout.write
     say(
-        f"{'run':<12} {'steps/h':>8} {'median s':>9} {'mean s':>8} {'steps':>6} {'twin s':>8} {'error':>7} {'T* s':>7}  T* waits for\n"
+        f"{'run':<12} {'steps/h':>8} {'median s':>9} {'mean s':>8} {'steps':>6} {'twin s':>8} {'error':>7} {'twin T*':>8}  waits for\n"
     )
     for name, steps_s in rows.items():
         middle_s, mean_s = statistics.median(steps_s), statistics.fmean(steps_s)
-        say(f"{name:<12} {3600 / middle_s:>8.1f} {middle_s:>9.2f} {mean_s:>8.2f} {len(steps_s):>6}")
+        say(f"{name:<12} {3600 / mean_s:>8.1f} {middle_s:>9.2f} {mean_s:>8.2f} {len(steps_s):>6}")
         one = told.get(name)
         say(
             "\n"
             if one is None
-            else f" {one.plan.step_s:>8.2f} {one.error:>+7.1%} {one.plan.limit_s:>7.2f}  {one.plan.bottleneck}\n"
+            else f" {one.plan.step_s:>8.2f} {one.error:>+7.1%} {one.plan.limit_s:>8.2f}  {one.plan.bottleneck}\n"
         )
     if not peer_s:
         say("trl was not run: name a Python that can import it with --trl-python (--quick leaves it out)\n")
-    middle = {name: statistics.median(steps_s) for name, steps_s in rows.items()}
+    mean = {name: statistics.fmean(steps_s) for name, steps_s in rows.items()}
+    busy = cores_at_work(bench, "synchronous")
+    limit_s = mean["synchronous"] * busy / CORES
+    say(
+        f"a synchronous step keeps {busy:.2f} of {CORES} cores busy: T* is {limit_s:.2f} s, {CORES / busy:.2f} times as fast as "
+        f"it at most\n"
+    )
     return {
-        "over_sync": ratio(middle, "synchronous", "stale"),
-        "over_trl": ratio(middle, "trl", "stale"),
-        "over_trl_synchronous": ratio(middle, "trl", "synchronous"),
+        "over_sync": ratio(mean, "synchronous", "stale"),
+        "limit_over_sync": round(CORES / busy, 3),
+        "limit_s": round(limit_s, 2),
+        "over_trl": ratio(mean, "trl", "stale"),
+        "over_trl_synchronous": ratio(mean, "trl", "synchronous"),
         "twin_error": round(max(abs(one.error) for one in told.values()), 4),
         **{f"twin_error_{name}": round(one.error, 4) for name, one in told.items()},
-        **{f"limit_{name}_s": round(one.plan.limit_s, 3) for name, one in told.items()},
     }
 
 
-def ratio(middle: Mapping[str, float], slow: str, fast: str) -> float | None:
+def ratio(mean_s: Mapping[str, float], slow: str, fast: str) -> float | None:
     """None when one of them was not run."""
-    return round(middle[slow] / middle[fast], 3) if slow in middle and fast in middle else None
+    return round(mean_s[slow] / mean_s[fast], 3) if slow in mean_s and fast in mean_s else None
 
 
 def main(argv: Sequence[str]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gen_searcher.plan.timeline import Span
-from tests.bench.core_use import OTHERS, CoreUse, cores_used
+from tests.bench.core_use import OTHERS, CoreUse, cores_busy, cores_used
 
 
 def test_cores_are_cpu_seconds_over_busy_seconds_within_the_samples(tmp_path: Path) -> None:
@@ -33,6 +33,7 @@ def test_cores_are_cpu_seconds_over_busy_seconds_within_the_samples(tmp_path: Pa
         "learner": pytest.approx(8.0 / 4.0),
         OTHERS: pytest.approx(2.0 / 10.0),
     }, "nothing is known of a role that was never busy"
+    assert cores_busy(path, start_s=8.0, end_s=22.0) == pytest.approx(16.0 / 10.0)
 
 
 def test_a_running_process_is_sampled_until_the_block_ends(tmp_path: Path) -> None:
