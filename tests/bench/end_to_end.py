@@ -14,16 +14,16 @@ call is malformed. For it, name a Python that can import trl (`--trl-python`); w
 Beside them the twin (`gen-searcher plan`): the attempts, learner steps and publishing that a run recorded, each turned into
 what it would have taken alone, go through the production scheduler on a virtual clock. Its service model of this machine: an
 engine's step takes longer by a constant for every further request (`plan.engine.slowdown`, fitted to tokens and latencies of
-the synchronous run's turns); generator and judges do one thing at a time; learner, engine, generator and
-judges ask for as many cores as their processes took in the synchronous run while they were busy (`tests.bench.core_use`). They get even shares of the two cores, less what the driver and Ray's servers took. A tool's latency
-is its own. `twin_error` is the larger one of the errors of the two runs' mean step times, without the steps whose groups were
-begun before anything was warm.
+the synchronous run's turns); generator and judges do one thing at a time; learner, engine, generator and judges ask for as
+many cores as their processes took in the synchronous run while they were busy (`tests.bench.core_use`). They get even shares of
+the two cores, less what the driver and Ray's servers took. A tool's latency is its own. `twin_error` is the larger one of the
+errors of the two runs' mean step times, without the steps whose groups were begun before anything was warm.
 
     python -m tests.bench.end_to_end [--quick] [--keep DIR] [--parts sft,ours,trl] [--trl-python PYTHON] [--vllm]
 
 The limit T* of this workload on two cores is their time: the CPU seconds that a step of the synchronous run takes, over two.
-With that work staleness wins at most what the synchronous run leaves idle (`limit_over_sync`); a run that needs
-fewer CPU seconds for a step, as with fewer threads that wait for each other, can win more.
+With that work staleness wins at most what the synchronous run leaves idle (`limit_over_sync`); a run that needs fewer CPU
+seconds for a step, as with fewer threads that wait for each other, can win more.
 
 With `--keep` what DIR already holds is not run again, so that the parts can be measured one by one.
 `--quick` makes three short steps of the synchronous run alone, on a policy that has learned nothing, and the twin of it: it
