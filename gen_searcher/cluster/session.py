@@ -41,8 +41,8 @@ ENVIRONMENT = {
 """Of every actor. Nothing secret ever: Ray shows it in its Jobs API, CLI and logs.
 
 The spin count bounds how long a thread of torch's pool (libgomp) keeps a core while it waits for its siblings. At libgomp's
-own count, 300,000, two threads beside two other busy processes on two cores take five times as long as one thread does; at
-4,000 they take as long (`tests/bench/thread_waits.py`).
+own count, 300,000, two threads beside one other busy process on two cores take 1.6 times as long as one thread does; at 4,000
+1.1 times (`tests/bench/thread_waits.py`).
 """
 AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
 """Ray writes its token here readable by everyone; we narrow it."""
@@ -74,20 +74,7 @@ def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generat
 def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     with scratch_folder() as folder:
         with _logs_alike() as logs, _own_signals():
-            try:
-                _raise_private(cfg, namespace, folder, logs)
-            except Exception as error:  # noqa: BLE001 - what Ray raises when its servers are late: nothing more special
-                log.warning("the private Ray cluster did not come up (%s); trying once more", error)
-                _end_servers(folder)
-                try:
-                    _raise_private(cfg, namespace, folder, logs)
-                except Exception as again:
-                    raise UserError(
-                        f"the private Ray cluster of this command did not come up: {again}\nRay gives its servers half a "
-                        "minute, and this was the second try; on a machine that is this busy, run the same command again "
-                        "later, or set cluster.address=auto and join a cluster that is up",
-                        exit_code=3,
-                    ) from again
+            _raise_private(cfg, namespace, folder, logs)
         _narrow_token()
         try:
             yield
@@ -96,17 +83,32 @@ def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
 
 
 def _raise_private(cfg: ClusterConfig, namespace: str, folder: Path, logs: dict[str, Any]) -> None:
-    ray.init(
-        address="local",
-        namespace=namespace,
-        num_cpus=cfg.cpus,
-        object_store_memory=cfg.object_store_mib << 20,
-        include_dashboard=False,
-        log_to_driver=True,
-        runtime_env=_runtime_env(cfg),
-        _temp_dir=str(folder),
-        **logs,
-    )
+    """In at most two tries. Raises UserError, exit code 3, when the second one fails too."""
+    for is_last in (False, True):
+        try:
+            ray.init(
+                address="local",
+                namespace=namespace,
+                num_cpus=cfg.cpus,
+                object_store_memory=cfg.object_store_mib << 20,
+                include_dashboard=False,
+                log_to_driver=True,
+                runtime_env=_runtime_env(cfg),
+                _temp_dir=str(folder),
+                **logs,
+            )
+        except Exception as error:  # what Ray raises when its servers are late: nothing more special
+            if is_last:
+                raise UserError(
+                    f"the private Ray cluster of this command did not come up: {error}\nRay gives its servers half a minute, and "
+                    "this was the second try; on a machine that is this busy, run the same command again later, or set "
+                    "cluster.address=auto and join a cluster that is up",
+                    exit_code=3,
+                ) from error
+            log.warning("the private Ray cluster did not come up (%s); trying once more", error)
+            _end_servers(folder)
+        else:
+            return
 
 
 def _end_servers(folder: Path) -> None:

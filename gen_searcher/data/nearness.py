@@ -151,17 +151,18 @@ Look = tuple[View, ...]
 
 def look_of(image: Image.Image) -> Look:
     """What is compared of a picture."""
-    whole = image.convert("RGB")
-    return tuple(_view(whole, margin) for margin in MARGINS)
+    colours = image.convert("RGB")
+    gray = colours.convert("L")
+    return tuple(_view(colours, gray, margin) for margin in MARGINS)
 
 
-def _view(image: Image.Image, margin: float) -> View:
-    across, down = margin * image.width, margin * image.height
-    box = (across, down, image.width - across, image.height - down)
-    gray = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.BOX, box), dtype=np.int16)
-    signs = (gray[:, 1:] > gray[:, :-1]).ravel()
+def _view(colours: Image.Image, gray: Image.Image, margin: float) -> View:
+    across, down = margin * gray.width, margin * gray.height
+    box = (across, down, gray.width - across, gray.height - down)
+    cells = np.asarray(gray.resize((9, 8), Image.Resampling.BOX, box), dtype=np.int16)
+    signs = (cells[:, 1:] > cells[:, :-1]).ravel()
     bits = int("".join("1" if sign else "0" for sign in signs), 2)
-    return View(bits=bits, colours=image.resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX, box).tobytes())
+    return View(bits=bits, colours=colours.resize((THUMB_PX, THUMB_PX), Image.Resampling.BOX, box).tobytes())
 
 
 class Pictures:

@@ -54,6 +54,7 @@ from gen_searcher.plan.recorded import Measured, read_measured
 from tests.bench.core_use import OTHERS, CoreUse, cores_busy, cores_used
 
 SLOW = "{_target_: tests.bench.slow_web.SlowWeb, median_s: 0.3, sigma: 1.0}"
+RANKS = 2
 COMMON = (
     f"search.search={SLOW}",
     f"search.images={SLOW}",
@@ -61,7 +62,7 @@ COMMON = (
     "grpo.drop_flat_groups=false",
     "grpo.max_logprob_gap_nats=null",
     "grpo.checkpoint_every_steps=100",
-    "cluster.learner_ranks=2",
+    f"cluster.learner_ranks={RANKS}",
     "grpo.optim.threads=1",
 )
 CORES = 2
@@ -142,7 +143,7 @@ class Service:
             f"plan.engine={{batch: 48, slowdown: {self.slowdown}, threads: {taken['engine']}}}",
             f"plan.generator={{batch: 64, slowdown: 1.0, threads: {taken['generator']}}}",
             f"plan.reward={{batch: 64, slowdown: 1.0, threads: {taken['reward']}}}",
-            f"plan.learner_threads={taken['learner']}",
+            f"plan.learner_threads={taken['learner'] / RANKS}",
             f"plan.publish_s={self.publish_s}",
         ]
 
