@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.data import QaSource, RowsSource
+from gen_searcher.config.needs import engines_beside
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
 from gen_searcher.config.trace import TraceConfig
@@ -237,8 +238,17 @@ def _consistency(cfg: RunConfig) -> Iterator[str]:
 
 def _devices(cfg: RunConfig) -> Iterator[str]:
     learner, rollout = cfg.cluster.roles.learner.gpus, cfg.cluster.roles.rollout.gpus
-    if learner not in (0.0, 1.0):
-        yield f"cluster.roles.learner.gpus: {learner:g}; a rank computes on one whole GPU (1) or on the CPU (0)"
+    if learner > 1.0 or 0.0 < learner <= 0.5:
+        yield (
+            f"cluster.roles.learner.gpus: {learner:g}; a rank computes on one GPU of its own (1), on one that it shares with "
+            "an engine (more than 0.5, so that no two ranks meet there), or on the CPU (0)"
+        )
+    if engines_beside(cfg.cluster.roles) and (cfg.policy.device_frac or 1.0) > rollout:
+        found = "is not set" if cfg.policy.device_frac is None else f"is {cfg.policy.device_frac:g}"
+        yield (
+            f"policy.device_frac: {found}, and an engine that shares a GPU with a learner rank would take the memory of both; "
+            f"set it to cluster.roles.rollout.gpus={rollout:g} at most"
+        )
     if rollout >= 1.0 and rollout != cfg.policy.tensor_parallel:
         yield (
             f"cluster.roles.rollout.gpus: {rollout:g}, and policy.tensor_parallel={cfg.policy.tensor_parallel} is how many "

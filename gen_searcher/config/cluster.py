@@ -16,8 +16,8 @@ class RoleConfig(Config):
     cpus: float = Field(default=0.01, ge=0.0)
     """CPUs that are kept for it. The default lets all roles share a laptop."""
     gpus: float = Field(default=0.0, ge=0.0)
-    """GPUs that are kept for it; a fraction shares one device between actors. A learner rank takes a whole one, and an
-    engine as many as `policy.tensor_parallel`."""
+    """GPUs that are kept for it; a fraction shares one device between actors. A learner rank takes a whole one, or more
+    than half of one, so that an engine may share it and no other rank does; an engine as many as `policy.tensor_parallel`."""
     memory_gib: float = Field(default=0.0, ge=0.0)
     """Memory of the host that is kept for it [GiB]; 0 keeps none."""
     labels: dict[str, str] = Field(default_factory=dict)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gen_searcher.config.cluster import ClusterConfig, RoleConfig
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
+
+SLACK = 1e-6
+"""Of sums of fractions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,25 @@ class Need:
     def total(self, kind: str) -> float:
         """Of all actors of the role."""
         return self.actors * self.each(kind)
+
+
+def engines_beside(roles: RolesConfig) -> int:
+    """How many engines fit onto a learner rank's GPU; 0 where the two do not share."""
+    learner, rollout = roles.learner.gpus, roles.rollout.gpus
+    if not 0.5 < learner < 1.0 or not 0.0 < rollout < 1.0:
+        return 0
+    return int((1.0 - learner) / rollout + SLACK)
+
+
+def together(needed: Sequence[Need], kind: str) -> float:
+    """What a cluster must have of a kind to hold them all.
+
+    Two actors that ask for more than half a GPU each never share one, whatever their sum is.
+    """
+    asked = sum(need.total(kind) for need in needed)
+    if kind != "GPU":
+        return asked
+    return max(asked, sum(need.actors * math.ceil(need.asks.gpus) for need in needed if need.asks.gpus > 0.5))
 
 
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:

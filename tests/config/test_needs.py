@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
-from gen_searcher.config.needs import needs
+from gen_searcher.config.needs import engines_beside, needs, together
 
 CLUSTER = ClusterConfig(
     learner_ranks=8,
@@ -33,3 +35,22 @@ def test_what_does_not_learn_needs_no_learner() -> None:
 
 def test_the_default_roles_share_a_core() -> None:
     assert sum(need.total("CPU") for need in needs(ClusterConfig(), command="grpo")) < 0.1
+
+
+def test_actors_that_ask_for_more_than_half_a_gpu_never_share_one() -> None:
+    roles = RolesConfig(learner=RoleConfig(gpus=0.55), rollout=RoleConfig(gpus=0.45))
+    cluster = ClusterConfig(learner_ranks=4, rollout_workers=4, roles=roles)
+    assert together(needs(cluster, command="grpo"), "GPU") == pytest.approx(4.0)
+    assert together(needs(cluster, command="sft"), "GPU") == 4
+    assert together(needs(CLUSTER, command="grpo"), "GPU") == 15
+
+
+def test_as_many_engines_share_a_ranks_gpu_as_fit_beside_it() -> None:
+    def roles(learner: float, rollout: float) -> RolesConfig:
+        return RolesConfig(learner=RoleConfig(gpus=learner), rollout=RoleConfig(gpus=rollout))
+
+    assert engines_beside(roles(0.55, 0.45)) == 1
+    assert engines_beside(roles(0.6, 0.2)) == 2
+    assert engines_beside(roles(0.7, 0.4)) == 0
+    assert engines_beside(roles(1.0, 1.0)) == 0
+    assert engines_beside(roles(0.0, 0.0)) == 0
