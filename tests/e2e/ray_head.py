@@ -42,6 +42,13 @@ class Head:
         """`launch/ray_job.sh`, likewise; the words are those of `gen-searcher`."""
         return self._asked_again(["bash", str(SCRIPT), *words], timeout_s=timeout_s)
 
+    def ray(self, *words: str) -> str:
+        """What `ray` answers about this cluster."""
+        ray = str(Path(sys.executable).parent / "ray")
+        done = self._run([ray, *words[:2], "--address", self.address, *words[2:]], timeout_s=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def _asked_again(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         for _ in range(SUBMISSIONS - 1):
             done = self._run(command, timeout_s=timeout_s)
