@@ -214,7 +214,7 @@ function besides(attempt) {
 function events(attempt) {
   if (!attempt.events.length) return null;
   const rows = attempt.events.map((event) => make("li", "",
-    make("b", "", event.kind), event.turn === null ? " " : ` in turn ${event.turn} `, event.text));
+    make("b", "", event.kind), event.turn === null ? ": " : ` in turn ${event.turn}: `, event.text));
   return section("Events that were not the policy's doing", make("ul", "events", ...rows));
 }
 
