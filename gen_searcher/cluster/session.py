@@ -22,6 +22,7 @@ from ray.exceptions import RayError
 
 from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
+from gen_searcher.cluster.token_file import guard_token_file
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.secrets import variable
@@ -44,9 +45,6 @@ The spin count bounds how long a thread of torch's pool (libgomp) keeps a core w
 own count, 300,000, two threads beside one other busy process on two cores take 1.6 times as long as one thread does; at 4,000
 1.1 times (`tests/bench/thread_waits.py`).
 """
-AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
-"""Ray writes its token here readable by everyone; we narrow it."""
-
 HEAD_DEADLINE_S = 60.0
 """Longest wait for the head of a cluster to join: a job script starts both at the same time."""
 HEAD_POLL_S = 1.0
@@ -75,7 +73,7 @@ def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     with scratch_folder() as folder:
         with _logs_alike() as logs, _own_signals():
             _raise_private(cfg, namespace, folder, logs)
-        _narrow_token()
+        guard_token_file()  # Ray has written one if there was none
         try:
             yield
         finally:
@@ -143,6 +141,7 @@ def _logs_alike() -> Generator[dict[str, Any]]:
 
 @contextmanager
 def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+    guard_token_file()
     address = _submitted_to()
     _wait_for_head(address)
     try:
@@ -209,8 +208,3 @@ def _listening(plug: Plug) -> Callable[[], None]:
         listen(cast("Listener", plug.build()))
 
     return start_listening
-
-
-def _narrow_token() -> None:
-    if AUTH_TOKEN.exists() and AUTH_TOKEN.stat().st_mode & 0o077:
-        AUTH_TOKEN.chmod(0o600)

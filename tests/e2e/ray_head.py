@@ -68,8 +68,8 @@ class Head:
 
 
 @contextmanager
-def ray_head(folder: Path) -> Iterator[Head]:
-    """A head node for the length of the block."""
+def ray_head(folder: Path, *, home: Path | None = None) -> Iterator[Head]:
+    """A head node for the length of the block. Its token is a new one, or the one that lies in `home`."""
     ports = iter(free_ports(6))
     gcs, dashboard = next(ports), next(ports)
     bin_dir = Path(sys.executable).parent
@@ -78,7 +78,7 @@ def ray_head(folder: Path) -> Iterator[Head]:
         **inherited,
         "PATH": f"{bin_dir}:{inherited['PATH']}",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        **({"RAY_AUTH_TOKEN": secrets.token_hex(16)} if home is None else {"HOME": str(home)}),
     }
     environment.pop("RAY_ADDRESS", None)
     command = [
