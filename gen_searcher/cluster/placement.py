@@ -88,6 +88,13 @@ def check_room(cluster: ClusterConfig, *, command: str) -> None:
         time.sleep(POLL_S)
 
 
+def totals() -> dict[str, float]:
+    """What the cluster that was joined has: `CPU`, `GPU` and `memory` [bytes], and how many nodes as `node`."""
+    resources = cast("Mapping[str, float]", ray.cluster_resources())
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return {"node": nodes, **{kind: resources.get(kind, 0.0) for kind in ("CPU", "GPU", "memory")}}
+
+
 def _homeless(needed: list[Need]) -> list[Need]:
     """Roles whose labels no node carries: Ray would let their actors wait for ever."""
     nodes = [cast("Mapping[str, str]", node["Labels"]) for node in ray.nodes() if node["Alive"]]

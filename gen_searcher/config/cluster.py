@@ -28,6 +28,11 @@ class RoleConfig(Config):
         """As Ray counts it."""
         return int(self.memory_gib * 2**30)
 
+    @property
+    def is_nothing(self) -> bool:
+        """Asks for no share of a node and for no node in particular."""
+        return not (self.cpus or self.gpus or self.memory_gib or self.labels)
+
 
 class RolesConfig(Config):
     """What the actors of each role ask for."""
@@ -42,6 +47,9 @@ class RolesConfig(Config):
     """One process of judges."""
     tool: RoleConfig = RoleConfig()
     """One process of tools; it reads what strangers wrote, so give it nodes of its own where you can."""
+    driver: RoleConfig = RoleConfig(cpus=0.0)
+    """The command itself, which `ray job submit` starts on a node of the cluster: `launch/ray_job.sh` passes this on as
+    `--entrypoint-num-cpus` and the like. Nothing is kept for it unless something is asked for here."""
 
 
 class ClusterConfig(Config):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,10 +51,29 @@ def together(needed: Sequence[Need], kind: str) -> float:
 
 
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:
-    """What a command raises at the same time, role by role.
+    """What a command raises at the same time, role by role, and what is kept for the command itself if anything is.
 
     `sft` and `replay` raise learners and nothing else, `data` everything but learners and policies.
     """
+    driver = Need(role="driver", actors=1, asks=cluster.roles.driver)
+    return [*_actors(cluster, command=command), *([] if driver.asks.is_nothing else [driver])]
+
+
+def submit_options(driver: RoleConfig) -> list[str]:
+    """What `ray job submit` must be told so that Ray keeps it for the command; empty when nothing is asked for."""
+    told: list[str] = []
+    if driver.cpus:
+        told += ["--entrypoint-num-cpus", f"{driver.cpus:g}"]
+    if driver.gpus:
+        told += ["--entrypoint-num-gpus", f"{driver.gpus:g}"]
+    if driver.memory_gib:
+        told += ["--entrypoint-memory", str(driver.memory_bytes)]
+    if driver.labels:
+        told += ["--entrypoint-label-selector", json.dumps(driver.labels)]
+    return told
+
+
+def _actors(cluster: ClusterConfig, *, command: str) -> list[Need]:
     roles = cluster.roles
     found: list[Need] = []
     if command in ("sft", "grpo", "replay"):

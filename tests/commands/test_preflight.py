@@ -112,14 +112,32 @@ def test_a_search_provider_without_its_key_says_which_is_missing(
     monkeypatch.delenv(variable, raising=False)
     cfg = config(tmp_path, f"search={name}")
     found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
-    said = f"the environment variable {variable} is not set (the config refers to it as env:{variable})"
-    assert found == [f"search.search.key: {said}", f"search.images.key: {said}"]
+    said = f"the environment variable {variable} is not set (the config refers to it as env:{variable}); export it"
+    assert [text[: len(said) + len("search.search.key: ")] for text in found] == [
+        f"search.search.key: {said}",
+        f"search.images.key: {said}",
+    ]
     monkeypatch.setenv(variable, "a-key")
     assert not [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
+
+
+def test_the_keys_of_judges_are_wanted_by_the_commands_that_ask_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    cfg = config(tmp_path, "judge=openai")
+    wanted = {
+        command: [text.partition(": ")[0] for text in preflight.problems(cfg, command=command)]
+        for command in ("grpo", "judge calibrate", "sft", "generate")
+    }
+    both = ["judges.image.server.key", "judges.text.server.key"]
+    assert wanted == {"grpo": both, "judge calibrate": both, "sft": [], "generate": []}
 
 
 def test_a_summarizer_is_checked_like_any_plug(tmp_path: Path) -> None:
     target = "gen_searcher.tools.summarize.ChatSummarizer"
     cfg = config(tmp_path, f"search.summarizer={{_target_: {target}, model: m, key: 'file:{tmp_path}/none'}}")
     found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
-    assert found == [f"search.summarizer.base_url: {target} needs this keyword and it is not set"]
+    assert found == [
+        f"search.summarizer.base_url: {target} needs this keyword and it is not set; write +search.summarizer.base_url=VALUE"
+    ]

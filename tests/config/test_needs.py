@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
-from gen_searcher.config.needs import engines_beside, needs, together
+from gen_searcher.config.needs import engines_beside, needs, submit_options, together
 
 CLUSTER = ClusterConfig(
     learner_ranks=8,
@@ -31,6 +31,32 @@ def test_sft_needs_learners_and_nothing_else() -> None:
 def test_what_does_not_learn_needs_no_learner() -> None:
     assert total("bench", "GPU") == 7
     assert total("bench", "memory") == 0
+
+
+def test_the_driver_counts_only_where_something_is_kept_for_it() -> None:
+    assert "driver" not in [need.role for need in needs(CLUSTER, command="grpo")]
+    kept = RoleConfig(cpus=2, memory_gib=8, labels={"pool": "core"})
+    cluster = CLUSTER.model_copy(update={"roles": CLUSTER.roles.model_copy(update={"driver": kept})})
+    for command in ("grpo", "sft", "data"):
+        last = needs(cluster, command=command)[-1]
+        assert (last.role, last.actors, last.total("CPU"), last.total("memory")) == ("driver", 1, 2, 8 * 2**30)
+        before = needs(CLUSTER, command=command)
+        assert needs(cluster, command=command)[:-1] == before
+
+
+def test_a_submission_is_told_what_to_keep_for_the_driver_and_nothing_by_default() -> None:
+    assert submit_options(ClusterConfig().roles.driver) == []
+    kept = RoleConfig(cpus=2, gpus=0.5, memory_gib=8, labels={"market-type": "!spot"})
+    assert submit_options(kept) == [
+        "--entrypoint-num-cpus",
+        "2",
+        "--entrypoint-num-gpus",
+        "0.5",
+        "--entrypoint-memory",
+        str(8 * 2**30),
+        "--entrypoint-label-selector",
+        '{"market-type": "!spot"}',
+    ]
 
 
 def test_the_default_roles_share_a_core() -> None:
