@@ -16,7 +16,7 @@ from yarl import URL
 
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import Fields, failure, said_error
-from gen_searcher.web import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit, writable
 
 _EMPHASIS = re.compile(r"</?(?:b|em|i|mark|strong)\s*/?>", re.IGNORECASE)
 
@@ -75,7 +75,7 @@ def text(row: Fields, *names: str) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, str) and value.strip():
-            return html.unescape(_EMPHASIS.sub("", _writable(value))).strip()
+            return html.unescape(_EMPHASIS.sub("", writable(value))).strip()
     return ""
 
 
@@ -85,7 +85,7 @@ def address(row: Fields, *names: str) -> str:
         value = row.get(name)
         if not isinstance(value, str):
             continue
-        stripped = _writable(value).strip()
+        stripped = writable(value).strip()
         candidate = f"https:{stripped}" if stripped.startswith("//") else stripped
         try:
             url = URL(candidate)
@@ -101,8 +101,3 @@ def inner(row: Fields, name: str) -> Fields:
     """The object under `name`; empty when it is missing or something else."""
     value = row.get(name)
     return cast("Fields", value) if isinstance(value, dict) else {}
-
-
-def _writable(value: str) -> str:
-    """Escapes can spell lone surrogates, which no file takes."""
-    return value.encode("utf-8", errors="replace").decode("utf-8")

@@ -8,6 +8,7 @@ import pytest
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ConfigError, ProviderDown, ProviderInvalid, ProviderOverloaded, ProviderRefused, Refusal
+from gen_searcher.ledger.payload import pack_lost, unpack_lost
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.providers.brave import Brave, shortened, wait_as_limited
@@ -16,6 +17,7 @@ from gen_searcher.tools.providers.jina import JinaReader
 from gen_searcher.tools.providers.searxng import SearXNG
 from gen_searcher.tools.providers.serper import Serper
 from gen_searcher.tools.providers.tavily import Tavily
+from gen_searcher.types import Lost
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -52,6 +54,16 @@ async def test_spent_credits_are_a_refusal_under_any_status(key: Secret, status:
         await serper.close()
     assert caught.value.refusal is Refusal.QUOTA
     assert caught.value.stage == "search"
+
+
+async def test_half_a_character_in_an_error_s_words_does_not_reach_the_ledger(key: Secret) -> None:
+    async with Loopback(Answer(status=422, body=b'{"message": "no \\ud83d"}')) as server:
+        serper = Serper(key=key, base_url=server.base_url)
+        with pytest.raises(ProviderInvalid) as caught:
+            await serper.search("x", limit=1)
+        await serper.close()
+    lost = Lost(task_id="t", seed=0, stage=caught.value.stage, error=caught.value.message)
+    assert unpack_lost(pack_lost(lost)).error == "serper: status 422: no ?"
 
 
 async def test_results_that_lost_their_addresses_are_another_form_and_not_nothing(key: Secret) -> None:
