@@ -125,6 +125,34 @@ async def test_searxng_without_results_from_engines_that_did_not_answer_is_down(
     assert server.requests[0].query == {"q": "x", "format": "json", "categories": "general", "pageno": "1"}
 
 
+@pytest.mark.parametrize("status", [400, 403])
+async def test_jina_repeats_addresses_whose_words_are_not_about_our_account_or_key(status: int) -> None:
+    said = b'{"message": "Forbidden: https://newbalance-classics.example/billing is blocked, invalid token"}'
+    async with Loopback(Answer(status=status, body=said)) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(Refused, match="cannot read this page"):
+            await jina.read("https://newbalance-classics.example/billing")
+        await jina.close()
+
+
+async def test_a_wall_before_jina_is_not_taken_for_a_page_s_refusal() -> None:
+    async with Loopback(Answer(status=403, body=b"<html>Attention Required!</html>")) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(ProviderInvalid, match="status 403"):
+            await jina.read("https://a.example/")
+        await jina.close()
+
+
+@pytest.mark.parametrize(("status", "refusal"), [(401, Refusal.KEY), (402, Refusal.QUOTA)])
+async def test_jina_says_by_its_status_that_the_key_or_the_account_is_refused(status: int, refusal: Refusal) -> None:
+    async with Loopback(Answer(status=status, body=b'{"message": "no"}')) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(ProviderRefused) as caught:
+            await jina.read("https://a.example/")
+        await jina.close()
+    assert caught.value.refusal is refusal
+
+
 async def test_jina_tells_a_page_that_fails_from_a_service_that_fails() -> None:
     def warned(words: str) -> Answer:
         return Answer(body=b'{"code": 200, "data": {"content": "x", "warning": "%s"}}' % words.encode())
