@@ -14,6 +14,7 @@ from gen_searcher.metrics.report.lines import AttemptLine, TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry
 from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, ToolResult, Turn
+from gen_searcher.web import writable
 
 TEXT_CHARS = 6000
 """Longest text of one observation or message on the page; a longer one is cut and says so."""
@@ -368,6 +369,6 @@ def _result(result: ToolResult, *, chosen: set[str], pictures: PictureTable) -> 
 def _pretty(answer: str) -> str:
     """JSON on several lines where it is JSON, else as it was written."""
     try:
-        return cut(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
-    except (json.JSONDecodeError, RecursionError):
+        return cut(writable(json.dumps(json.loads(answer), indent=2, ensure_ascii=False)))  # escapes spell anything
+    except (ValueError, RecursionError):  # ValueError: a number of thousands of digits is JSON and no int of ours
         return cut(answer)
