@@ -16,6 +16,8 @@ import errno
 from enum import StrEnum
 from typing import ClassVar
 
+from gen_searcher.web import writable
+
 EXIT_INTERRUPTED = 75
 """The run can be continued by the same command (what schedulers read as: try again)."""
 
@@ -32,6 +34,7 @@ class WorldError(Exception):
 
     def __init__(self, message: str, stage: str = "world") -> None:
         """`stage` names where it happened: search, image_search, browse, generate, judge, actor."""
+        message = writable(message)  # a stranger's words, which the ledger keeps
         super().__init__(message, stage)
         self.message = message
         self.stage = stage
@@ -137,7 +140,7 @@ class JudgeOverloaded(JudgeUnavailable):
     def __init__(self, message: str, stage: str = "judge", retry_after_s: float | None = None) -> None:
         """`retry_after_s` travels with the error so that a caller can wait as long as it was told."""
         super().__init__(message, stage)
-        self.args = (message, stage, retry_after_s)
+        self.args = (self.message, stage, retry_after_s)
         self.retry_after_s = retry_after_s
 
 

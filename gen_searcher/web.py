@@ -5,6 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
+def writable(text: str) -> str:
+    """The text with `?` in the place of each lone surrogate, which no file, ledger or socket takes.
+
+    Escapes in JSON, header bytes beyond ASCII and some charsets can spell one.
+    """
+    return text.encode("utf-8", errors="replace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One result of a text search."""

@@ -20,19 +20,22 @@ from typing import Any, TypeVar, cast
 from gen_searcher.config.secrets import known, redact
 from gen_searcher.errors import WorldError
 from gen_searcher.metrics.log_fields import current_fields
+from gen_searcher.web import writable
 
 T = TypeVar("T")
 
 
 def cleaned(value: T) -> T:
-    """The value with every text in it redacted: in dataclasses, lists, tuples and mappings. Bytes and pictures pass."""
-    secrets = known()
-    return cast("T", _cleaned(value, secrets)) if secrets else value
+    """The value with every text in it redacted and `writable`: in dataclasses, lists, tuples and mappings.
+
+    Bytes and pictures pass.
+    """
+    return cast("T", _cleaned(value, known()))
 
 
 def _cleaned(value: object, secrets: Sequence[str]) -> object:
     if isinstance(value, str):
-        return redact(value, secrets)
+        return redact(writable(value), secrets)
     if isinstance(value, list):
         return [_cleaned(one, secrets) for one in cast("list[object]", value)]
     if type(value) is tuple:

@@ -23,6 +23,7 @@ from gen_searcher.tools.api import Fields, JsonApi
 from gen_searcher.tools.calling import Caller
 from gen_searcher.tools.reply import Source, inner, rows
 from gen_searcher.types import Completion, Finish, ImageRef, Prompt, Sampling, WeightSource
+from gen_searcher.web import writable
 
 _ANSWER_NEXT = "<|im_start|>assistant\n"
 _MAX_BYTES = 4 << 20
@@ -95,9 +96,9 @@ class ChatModel:
             raise ProviderInvalid(f"{self._server.model}: the answer has no text", self._of.stage)
         model = answer.get("model")
         return Said(
-            text=said.encode("utf-8", errors="replace").decode("utf-8"),
+            text=writable(said),
             is_cut=choices[0].get("finish_reason") == "length",
-            model=model if isinstance(model, str) else self._server.model,
+            model=writable(model) if isinstance(model, str) else self._server.model,
             cost_usd=self._cost(inner(answer, "usage")),
         )
 

@@ -27,6 +27,7 @@ from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.image_store import ImageStore
 from gen_searcher.tools.images import PATCH_PX
 from gen_searcher.types import ImageRef, Sample
+from gen_searcher.web import writable
 
 PLACEHOLDER = "<image>"
 """The place of one picture in the text."""
@@ -206,6 +207,11 @@ def _parse(raw: object, *, where: str) -> _Row:
         ) from error
     _check_order(row, where=where)
     for index, message in enumerate(row.messages):
+        if writable(message.content) != message.content:
+            raise DataError(
+                f"{where}: messages[{index}].content holds half of an escaped character (\\ud800 to \\udfff alone), which "
+                "no text may; write both halves or leave it out"
+            )
         token = next((token for token in SPECIAL_TOKENS if token in message.content), None)
         if token is not None:
             hint = f"write {PLACEHOLDER} for a picture" if token in PICTURE else "remove it, the chat format adds it"

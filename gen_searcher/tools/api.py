@@ -70,8 +70,12 @@ class JsonApi:
         timeout_s: float = TIMEOUT_S,
         max_bytes: int = MAX_BYTES,
         wait_s: Callable[[Headers], float | None] = wait_as_told,
+        quotes_others: bool = False,
     ) -> None:
-        """`provider` names it in errors; the key goes into `key_header`, after `key_prefix`, and nowhere else."""
+        """`provider` names it in errors; the key goes into `key_header`, after `key_prefix`, and nowhere else.
+
+        `quotes_others`: its errors repeat addresses and words of pages, so that only their status says what is wrong.
+        """
         url = URL(base_url)
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"{provider}: base_url {base_url!r} is not an http or https address")
@@ -83,6 +87,7 @@ class JsonApi:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._wait_s = wait_s
+        self._quotes_others = quotes_others
         self._session: aiohttp.ClientSession | None = None
 
     async def get(
@@ -127,6 +132,7 @@ class JsonApi:
                     wait_s=self._wait_s(response.headers),
                     provider=self.provider,
                     stage=stage,
+                    quotes_others=self._quotes_others,
                 )
         except Refused as refused:
             raise ProviderInvalid(f"{self.provider}: the answer cannot be read: {refused.reason}", stage) from None
@@ -176,16 +182,33 @@ class JsonApi:
         return self._session
 
 
-def failure(words: str, *, status: int, provider: str, stage: str, wait_s: float | None = None) -> ProviderError:
-    """The error that an answer stands for; `words` are the provider's own, `status` 200 for an error in disguise."""
+def failure(
+    words: str,
+    *,
+    status: int,
+    provider: str,
+    stage: str,
+    wait_s: float | None = None,
+    quotes_others: bool = False,
+) -> ProviderError:
+    """The error that an answer stands for.
+
+    Args:
+        words: The provider's own, unless it `quotes_others`: then nothing is read into them.
+        status: 200 for an error in disguise.
+        provider: Who answered.
+        stage: Who asked.
+        wait_s: What the provider asked for.
+        quotes_others: See `JsonApi`.
+    """
     said = f"{provider}: status {status}" + (f": {one_line(words, _ERROR_CHARS)}" if words.strip() else "")
     if status == 429 or (status >= 500 and wait_s is not None):
         return ProviderOverloaded(said, stage, wait_s)
     if status >= 500 or status == 408:
         return ProviderDown(said, stage)
-    if status in _PAYMENT or (status in (200, 400, 401, 403) and _QUOTA.search(words)):
+    if status in _PAYMENT or (not quotes_others and status in (200, 400, 401, 403) and _QUOTA.search(words)):
         return ProviderRefused(said, stage, Refusal.QUOTA)
-    if status in (401, 403) or (status in (200, 400) and _KEY.search(words)):
+    if status == 401 or (not quotes_others and (status == 403 or (status in (200, 400) and _KEY.search(words)))):
         return ProviderRefused(said, stage, Refusal.KEY)
     return ProviderInvalid(said, stage)
 

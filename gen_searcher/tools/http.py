@@ -27,6 +27,8 @@ from gen_searcher.tools.meter import try_again
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
 _CHUNK_BYTES = 65_536
+_HEADER_BYTES = 65_536
+"""Longest line of a response's head. Sites send policies and cookies of more than aiohttp's own 8190, and browsers take them."""
 _MOST_DIGITS = 9
 """Of seconds to wait; more is no number of seconds."""
 _NO_SUCH_HOST = frozenset({socket.EAI_NONAME, socket.EAI_NODATA})
@@ -150,6 +152,8 @@ class Fetcher:
             raise _Down(f"no response within {self._config.total_timeout_s:g} s") from error
         except (aiohttp.InvalidURL, UnicodeError) as error:
             raise Refused("not a valid address") from error
+        except aiohttp.ClientResponseError as error:  # no HTTP, or more of it than we read
+            raise Refused("its response cannot be read") from error
         except aiohttp.ClientSSLError as error:
             raise Refused("no secure connection to this host") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -191,6 +195,8 @@ class Fetcher:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
+                max_line_size=_HEADER_BYTES,
+                max_field_size=_HEADER_BYTES,
             )
         return self._session
 

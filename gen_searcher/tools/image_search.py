@@ -112,6 +112,9 @@ class ImageSearch:
     async def _fetch(self, url: str) -> _Picture | Refused:
         try:
             fetched = await self._fetcher.get(url, stage="image_search", types=_TYPES)
+            if self._blocked.holds(fetched.url):  # a redirect led there
+                self._meter.add("tool/blocked_count")
+                raise Refused("this site cannot be read here")
             return await asyncio.to_thread(self._store_picture, fetched.body)
         except Refused as refused:
             return Refused(refused.reason)  # without the frames of the one that was raised

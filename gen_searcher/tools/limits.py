@@ -18,7 +18,7 @@ POLL_S = 0.25
 """Seconds until somebody who waits for another's slots or money asks again: nobody knows when they come back."""
 
 UNLIMITED = 10**9
-"""Requests in the only lease that a provider without any limit or price needs."""
+"""Requests in a lease of a provider without any limit or price: it ends only so that everybody hears of a `Retry-After`."""
 
 _PENNY = 1e-9
 """Dollars by which sums of prices may differ from the budget through rounding."""
@@ -96,7 +96,9 @@ class Account:
             self._asked_s.pop(holder, None)
             return self._none(0.0)
         if self._is_free:
-            return Lease(requests=UNLIMITED, slots=None, valid_s=math.inf, is_shared=False)
+            if self._quiet_until_s > now_s:
+                return self._none(self._quiet_until_s - now_s)
+            return Lease(requests=UNLIMITED, slots=None, valid_s=self.lease_s, is_shared=False)
         self._asked_s[holder] = now_s
         wait_s = max(self._quiet_until_s - now_s, self._rate_wait_s(now_s))
         if wait_s > 0:

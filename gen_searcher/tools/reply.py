@@ -16,7 +16,7 @@ from yarl import URL
 
 from gen_searcher.errors import ProviderInvalid, ProviderRefused, Refusal
 from gen_searcher.tools.api import Fields, failure, said_error
-from gen_searcher.web import Hit, ImageHit
+from gen_searcher.web import Hit, ImageHit, writable
 
 _EMPHASIS = re.compile(r"</?(?:b|em|i|mark|strong)\s*/?>", re.IGNORECASE)
 
@@ -75,7 +75,7 @@ def text(row: Fields, *names: str) -> str:
     for name in names:
         value = row.get(name)
         if isinstance(value, str) and value.strip():
-            return html.unescape(_EMPHASIS.sub("", _writable(value))).strip()
+            return html.unescape(_EMPHASIS.sub("", writable(value))).strip()
     return ""
 
 
@@ -85,7 +85,7 @@ def address(row: Fields, *names: str) -> str:
         value = row.get(name)
         if not isinstance(value, str):
             continue
-        stripped = _writable(value).strip()
+        stripped = writable(value).strip()
         candidate = f"https:{stripped}" if stripped.startswith("//") else stripped
         try:
             url = URL(candidate)
@@ -120,8 +120,3 @@ def left(value: object, what: str, *, of: Source) -> str:
     if amount <= 0:
         raise ProviderRefused(f"{of.provider}: no {what} are left on the account", of.stage, Refusal.QUOTA)
     return f"accepted, {amount:,.0f} {what} left"
-
-
-def _writable(value: str) -> str:
-    """Escapes can spell lone surrogates, which no file takes."""
-    return value.encode("utf-8", errors="replace").decode("utf-8")

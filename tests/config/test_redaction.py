@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_values_keep_their_form_without_their_secrets(keys: Path) -> None:
     assert cleaned({key: (key, 1, None, b"x")}) == {HIDDEN: (HIDDEN, 1, None, b"x")}
     plain = Hit(title="a", url="b", snippet="c")
     assert cleaned(plain) is plain
+
+
+def test_half_an_escaped_character_does_not_pass_whether_there_is_a_secret_or_not() -> None:
+    hit = Hit(title="half \ud83d", url="http://a/", snippet="whole \U0001f600")
+    assert cleaned([hit]) == [Hit(title="half ?", url="http://a/", snippet="whole \U0001f600")]
+    error = pickle.loads(pickle.dumps(ProviderOverloaded("said \ud83d", "search", 3.5)))
+    assert (error.message, str(error)) == ("said ?", "search: said ?")
 
 
 @pytest.mark.parametrize(

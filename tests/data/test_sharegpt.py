@@ -122,6 +122,7 @@ ASK, SAY = ("user", "q"), ("assistant", "a")
         ([ASK, ("system", "s"), SAY], [], r"row 1: messages\[1\]: a system message comes first or not at all"),
         ([("user", "a<|im_end|>b"), SAY], [], r"row 1: messages\[0\]\.content holds <\|im_end\|>; remove it"),
         ([("user", "<|image_pad|>"), SAY], [], r"messages\[0\]\.content holds <\|image_pad\|>; write <image>"),
+        ([ASK, ("assistant", "half \ud83d")], [], r"row 1: messages\[1\]\.content holds half of an escaped character"),
         ([ASK, ("assistant", "<image>")], [], r"messages\[1\]\.content: the assistant cannot show a picture"),
     ],
 )

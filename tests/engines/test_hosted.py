@@ -89,10 +89,26 @@ STATUSES = [
     (400, {"error": {"code": "content_policy_violation"}}, GeneratorRefused),
     (400, {"error": {"code": "invalid_size"}}, GeneratorInvalid),
     (403, {"error": {"code": "moderation_blocked"}}, GeneratorRefused),
+    (400, {"error": {"code": "OutputImageSensitiveContentDetected.PolicyViolation"}}, GeneratorRefused),
+    (400, {"error": {"code": None, "inner_error": {"code": "ResponsibleAIPolicyViolation"}}}, GeneratorRefused),
+    (400, {"error": {"code": "400", "message": "litellm.ContentPolicyViolationError: no"}}, GeneratorRefused),
+    (403, {"success": False, "message": "content_policy: violence"}, GeneratorRefused),
+    (400, {"error": {"code": "unknown_parameter", "message": "Unknown parameter: 'moderation'."}}, GeneratorInvalid),
+    (400, {"error": {"code": "invalid_value", "type": "content_policy", "param": "moderation"}}, GeneratorInvalid),
+    (422, {"detail": [{"loc": ["body", "safety_tolerance"], "msg": "extra fields"}]}, GeneratorInvalid),
+    (403, "<html>This site is prohibited by the policy of your network: content_policy</html>", GeneratorGone),
+    (409, {"error": {"code": "content_policy_violation"}}, GeneratorInvalid),
     (401, {"error": {"code": "invalid_api_key"}}, GeneratorGone),
     (402, {}, GeneratorGone),
     (403, {}, GeneratorGone),
     (302, {}, GeneratorInvalid),
+    (400, {"error": {"code": "billing_hard_limit_reached"}}, GeneratorGone),
+    (429, {"error": {"code": "insufficient_quota", "type": "insufficient_quota"}}, GeneratorGone),
+    (429, {"error": {"type": "insufficient_quota", "code": None}}, GeneratorGone),
+    (400, {"error": {"status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}}, GeneratorGone),
+    (400, {"error": {"status": "INVALID_ARGUMENT", "message": "API key expired. Renew it."}}, GeneratorGone),
+    (400, {"error": {"code": "model_not_found"}}, GeneratorGone),
+    (503, {"error": {"code": "insufficient_quota"}}, GeneratorUnavailable),
     (200, {"data": []}, GeneratorError),
     (200, {"data": [{"b64_json": "!!"}]}, GeneratorError),
     (200, {"data": [{"b64_json": base64.b64encode(b"no picture").decode()}]}, GeneratorError),
@@ -157,7 +173,11 @@ async def test_an_endless_reply_and_a_giant_picture_are_refused(monkeypatch: pyt
 
 @pytest.mark.parametrize(
     "reply",
-    [{"promptFeedback": {"blockReason": "SAFETY"}}, {"candidates": [{"finishReason": "IMAGE_SAFETY", "content": {}}]}],
+    [
+        {"promptFeedback": {"blockReason": "SAFETY"}},
+        {"candidates": [{"finishReason": "IMAGE_SAFETY", "content": {}}]},
+        {"candidates": [{"finishReason": "PROHIBITED_CONTENT"}]},
+    ],
 )
 async def test_gemini_says_no_with_status_200(key: Secret, reply: dict[str, object]) -> None:
     async def answer(request: web.Request) -> web.StreamResponse:

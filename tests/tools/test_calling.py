@@ -108,6 +108,14 @@ def test_retry_after_is_kept_to_by_every_worker_and_request() -> None:
     assert len(provider.asked_s) - len(late) <= 4  # at most what was under way or leased when the word came
 
 
+def test_retry_after_of_a_provider_without_limits_is_kept_to() -> None:
+    provider = Provider([ProviderOverloaded("slow down", "search", 30.0), "ok"])
+    assert run(Bench(), provider) == ["ok"]
+    assert provider.asked_s[0] == 0.0
+    assert provider.asked_s[1] >= 30.0
+    assert len(provider.asked_s) == 2
+
+
 def test_retry_after_beyond_the_deadline_is_not_waited_for() -> None:
     provider = Provider([ProviderOverloaded("come back in an hour", "search", 3600.0)])
     (error,) = run(Bench(), provider)

@@ -202,6 +202,15 @@ def test_a_redirect_never_leaves_encryption() -> None:
         next_hop(here, "http://a.example/", allow={})
 
 
+async def test_headers_that_browsers_take_are_taken_and_endless_ones_are_no_outage(site: Serve) -> None:
+    headers = [{"Content-Security-Policy": "x" * size} for size in (60_000, 70_000)]
+    async with site(replies(*(page(headers=one) for one in headers))) as server:
+        assert (await get(server.fetcher)).body == b"<p>hello</p>"
+        with pytest.raises(Refused, match="its response cannot be read"):
+            await get(server.fetcher)
+    assert len(server.requests) == 2
+
+
 async def test_a_redirect_loop_ends(site: Serve) -> None:
     async def loop(request: web.Request) -> web.StreamResponse:
         return web.Response(status=301, headers={"Location": "/"})

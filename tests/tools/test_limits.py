@@ -22,9 +22,18 @@ def account(*, price_usd: float = 0.0, lease_requests: int = 8, **limits: float)
     )
 
 
-def test_without_limit_and_price_one_lease_is_for_ever() -> None:
+def test_without_limit_and_price_a_lease_is_for_any_number_of_requests() -> None:
     lease = account().exchange("a", Usage(), want=8, now_s=0.0)
     assert (lease.requests, lease.slots, lease.is_shared) == (UNLIMITED, None, False)
+
+
+def test_a_request_to_wait_holds_without_limit_and_price_too_and_the_others_hear_of_it_within_a_lease() -> None:
+    book = account()
+    assert book.exchange("b", Usage(), want=8, now_s=0.0).valid_s == 10.0
+    book.exchange("a", Usage(made=1, told_to_wait_s=60.0), want=0, now_s=0.0)
+    none = book.exchange("b", Usage(), want=8, now_s=10.0)
+    assert (none.requests, none.wait_s) == (0, 50.0)
+    assert book.exchange("b", Usage(), want=8, now_s=60.0).requests == UNLIMITED
 
 
 def test_a_rate_is_shared_and_refills() -> None:

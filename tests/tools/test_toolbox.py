@@ -76,6 +76,8 @@ async def pictures_handler(request: web.Request) -> web.StreamResponse:
     match name:
         case "gone":
             return web.Response(status=404)
+        case "moved":
+            return web.Response(status=302, headers={"Location": "http://answers.site.test/red.png"})
         case "octets":
             return web.Response(body=picture("red"), content_type="application/octet-stream")
         case "trick":
@@ -221,6 +223,14 @@ async def test_a_picture_is_told_by_its_bytes_and_not_by_what_the_server_calls_i
         result = await bench.call("image_search", query="q")
         assert [image.title for image in result.images] == ["A octets picture"]
         assert bench.store.get(result.images[0].view).getpixel((5, 5)) == (255, 0, 0)
+
+
+async def test_a_picture_that_a_redirect_takes_from_a_blocked_site_is_not_shown(site: Serve, tmp_path: Path) -> None:
+    async with opened(site, tmp_path, blocked_hosts=["answers.site.test"]) as bench:
+        bench.web.pictures["q"] = [image_hit("moved"), image_hit("blue")]
+        result = await bench.call("image_search", query="q")
+        assert [image.title for image in result.images] == ["A blue picture"]
+        assert bench.toolbox.reading()["tool/blocked_count"].value == 1
 
 
 async def test_only_the_pictures_that_are_shown_are_fetched(site: Serve, tmp_path: Path) -> None:

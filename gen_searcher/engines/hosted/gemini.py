@@ -11,11 +11,14 @@ from PIL import Image
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
-from gen_searcher.engines.hosted.http import Service, decode_base64, field, is_refusal, png
+from gen_searcher.engines.hosted.http import Service, decode_base64, field, png
 from gen_searcher.errors import GeneratorError, GeneratorRefused
 from gen_searcher.tools.api import JsonApi
 
 MAX_REFERENCES = 14
+
+_DECLINED = frozenset({"BLOCKLIST", "IMAGE_PROHIBITED_CONTENT", "IMAGE_SAFETY", "PROHIBITED_CONTENT", "SAFETY", "SPII"})
+"""Finish reasons of a candidate that was kept back for what it shows; others (`RECITATION`, `NO_IMAGE`) judge nothing."""
 
 
 class GeminiImages:
@@ -83,7 +86,7 @@ def first_picture(reply: Mapping[str, object]) -> Image.Image:
         raise GeneratorRefused(f"the prompt was blocked: {field(cast('object', blocked), 'blockReason')}")
     candidate = field(reply, "candidates", 0)
     reason = _finish_reason(candidate)
-    if is_refusal(reason):
+    if reason in _DECLINED:
         raise GeneratorRefused(f"no picture: {reason}")
     parts = field(candidate, "content", "parts")
     for part in cast("Sequence[Mapping[str, object]]", parts) if isinstance(parts, list) else ():

@@ -1,8 +1,9 @@
 """One POST to an image model: request -> bounded reply -> JSON, every failure typed.
 
 408, 425, 500, 502, 503, 504, no connection, timeout -> GeneratorUnavailable      429, 529 -> GeneratorOverloaded
-400, 403, 422 that name a content policy             -> GeneratorRefused
-404, 410; 401, 402, 403 that name none               -> GeneratorGone: the model, the key or the credit, the run stops
+404, 410; 401, 402, 403; any below 500 whose code names the model, the key or the account
+                                                     -> GeneratorGone: the run stops
+400, 403, 422 whose code names a content policy      -> GeneratorRefused
 any other status                                     -> GeneratorInvalid
 """
 
@@ -20,6 +21,7 @@ import aiohttp
 from PIL import Image
 
 from gen_searcher.config.secrets import Secret
+from gen_searcher.engines.hosted.problem import read_problem
 from gen_searcher.errors import (
     GeneratorError,
     GeneratorGone,
@@ -37,12 +39,11 @@ MAX_PIXELS = 4096 * 4096
 FORMATS = ("PNG", "JPEG", "WEBP")
 SHOWN_CHARS = 300
 """How much of a stranger's message goes into ours."""
-REFUSALS = ("content_policy", "moderation", "safety", "sensitive", "policy violation", "prohibited")
-"""Words of the known services' error codes for declined content."""
 _PASSING = frozenset({408, 425, 500, 502, 503, 504})
 _BUSY = frozenset({429, 529})
 _GONE = frozenset({404, 410})
 _KEY = frozenset({401, 402, 403})
+_DECLINING = frozenset({400, 403, 422})
 
 Form = Callable[[], aiohttp.FormData]
 """Makes a multipart body; a form can be sent once."""
@@ -114,22 +115,20 @@ def check_status(status: int, reply: bytes, *, wait_s: float | None) -> None:
     if 200 <= status < 300:
         return
     message = f"HTTP {status}: {_shown(reply)}"
+    problem = read_problem(reply)
+    if status < 500 and problem.is_of_account:  # 400 and 429 among them
+        raise GeneratorGone(f"the image model refuses the key or the account (HTTP {status})")
     if status in _BUSY:
         raise GeneratorOverloaded(message, retry_after_s=wait_s)
     if status in _PASSING:
         raise GeneratorUnavailable(message)
-    if status in _GONE:
+    if status in _GONE or problem.is_of_model:
         raise GeneratorGone(f"the image model is not there: {message}")
-    if is_refusal(reply.decode(errors="replace")):
+    if status in _DECLINING and problem.is_refusal:
         raise GeneratorRefused(message)
     if status in _KEY:  # the body is not repeated: services quote the key in it
         raise GeneratorGone(f"the image model refuses the key or the account (HTTP {status})")
     raise GeneratorInvalid(message)
-
-
-def is_refusal(text: str) -> bool:
-    """Whether a service's error text or code says that the content was declined."""
-    return any(word in text.lower() for word in REFUSALS)
 
 
 def field(value: object, *path: str | int) -> object:

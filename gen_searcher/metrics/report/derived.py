@@ -10,7 +10,7 @@ from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.read import Entry
 from gen_searcher.types import Outcome
 
-COSTS = ("tool/cost_usd", "picture/cost_usd", "judge/cost_usd")
+COSTS = ("tool/cost_usd", "look/cost_usd", "picture/cost_usd", "judge/cost_usd")
 """What a step spent, by whom it was paid to."""
 WALL_TIME = "time_s"
 

@@ -16,6 +16,7 @@ from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry
 from gen_searcher.metrics.report.texts import END_OF_MESSAGE, Texts, cut, segments
 from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, Turn
+from gen_searcher.web import writable
 
 REPLY_CHARS = 4000
 """Longest reply of a judge on the page: the judges that ship keep no more, others may."""
@@ -291,6 +292,6 @@ def _tenths(logprob: float) -> str:
 def _pretty(answer: str) -> str:
     """JSON on several lines where it is JSON, else as it was written."""
     try:
-        return cut(json.dumps(json.loads(answer), indent=2, ensure_ascii=False))
-    except (json.JSONDecodeError, RecursionError):
+        return cut(writable(json.dumps(json.loads(answer), indent=2, ensure_ascii=False)))  # escapes spell anything
+    except (ValueError, RecursionError):  # ValueError: a number of thousands of digits is JSON and no int of ours
         return cut(answer)

@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -48,6 +48,7 @@ _GONE_STATUSES = frozenset({404, 410})
 _GONE_CODES = frozenset({"model_not_found", "model_deprecated", "deployment_not_found"})
 _CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _FILTER_CODES = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
+_FLAG_KEYS = frozenset({"flagged_input", "reasons"})
 _BUSY_STATUSES = frozenset({429, 503, 529})
 
 
@@ -118,6 +119,13 @@ class _Completion(_Wire):
 class _Problem(_Wire):
     message: str = ""
     code: str | int | None = None
+    metadata: object = None
+    """OpenRouter's; its moderation tells there what it flagged, under a status that else means the key."""
+
+    @property
+    def is_flagged(self) -> bool:
+        held = self.metadata
+        return isinstance(held, dict) and not _FLAG_KEYS.isdisjoint(cast("Mapping[str, object]", held))
 
 
 class _ProblemBody(_Wire):
@@ -219,9 +227,10 @@ class ChatClient:
 
     def _problem(self, reply: _Reply) -> Exception:
         model, status = self._server.model, reply.status
-        code, message = _code_and_message(reply.text)
-        said = f"{model}: status {status}: {_shown(message)}"
-        if code in _FILTER_CODES:
+        problem = _problem_in(reply.text)
+        code = str(problem.code or "")
+        said = f"{model}: status {status}: {_shown(problem.message)}"
+        if code in _FILTER_CODES or (status == 403 and problem.is_flagged):
             return JudgeRefused(said)
         if code in _GONE_CODES or status in _GONE_STATUSES:
             return JudgeGone(f"the judge's model {model!r} is not served (any more) at {self._server.base_url}: {said}")
@@ -281,13 +290,12 @@ def _content(completion: _Completion) -> str:
     return choice.message.content
 
 
-def _code_and_message(text: str) -> tuple[str, str]:
-    """Of an error body; vLLM writes a number as code, proxies write anything."""
+def _problem_in(text: str) -> _Problem:
+    """What an error body says; vLLM writes a number as code, proxies write anything."""
     try:
-        problem = _ProblemBody.model_validate_json(text).error
+        return _ProblemBody.model_validate_json(text).error
     except ValidationError:
-        return "", text
-    return str(problem.code or ""), problem.message
+        return _Problem(message=text)
 
 
 async def _text(response: aiohttp.ClientResponse) -> str:

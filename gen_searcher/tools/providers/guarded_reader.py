@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import functools
 from configparser import ConfigParser
 from typing import cast
@@ -15,13 +16,17 @@ from trafilatura.settings import use_config
 
 from gen_searcher.config.agent import FetchConfig
 from gen_searcher.tools.http import Fetched, Fetcher, Gone
-from gen_searcher.web import Page
+from gen_searcher.web import Page, writable
 
 _HTML = ("text/html", "application/xhtml+xml")
 _TYPES = (*_HTML, "text/plain")
 
 MAX_TEXT_CHARS = 200_000
 """Readable text kept of one page."""
+
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+"""Codecs of Python that browsers know no charset by: they fail whatever is asked of errors, spell lone surrogates, or
+take hours for a page."""
 
 
 class GuardedReader:
@@ -57,7 +62,7 @@ def readable(fetched: Fetched) -> Page:
         tree, include_comments=False, include_tables=True, favor_recall=True, config=_short_pages_too()
     )
     text = text or ""
-    return Page(url=fetched.url, title=" ".join(title.split()), text=text[:MAX_TEXT_CHARS])
+    return Page(url=fetched.url, title=writable(" ".join(title.split())), text=writable(text[:MAX_TEXT_CHARS]))
 
 
 @functools.cache
@@ -70,7 +75,10 @@ def _short_pages_too() -> ConfigParser:
 
 
 def _text(fetched: Fetched) -> str:
+    """In the charset that the server names, or in UTF-8 where that is none a page is written in."""
     try:
-        return fetched.body.decode(fetched.charset or "utf-8", errors="replace")
-    except LookupError:
-        return fetched.body.decode("utf-8", errors="replace")
+        charset = codecs.lookup(fetched.charset or "utf-8").name
+        text = fetched.body.decode("utf-8" if charset in _NO_CHARSETS else charset, errors="replace")
+    except (LookupError, ValueError):
+        text = fetched.body.decode("utf-8", errors="replace")
+    return writable(text)

@@ -23,8 +23,8 @@ MAX_TEXT_CHARS = 200_000
 
 _GONE = re.compile(r"returned error (?:404|410)\b")
 _FAILED = re.compile(r"returned error (\d{3})\b")
-_PAGES_FAULT = re.compile(r"status (?:400|403|404|409|422|451)\b")
-"""What the reader answers when it cannot or may not read this page."""
+_PAGES_FAULT = re.compile(r"status (?:(?:400|404|409|422|451)\b|403: )")
+"""What the reader answers when it cannot or may not read this page. A 403 without words of its own is a wall before it."""
 
 
 class JinaReader:
@@ -47,6 +47,7 @@ class JinaReader:
             key_prefix="Bearer ",
             timeout_s=timeout_s,
             max_bytes=max_bytes,
+            quotes_others=True,
         )
         self.usd_per_request = usd_per_request
         """What a page costs; nobody is asked for it."""

@@ -37,5 +37,7 @@ def test_spend_adds_up_over_steps_and_payees() -> None:
     (made,) = spend_series([*costs, series("reward/mean", (1, 2), 9.0, 9.0)])
     assert (made.name, made.steps, made.values) == ("spend/so_far_usd", (1, 2), (0.5, 1.75))
     assert spend_line(costs) == "Spend: 1.75 USD (tools 0.75 USD, judges 1.00 USD)."
+    looks = [series("picture/cost_usd", (1,), 0.0), series("look/cost_usd", (1,), 0.12)]
+    assert spend_line(looks) == "Spend: 0.12 USD (looks 0.12 USD)."
     assert spend_line([series("tool/cost_usd", (1,), 0.0)]).startswith("Spend: nothing was paid")
     assert (spend_series([]), spend_line([])) == ((), "")

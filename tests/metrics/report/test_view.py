@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
+from gen_searcher.metrics.report.choose import EntrySet
+from gen_searcher.metrics.report.embed import embed
 from gen_searcher.metrics.report.lines import TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import read_entries
@@ -58,6 +63,24 @@ def test_the_view_holds_pictures_judges_and_advantage(run: FixtureRun) -> None:
     assert (made.reward, made.advantage) == (0.75, 0.5)
     assert made.judgements[0].parts["text_accuracy"] is None
     assert made.facts == ("subject: Flag of Poland", "layout: alone", "caption: WARSAW")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ('{"gen_prompt": "half \\ud83d"}', '{\n  "gen_prompt": "half ?"\n}'),
+        ('{"n": ' + "9" * 5000 + "}", '{"n": ' + "9" * 5000 + "}"),
+        ("[" * 2000, "[" * 2000),
+    ],
+)
+def test_whatever_a_policy_answers_the_page_can_be_written(run: FixtureRun, answer: str, shown: str) -> None:
+    line = run.line("Poland")
+    texts = (*line.texts[:-1], TurnText(prompt="", completion=f"<answer>{answer}</answer><|im_end|>"))
+    (entry,) = read_entries(run.lines("grpo/attempts.jsonl", [replace(line, texts=texts)]), notes=[])
+    one = EntrySet(name="GRPO", is_training=True, chosen=(entry,), all=(entry,))
+    made = embed([one], first=(), pictures=PictureTable(run.store), notes=[])
+    (said,) = made.attempts.values()
+    assert json.loads(said)["turns"][-1]["answer"] == shown
 
 
 def test_a_lost_try_says_where_and_why(run: FixtureRun) -> None:

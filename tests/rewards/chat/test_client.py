@@ -143,6 +143,17 @@ def test_a_text_score_off_the_scale_is_no_verdict(text: str) -> None:
         read_text_verdict(text)
 
 
+MODERATED = {
+    "error": {
+        "code": 403,
+        "message": "m requires moderation and your input was flagged",
+        "metadata": {"reasons": ["violence"], "flagged_input": "a battle...", "provider_name": "p"},
+    }
+}
+FLAGGED = ChatReply(body=json.dumps(MODERATED), status=403)
+"""As OpenRouter says it."""
+
+
 @pytest.mark.parametrize(
     "reply",
     [
@@ -150,6 +161,7 @@ def test_a_text_score_off_the_scale_is_no_verdict(text: str) -> None:
         completion("", finish_reason="content_filter"),
         problem(400, code="content_policy_violation", message="unsafe"),
         problem(403, code="content_filter", message="unsafe"),
+        FLAGGED,
     ],
 )
 async def test_a_refusal_is_not_asked_again(reply: ChatReply) -> None:
@@ -200,6 +212,11 @@ async def test_nobody_listening_is_unavailable() -> None:
         (problem(410, code=None, message="gone"), "'m' is not served"),
         (problem(400, code="model_not_found", message="m"), "'m' is not served"),
         (problem(401, code="invalid_api_key", message="Incorrect key: sk-canary"), "refuses the judge's key"),
+        (
+            ChatReply(body='{"error": {"code": 403, "metadata": {"provider": "p"}}}', status=403),
+            "refuses the judge's key",
+        ),
+        (ChatReply(body='{"error": {"code": 403, "metadata": "reasons"}}', status=403), "refuses the judge's key"),
         (problem(402, code=None, message="pay"), "credit"),
         (problem(429, code="insufficient_quota", message="quota"), "credit"),
     ],

@@ -8,6 +8,7 @@ import pytest
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ConfigError, ProviderDown, ProviderInvalid, ProviderOverloaded, ProviderRefused, Refusal
+from gen_searcher.ledger.payload import pack_lost, unpack_lost
 from gen_searcher.testing.loopback import Answer, Loopback
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.providers.brave import Brave, shortened, wait_as_limited
@@ -16,6 +17,7 @@ from gen_searcher.tools.providers.jina import JinaReader
 from gen_searcher.tools.providers.searxng import SearXNG
 from gen_searcher.tools.providers.serper import Serper
 from gen_searcher.tools.providers.tavily import Tavily
+from gen_searcher.types import Lost
 
 RECORDED = Path(__file__).with_name("recorded")
 
@@ -52,6 +54,16 @@ async def test_spent_credits_are_a_refusal_under_any_status(key: Secret, status:
         await serper.close()
     assert caught.value.refusal is Refusal.QUOTA
     assert caught.value.stage == "search"
+
+
+async def test_half_a_character_in_an_error_s_words_does_not_reach_the_ledger(key: Secret) -> None:
+    async with Loopback(Answer(status=422, body=b'{"message": "no \\ud83d"}')) as server:
+        serper = Serper(key=key, base_url=server.base_url)
+        with pytest.raises(ProviderInvalid) as caught:
+            await serper.search("x", limit=1)
+        await serper.close()
+    lost = Lost(task_id="t", seed=0, stage=caught.value.stage, error=caught.value.message)
+    assert unpack_lost(pack_lost(lost)).error == "serper: status 422: no ?"
 
 
 async def test_results_that_lost_their_addresses_are_another_form_and_not_nothing(key: Secret) -> None:
@@ -111,6 +123,34 @@ async def test_searxng_without_results_from_engines_that_did_not_answer_is_down(
             await searxng.search("x", limit=1)
         await searxng.close()
     assert server.requests[0].query == {"q": "x", "format": "json", "categories": "general", "pageno": "1"}
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_jina_repeats_addresses_whose_words_are_not_about_our_account_or_key(status: int) -> None:
+    said = b'{"message": "Forbidden: https://newbalance-classics.example/billing is blocked, invalid token"}'
+    async with Loopback(Answer(status=status, body=said)) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(Refused, match="cannot read this page"):
+            await jina.read("https://newbalance-classics.example/billing")
+        await jina.close()
+
+
+async def test_a_wall_before_jina_is_not_taken_for_a_page_s_refusal() -> None:
+    async with Loopback(Answer(status=403, body=b"<html>Attention Required!</html>")) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(ProviderInvalid, match="status 403"):
+            await jina.read("https://a.example/")
+        await jina.close()
+
+
+@pytest.mark.parametrize(("status", "refusal"), [(401, Refusal.KEY), (402, Refusal.QUOTA)])
+async def test_jina_says_by_its_status_that_the_key_or_the_account_is_refused(status: int, refusal: Refusal) -> None:
+    async with Loopback(Answer(status=status, body=b'{"message": "no"}')) as server:
+        jina = JinaReader(base_url=server.base_url)
+        with pytest.raises(ProviderRefused) as caught:
+            await jina.read("https://a.example/")
+        await jina.close()
+    assert caught.value.refusal is refusal
 
 
 async def test_jina_tells_a_page_that_fails_from_a_service_that_fails() -> None:
