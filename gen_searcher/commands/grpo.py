@@ -272,7 +272,8 @@ class GrpoRecorder:
         self._keeper.log_unused(step)
         if step:
             await self._keeper.save(step)
-            log.info("step %d of %d is saved", step, self._cfg.grpo.steps)
+        if self._keeper.saved:
+            log.info("step %d of %d is saved", self._keeper.saved, self._cfg.grpo.steps)
 
 
 def headline(values: Mapping[str, float]) -> dict[str, float | str]:

@@ -7,6 +7,7 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader,
 from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
 from gen_searcher.types import Group, StepReport, Task
+
+log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
@@ -88,9 +91,16 @@ class Keeper:
         self._fence = fence
         self._rules = rules
         self._saved = saved
+        self._booked = saved
+        """The last step that the ledger has."""
         self._attempts = AttemptLog(folder.attempts, read=read)
         self._metrics = MetricLog(folder.metrics)
         self._steps = StepLog(folder, config=config)
+
+    @property
+    def saved(self) -> int:
+        """The step of the last checkpoint; 0: there is none."""
+        return self._saved
 
     def close(self) -> None:
         """Close the files."""
@@ -114,13 +124,22 @@ class Keeper:
                 **{group.visit: TOO_LATE for group in taken.late},
             },
         )
+        self._booked = step
         passed(Point.STEP_BOOKED)
         if step % self._rules.checkpoint_every_steps == 0 or step == self._rules.steps:
             await self.save(step)
 
     async def save(self, step: int) -> None:
-        """Write a checkpoint of the published step unless there is one, then let go of those before the last two."""
+        """Write a checkpoint of the published step unless there is one, then let go of those before the last two.
+
+        A step that could not be booked gets none: the books would not know it, and no start could go on from there.
+        """
         if step == self._saved:
+            return
+        if step != self._booked:
+            log.warning(
+                "step %d is not in the books and is not saved; the next start goes on from step %d", step, self._saved
+            )
             return
         for book in (self._attempts, self._metrics, self._steps, self._ledger):
             book.sync()  # a power cut must not leave a checkpoint of a step that the books do not know
@@ -137,7 +156,12 @@ class Keeper:
         return kept[-self._rules.keep_checkpoints] if len(kept) >= self._rules.keep_checkpoints else 0
 
     def log_unused(self, step: int) -> None:
-        """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""
+        """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them.
+
+        None after a step that could not be booked, whose own groups the ledger calls unused still.
+        """
+        if step != self._booked:
+            return
         self._fence.check()
         for pending in self._ledger.pending():
             try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 
-from gen_searcher.errors import Interrupted, UserError
+from gen_searcher.errors import Interrupted, StopRun, UserError
+from gen_searcher.ledger import schema
+from gen_searcher.points import Point, heard_by
 from gen_searcher.train.run import RunFolder
 from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, TASKS, toy_run
 
@@ -70,6 +72,29 @@ def test_groups_that_an_earlier_start_finished_are_not_run_again(tmp_path: Path,
     assert again.made == 0
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
     assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+
+
+@pytest.mark.fault(14)
+def test_a_step_that_cannot_be_booked_is_not_saved_and_the_same_command_makes_it_again(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_S", 0.0)
+    folder, stepped = RunFolder(root=tmp_path), Counter[Point]()
+    with ExitStack() as lock:
+
+        def backs_up_the_ledger(point: Point) -> None:
+            """From the fifth step on, between the step and its booking."""
+            stepped[point] += 1
+            if point is Point.LEARNER_STEPPED and stepped[point] == 5:
+                db = lock.enter_context(closing(sqlite3.connect(folder.ledger, isolation_level=None)))
+                db.execute("BEGIN IMMEDIATE")
+
+        with heard_by(backs_up_the_ledger), pytest.raises(StopRun, match="database is locked"):
+            toy_run(tmp_path, steps=STEPS)
+    assert folder.checkpoints.latest() == 3
+    toy_run(tmp_path, steps=STEPS)
+    assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
 
 
 def test_a_longer_run_goes_on_from_the_end(tmp_path: Path) -> None:
