@@ -37,6 +37,9 @@ class State(StrEnum):
     """A published step passed it over, for the reason in its row."""
 
 
+LATE = "enough other groups were complete"
+"""Reason of an instance that a step passed over without waiting for it."""
+
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING}),
     State.RUNNING: frozenset({State.SCORED, State.QUEUED}),

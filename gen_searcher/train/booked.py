@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from functools import partial
 
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import TOO_LATE, WorldError
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, cut_off, member_seeds, run_group
@@ -15,8 +15,6 @@ from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Group, Task
 
 log = logging.getLogger(__name__)
-
-TOO_LATE = "its step had enough other groups; see grpo.oversample"
 
 
 class BookedGroups:

@@ -7,8 +7,9 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +19,7 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
 from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
+from gen_searcher.ledger.states import LATE
 from gen_searcher.points import Point, passed
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
@@ -28,7 +30,6 @@ log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
 NOTHING_TO_TEACH = "nothing to teach"
-TOO_LATE = "enough other groups were complete"
 
 
 class Saves(Protocol):
@@ -110,7 +111,7 @@ class Keeper:
 
     async def book(self, step: int, taken: Step, report: StepReport, values: Mapping[str, float]) -> None:
         """Write the step down, everywhere; save a checkpoint every so often and at the end."""
-        for group in (*taken.groups, *taken.dropped, *taken.late):
+        for group in (*taken.groups, *taken.dropped, *taken.late, *self._late_before(step)):
             self._log(group, step)
         self._fence.check()
         self._steps.record(step, taken.groups, report)
@@ -121,7 +122,7 @@ class Keeper:
             trained=[group.visit for group in taken.groups],
             rejected={
                 **{group.visit: NOTHING_TO_TEACH if group.attempts else ALL_LOST for group in taken.dropped},
-                **{group.visit: TOO_LATE for group in taken.late},
+                **{group.visit: LATE for group in taken.late},
             },
         )
         self._booked = step
@@ -170,6 +171,12 @@ class Keeper:
                 continue  # the next start runs it again
             if group is not None:
                 self._log(group, step + 1)
+
+    def _late_before(self, step: int) -> Iterator[Group]:
+        """What the step did not wait for when it was made the first time; its lines went with the weights."""
+        for late in self._ledger.late(step):
+            with contextlib.suppress(Unreadable):
+                yield self._ledger.left_of(late, self._tasks[late.task_id])
 
     def _log(self, group: Group, step: int) -> None:
         self._attempts.record(

@@ -25,7 +25,7 @@ from gen_searcher.errors import TooManyLost
 from gen_searcher.train.arrivals import Arrival, Arrivals
 from gen_searcher.train.outage import Losses, OutageRules, begin
 from gen_searcher.train.room import Room
-from gen_searcher.train.tasks import Visit
+from gen_searcher.train.tasks import Upcoming, Visit
 from gen_searcher.types import Group
 
 log = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class GroupStream:
 
         `give_up` is asked for what is left of a group that ran when a step had enough others. A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
-        self._visits = visits
+        self._upcoming = Upcoming(visits)
         self._run = run
         self._rules = rules
         self._keep = keep
@@ -216,6 +216,9 @@ class GroupStream:
                 break
             self._fill()
             if not self._running:
+                self._upcoming.hurry()
+                self._fill()
+            if not self._running:
                 break
             self._collect(await self._running.some(), gathering)
         self._left_empty = None
@@ -261,8 +264,13 @@ class GroupStream:
 
     def _fill(self) -> None:
         """Start groups while there are slots and, for a first member, room."""
-        while self._left_empty is not None and self._free_slots > self._left_empty and self._room.has_space:
-            visit = next(self._visits)
+        while (
+            self._left_empty is not None
+            and self._free_slots > self._left_empty
+            and self._room.has_space
+            and self._upcoming.is_due(self._version)
+        ):
+            visit = self._upcoming.pop()
             version = self._version if visit.version is None else min(visit.version, self._version)
             self._start(_Started(version=version, visit=visit))
 
