@@ -270,7 +270,7 @@ class GrpoRecorder:
         self._progress.advance(step, headline(values))
         every = self._cfg.reward.calibration.every_steps
         if every is not None and step % every == 0:
-            await self._crew.check_judges()
+            await self._crew.watch_judges()
 
     async def before_stop(self, step: int) -> None:
         """Write the lines of what no step has used, and a checkpoint unless the step has one."""
