@@ -57,6 +57,8 @@ class Pending:
     """Policy version that the kept attempts were started at; None when nothing is kept."""
     begun_at: int = 0
     """Policy version when it was begun last."""
+    set_aside: bool = False
+    """The run ended because groups like it had nothing to teach: they are not counted against the next start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +142,20 @@ class Ledger:
         """What was begun and not used, in the order of the visits."""
         rows = self._db.execute(
             "SELECT visit, task_id, version, EXISTS (SELECT 1 FROM members m WHERE m.visit = i.visit "
-            "AND m.kind = 'attempt' AND m.payload IS NOT NULL) OR state = 'scored' "
+            "AND m.kind = 'attempt' AND m.payload IS NOT NULL) OR state = 'scored', reason IS NOT NULL "
             "FROM instances i WHERE state IN ('queued', 'running', 'scored') ORDER BY visit"
         ).fetchall()
         return [
-            Pending(visit=visit, task_id=task_id, version=version if is_kept else None, begun_at=version or 0)
-            for visit, task_id, version, is_kept in cast("list[tuple[int, str, int | None, int]]", rows)
+            Pending(
+                visit=visit,
+                task_id=task_id,
+                version=version if is_kept else None,
+                begun_at=version or 0,
+                set_aside=bool(is_set_aside),
+            )
+            for visit, task_id, version, is_kept, is_set_aside in cast(
+                "list[tuple[int, str, int | None, int, int]]", rows
+            )
         ]
 
     def issue(self, visit: int, task_id: str, *, version: int) -> int:
@@ -157,8 +167,8 @@ class Ledger:
             elif kept:
                 version = min(version, self._one("SELECT version FROM instances WHERE visit = ?", visit))
             changed = db.execute(
-                "UPDATE instances SET state = 'running', version = ?, issues = issues + 1, is_orphan = is_orphan AND ? "
-                "WHERE visit = ? AND task_id = ? AND state = 'queued'",
+                "UPDATE instances SET state = 'running', version = ?, issues = issues + 1, is_orphan = is_orphan AND ?, "
+                "reason = NULL WHERE visit = ? AND task_id = ? AND state = 'queued'",
                 (version, kept, visit, task_id),
             ).rowcount
             _expect(changed, 1, f"visit {visit} of {task_id} to be issued")
@@ -253,6 +263,14 @@ class Ledger:
     def left_of(self, late: Pending, task: Task) -> Group:
         """What had ended of it. Raises Unreadable."""
         return self._group(late.visit, task, version=late.version or 0)
+
+    def set_aside(self, visits: Sequence[int], reason: str) -> None:
+        """The run ends because these scored instances leave a step nothing; the next start's first step passes them over."""
+        with self.writing() as db:
+            db.executemany(
+                "UPDATE instances SET reason = ? WHERE visit = ? AND state = 'scored'",
+                [(reason, visit) for visit in visits],
+            )
 
     def forget(self, visit: int) -> None:
         """Queue a scored instance again and keep nothing of it."""

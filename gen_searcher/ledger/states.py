@@ -39,6 +39,8 @@ class State(StrEnum):
 
 LATE = "enough other groups were complete"
 """Reason of an instance that a step passed over without waiting for it."""
+NOTHING_TO_TEACH = "nothing to teach"
+"""Reason of one whose attempts were all worth the same. A scored instance has it when the run ended because of such ones."""
 
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING}),

@@ -19,7 +19,7 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
 from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
-from gen_searcher.ledger.states import LATE
+from gen_searcher.ledger.states import LATE, NOTHING_TO_TEACH
 from gen_searcher.points import Point, passed
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
@@ -29,7 +29,6 @@ from gen_searcher.types import Group, StepReport, Task
 log = logging.getLogger(__name__)
 
 ALL_LOST = "all members were lost"
-NOTHING_TO_TEACH = "nothing to teach"
 
 
 class Saves(Protocol):

@@ -26,6 +26,8 @@ class Visit:
     """Policy version at which kept work on it was started; None when there is none."""
     not_before: int = 0
     """Policy version before which it is not started, unless a step has nothing else left to wait for."""
+    set_aside: bool = False
+    """See `Pending`."""
 
 
 class Upcoming:
@@ -76,7 +78,13 @@ def visits(
         if one.task_id not in by_id:
             raise DataError(f"the run has begun with task {one.task_id!r}, which is not in the task file any more")
         not_before = min(one.begun_at, made_before)
-        yield Visit(number=one.visit, task=by_id[one.task_id], version=one.version, not_before=not_before)
+        yield Visit(
+            number=one.visit,
+            task=by_id[one.task_id],
+            version=one.version,
+            not_before=not_before,
+            set_aside=one.set_aside,
+        )
     for number, task in enumerate(shuffled_forever(tasks, seed=seed, skip=begun, thins=thins), start=begun):
         yield Visit(number=number, task=task, not_before=made_before)
 
