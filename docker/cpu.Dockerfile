@@ -3,21 +3,27 @@
 #   docker build -f docker/cpu.Dockerfile -t gen-searcher:cpu .
 #   docker run --rm --shm-size 1g -v "$PWD/runs:/runs" gen-searcher:cpu sft experiment=laptop run_dir=/runs/laptop
 #
-# launch/setup.sh does the installing here as on a laptop, so there is one list of packages and one way to read it.
-# GEN_SEARCHER_TORCH_INDEX is for networks where pip finds only CUDA builds of torch; see launch/setup.sh.
+# launch/setup.sh does the installing here as on a laptop, without what only tests and style need. Build arguments:
+#   EXTRAS                     what is installed beside the program: `trackers` (the default), or nothing. The image's user cannot
+#                              install anything; what else you need goes into an image of your own, as root, FROM this one
+#   GEN_SEARCHER_TORCH_INDEX   for networks where pip finds only CUDA builds of torch; see launch/setup.sh
+#   PYTHON_IMAGE               the base: a tag, which moves, or for builds that repeat python@sha256:...
+# Packages are locked by version, not by hash: what a package index serves under a version is taken as it is.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ARG GEN_SEARCHER_TORCH_INDEX=""
+ARG EXTRAS="trackers"
 ENV PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
 RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/gen_searcher
 # What decides the packages comes first: a change of the code alone installs nothing again.
 COPY pyproject.toml README.md LICENSE ./
-COPY launch/setup.sh launch/constraints.txt launch/
+COPY launch/setup.sh launch/constraints.txt launch/constraints-trackers.txt launch/
 COPY gen_searcher/__init__.py gen_searcher/__init__.py
 COPY conf conf
-RUN GEN_SEARCHER_PYTHON=python3.11 GEN_SEARCHER_TORCH_INDEX="$GEN_SEARCHER_TORCH_INDEX" launch/setup.sh
+RUN GEN_SEARCHER_PYTHON=python3.11 GEN_SEARCHER_EXTRAS="$EXTRAS" GEN_SEARCHER_TORCH_INDEX="$GEN_SEARCHER_TORCH_INDEX" \
+    launch/setup.sh
 COPY gen_searcher gen_searcher
 COPY launch launch
 

@@ -123,7 +123,7 @@ TAKES_A_WORD: dict[str, Callable[[str], str]] = {
 """Commands whose one bare argument is a setting, and how that is written."""
 FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack", "trust"), "report": ("compare",)}
 """Settings of a command that may be written as `--NAME VALUE`; the setting is `COMMAND.NAME`."""
-SWITCHES: dict[str, tuple[str, ...]] = {"report": ("serve",)}
+SWITCHES: dict[str, tuple[str, ...]] = {"report": ("serve",), "doctor": ("online",)}
 """Settings of a command that `--NAME` turns on."""
 OVERRIDE = re.compile(r"[+~]{0,2}[A-Za-z_][\w.@/-]*=|~[\w.@/-]+$")
 """What a setting starts with; a request in plain words does not."""
@@ -160,7 +160,7 @@ def run(argv: Sequence[str], *, ending: Ending | None = None) -> int:
 def _dispatch(argv: Sequence[str], ending: Ending) -> int:
     name, options, overrides = parse(argv)
     command = COMMANDS[name]
-    if command.spends and not options.cfg:
+    if command.spends and not (options.cfg or options.submit):
         ending.command = name
     from gen_searcher.config import load
     from gen_searcher.config.redaction import guard_process
@@ -170,6 +170,11 @@ def _dispatch(argv: Sequence[str], ending: Ending) -> int:
     ending.run_dir = cfg.run_dir
     if options.cfg:
         sys.stdout.write(load.dump_yaml(cfg))
+        return 0
+    if options.submit:
+        from gen_searcher.config.needs import submit_options
+
+        sys.stdout.write("".join(f"{word}\n" for word in submit_options(cfg.cluster.roles.driver)))
         return 0
     from gen_searcher.metrics.log_fields import JsonLines, log_fields
 
@@ -218,6 +223,7 @@ class Options:
 
     cfg: bool
     config_dir: Path | None
+    submit: bool = False
 
 
 def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
@@ -229,7 +235,7 @@ def parse(argv: Sequence[str]) -> tuple[str, Options, list[str]]:
     parsed = _parser().parse_intermixed_args(list(argv))
     words = cast("list[str]", parsed.words)
     config_dir = cast("Path | None", parsed.config_dir)
-    options = Options(cfg=cast("bool", parsed.cfg), config_dir=config_dir)
+    options = Options(cfg=cast("bool", parsed.cfg), submit=cast("bool", parsed.submit_options), config_dir=config_dir)
     bare = [word for word in words if not OVERRIDE.match(word)]
     overrides = [word for word in words if OVERRIDE.match(word)]
     setting = TAKES_A_WORD.get(" ".join(bare[:-1]))
@@ -288,6 +294,11 @@ def _parser() -> argparse.ArgumentParser:
         "--config-dir", type=Path, metavar="DIR", help="a folder of your own YAML, searched beside conf/"
     )
     parser.add_argument("--cfg", action="store_true", help="print the resolved configuration as YAML and stop")
+    parser.add_argument(
+        "--submit-options",
+        action="store_true",
+        help="print what `ray job submit` is told of cluster.roles.driver, a word a line, and stop; for launch/ray_job.sh",
+    )
     for command, flags in FLAGS.items():
         for flag in flags:
             parser.add_argument(f"--{flag}", metavar="VALUE", help=f"of {command}: the setting {command}.{flag}")

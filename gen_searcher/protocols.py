@@ -109,6 +109,19 @@ class DeclaresLocal(Protocol):
     """True when equal questions get equal answers wherever the package is installed."""
 
 
+@runtime_checkable
+class HasStanding(Protocol):
+    """A hosted service's class that can say, by a request that costs nothing, whether it would serve us."""
+
+    async def standing(self) -> str:
+        """What it says in a few words, e.g. what is left. Raises ProviderError when it would not serve."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
 class Generator(Protocol):
     """What the loop sees: references in, reference out."""
 

@@ -4,10 +4,8 @@
                         |             ^
                         +-> Grounding -> ImageRef -> Judgement*
 
-Every stage makes a new value; no stage fills in a field of an earlier one.
-Shapes are in brackets: P prompt tokens, C completion tokens, T tokens of a sample.
-Token ids are *unexpanded* on this whole page: one image placeholder token stands for one picture.
-Only the learner expands a placeholder into the picture's vision tokens (`grpo/tensors.py`).
+Every stage makes a new value and fills in no earlier one. Shapes: P prompt, C completion, T a sample's tokens.
+Token ids are *unexpanded*: one placeholder stands for one picture. Only the learner expands it (`grpo/tensors.py`).
 """
 
 from __future__ import annotations
@@ -120,6 +118,8 @@ class ToolResult:
     """`hit`, `miss` or `replay`."""
     canaries: tuple[str, ...] = ()
     """Signs of an injection in what was brought, e.g. `override`; see `tools/canaries.py`."""
+    retries: int = 0
+    """Requests of this call that were made again because one had failed; 0 in records of earlier versions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,6 +220,8 @@ class Judgement:
     cost_usd: float = 0.0
     variance: float | None = None
     """Of the score over several pictures of one grounding, unbiased; None when one was judged."""
+    reply: str = ""
+    """What a model wrote, cut, of several pictures about the first; empty without a model and in earlier records."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,9 +282,8 @@ class Group:
     def given_up(self) -> tuple[int, ...]:
         """Seeds of the members that stayed lost: no later try made up for them. Not those that we cut off ourselves."""
         scored = {attempt.seed for attempt in self.attempts}
-        return tuple(
-            dict.fromkeys(lost.seed for lost in self.lost if lost.seed not in scored and lost.stage != CUT_OFF)
-        )
+        unscored = (lost for lost in self.lost if lost.seed not in scored and lost.stage != CUT_OFF)
+        return tuple(dict.fromkeys(lost.seed for lost in unscored))
 
     @property
     def hopeless(self) -> tuple[int, ...]:
@@ -310,9 +311,8 @@ class Sample:
     """[T] log of the mass that was sampled from, see `Turn`; 0.0 where `loss_mask` is False. Empty for demonstrations."""
 
     def __post_init__(self) -> None:
-        lengths = {len(self.token_ids), len(self.loss_mask), len(self.logprobs)}
-        lengths |= {len(array) for array in (self.versions, self.log_kept) if array}
-        if len(lengths) != 1:
+        arrays = (self.token_ids, self.loss_mask, self.logprobs, *filter(None, (self.versions, self.log_kept)))
+        if len(lengths := {len(array) for array in arrays}) != 1:
             raise ValueError(f"the arrays of a sample differ in length: {sorted(lengths)}")
 
     @property

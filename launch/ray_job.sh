@@ -22,6 +22,15 @@ done
 [[ $run_dir == /* ]] || fail "run_dir=${run_dir:-(not set)} must be absolute and shared by all nodes: a job's own folder goes with it"
 [[ $has_cluster == yes ]] || set -- "$@" cluster=auto
 
+# What cluster.roles.driver asks for is kept for the command itself. Reading the settings takes gen-searcher on this machine.
+options=()
+if told=$(gen-searcher "$@" --submit-options 2>/dev/null); then
+    [[ -z $told ]] || mapfile -t options <<<"$told"
+elif [[ $* == *roles.driver* ]]; then
+    fail "cluster.roles.driver is set, and gen-searcher on this machine cannot read the settings; gen-searcher $* --cfg says why"
+fi
+
 # No --submission-id: Ray refuses a second use of one. What a run is, and where it resumes, is its run_dir.
 printf 'ray_job: gen-searcher %s\n' "$*" >&2
-exec ray job submit --address "$RAY_ADDRESS" --metadata-json "{\"run_dir\": \"$run_dir\"}" -- gen-searcher "$@"
+exec ray job submit --address "$RAY_ADDRESS" --metadata-json "{\"run_dir\": \"$run_dir\"}" \
+    ${options[@]+"${options[@]}"} -- gen-searcher "$@"

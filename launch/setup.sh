@@ -5,6 +5,7 @@
 #
 # Optional variables:
 #   GEN_SEARCHER_PYTHON        the interpreter to use (3.11 or 3.12); default: the first suitable one on PATH
+#   GEN_SEARCHER_EXTRAS        what is installed beside the program, of `dev` and `trackers`; default: dev, empty: nothing
 #   GEN_SEARCHER_TORCH_INDEX   address of PyTorch's CPU wheel index, for machines whose pip finds only CUDA builds
 # Everything else (mirrors, proxies, certificates) is pip's own configuration.
 set -euo pipefail
@@ -53,7 +54,13 @@ print("setup: ready: python " + ", ".join([platform.python_version(), *(f"{n} {v
 PY
 }
 
-digest=$(cat launch/setup.sh launch/constraints.txt pyproject.toml | sha256sum | cut -d' ' -f1)
+lists=(launch/constraints.txt)
+for extra in ${GEN_SEARCHER_EXTRAS-dev}; do
+    [[ $extra =~ ^(dev|trackers)$ ]] || fail "GEN_SEARCHER_EXTRAS knows dev and trackers, not $extra"
+    lists+=("launch/constraints-$extra.txt")
+done
+
+digest=$(cat launch/setup.sh "${lists[@]}" pyproject.toml | sha256sum | cut -d' ' -f1)
 if [[ -x $PYTHON && -f $STAMP && $(<"$STAMP") == "$digest" ]]; then
     versions
     exit 0
@@ -90,8 +97,8 @@ if ! "$PYTHON" -c "import importlib.metadata as m; raise SystemExit(m.version('t
 If pip knows only CUDA builds, set GEN_SEARCHER_TORCH_INDEX to PyTorch's CPU wheel index and run this again."
 fi
 
-say "4/6 the other packages, exactly as in launch/constraints.txt (minutes, the first time)"
-pip_install "${index[@]}" -r launch/constraints.txt || fail "pip could not install launch/constraints.txt (see above): \
+say "4/6 the other packages, exactly as in ${lists[*]} (minutes, the first time)"
+pip_install "${index[@]}" "${lists[@]/#/--requirement=}" || fail "pip could not install ${lists[*]} (see above): \
 is the network up? Running this again continues where it stopped."
 
 say "5/6 removing torchaudio and torchcodec if present: their CUDA builds break the import of transformers and vLLM"

@@ -56,6 +56,22 @@ def test_the_flags_of_report_are_settings_of_its_own() -> None:
         cli.parse(["grpo", "--serve"])
 
 
+def test_the_doctor_looks_outside_only_when_it_is_told_to() -> None:
+    assert load.load(cli.parse(["doctor", "experiment=laptop", "--online"])[2]).doctor.online
+    assert not load.load(cli.parse(["doctor", "experiment=laptop"])[2]).doctor.online
+
+
+def test_what_a_submission_is_told_of_the_driver_is_printed_and_nothing_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["grpo", "experiment=laptop", f"run_dir={tmp_path}/run", "--submit-options"]
+    assert cli.run([*words, "cluster.roles.driver.memory_gib=2"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["--entrypoint-memory", str(2 * 2**30)]
+    assert cli.run(words) == 0
+    assert capsys.readouterr().out == ""
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_flag_of_another_command_is_refused_and_a_word_is_no_step() -> None:
     with pytest.raises(UserError, match="--step belongs to the command 'replay', not to 'grpo'"):
         cli.parse(["grpo", "--step", "3"])

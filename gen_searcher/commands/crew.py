@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import cast
 
+from gen_searcher.cluster.colocated import SharedDevices
 from gen_searcher.cluster.fleet import Fleet, publishing_folder
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import GeneratorPool, JudgePool, RolloutPool
@@ -78,6 +79,7 @@ class Crew:
             cassette=place.cfg.cassette,
             weights=weights,
             trace=trace,
+            shared=None if trains is None else SharedDevices.reserve(cfg.cluster),
         )
         generators = fleet.generators(cfg.generator)
         pool = GeneratorPool(generators)

@@ -56,6 +56,7 @@ SAFE = (
     "judge_check",
     "sft",  # has made the policy, which counts by content
     "bench",
+    "doctor",
     "ladder",
     "generate",
     "export",

@@ -6,16 +6,17 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
+from gen_searcher.commands.placed import placed
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.data import QaSource, RowsSource
-from gen_searcher.config.plug import Plug
+from gen_searcher.config.needs import engines_beside
 from gen_searcher.config.root import RunConfig
 from gen_searcher.config.trace import TraceConfig
 from gen_searcher.data.tasks import load_tasks
-from gen_searcher.engines.mixture import MEMBERS, Mixture, plugs_of
+from gen_searcher.engines.mixture import MEMBERS, Mixture
 from gen_searcher.engines.policy_files import check_policy
 from gen_searcher.engines.pretrained_policy import weight_file
 from gen_searcher.errors import DataError, UserError
@@ -44,7 +45,7 @@ def check(cfg: RunConfig, *, command: str) -> None:
 def problems(cfg: RunConfig, *, command: str) -> Iterator[str]:
     """Every problem, each naming its setting."""
     yield from _run_dir(cfg.run_dir)
-    yield from _plugs(cfg)
+    yield from _plugs(cfg, command=command)
     yield from _mixture(cfg)
     yield from _references(cfg)
     yield from _trace(cfg.trace)
@@ -62,7 +63,7 @@ def _run_dir(run_dir: Path) -> Iterator[str]:
     try:
         yield from _disk(run_dir)
     except (OSError, RuntimeError) as error:  # a stale handle, a disk that went away; a link that leads to itself
-        yield f"run_dir: {run_dir} cannot be looked at: {error}"
+        yield f"run_dir: {run_dir} cannot be looked at: {error}; mend it, or set run_dir to another folder"
 
 
 def _disk(run_dir: Path) -> Iterator[str]:
@@ -72,53 +73,47 @@ def _disk(run_dir: Path) -> Iterator[str]:
         yield f"run_dir: {run_dir} cannot be made, its parent {parent} does not exist; make it, or correct run_dir"
         return
     if not existing.is_dir():
-        yield f"run_dir: {existing} is a file, not a folder"
+        yield f"run_dir: {existing} is a file, not a folder; set run_dir to a folder's path, or move the file away"
         return
     try:
         with tempfile.TemporaryFile(dir=existing) as probe:  # rights alone say nothing of quotas and remote disks
             probe.write(bytes(PROBE_BYTES))
             os.fsync(probe.fileno())
     except OSError as error:
-        yield f"run_dir: nothing can be written to {existing}: {error.strerror}"
+        yield (
+            f"run_dir: nothing can be written to {existing}: {error.strerror}; give this user the right and the room to "
+            "write there, or set run_dir to a folder where it has both"
+        )
         return
     free_gib = shutil.disk_usage(existing).free / 2**30
     if free_gib < MIN_FREE_GIB:
-        yield f"run_dir: {free_gib:.1f} GiB free at {existing}; a run needs at least {MIN_FREE_GIB:g}"
+        yield (
+            f"run_dir: {free_gib:.1f} GiB free at {existing}; a run needs at least {MIN_FREE_GIB:g}; make room there, or set "
+            "run_dir to a folder on another disk"
+        )
 
 
-def _plugs(cfg: RunConfig) -> Iterator[str]:
-    checks = [("generator", cfg.generator, ()), ("search.search", cfg.search.search_plug, ())]
-    checks.append(("search.images", cfg.search.images_plug, ()))
-    checks += [(f"bench.generators.{name}", plug, ()) for name, plug in cfg.bench.generators.items()]
-    for name, plug in (("reader", cfg.search.reader), ("summarizer", cfg.search.summarizer)):
-        if plug is not None:
-            checks.append((f"search.{name}", plug, ()))
-    checks += [(f"generator.members.{name}", plug, ()) for name, plug in _members(cfg).items()]
-    judges = [(f"judges.{name}", plug, ("store",)) for name, plug in cfg.judges.items()]
-    judges += [(f"data.verify.judges.{name}", plug, ("store",)) for name, plug in cfg.data.verify.judges.items()]
-    if cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None:
-        judges.append(("bench.benchmark.judge", cfg.bench.benchmark.judge, ("store",)))
-    shadows = [(f"reward.shadow_judges.{name}", plug, ("store",)) for name, plug in cfg.reward.shadow_judges.items()]
-    trackers = [(f"trackers.{name}", plug, ("run",)) for name, plug in cfg.trackers.items()]
-    for at, plug, injected in [*checks, *judges, *shadows, *trackers]:
+def _plugs(cfg: RunConfig, *, command: str) -> Iterator[str]:
+    for one in placed(cfg):
         try:
-            plug.check(injected, at=at)
-            secrets = plug.secrets(at=at)
+            one.plug.check(one.injected, at=one.at)
+            secrets = one.plug.secrets(at=one.at)
         except UserError as error:
             yield str(error)
             continue
-        for place, secret in secrets.items():
+        for place, secret in secrets.items() if _is_asked(one.at, cfg, command=command) else ():
             try:
                 secret.reveal()
             except UserError as error:
                 yield f"{place}: {error}"
 
 
-def _members(cfg: RunConfig) -> Mapping[str, Plug]:
-    try:
-        return plugs_of(cfg.generator)
-    except UserError:
-        return {}  # `_plugs` says what is wrong with the mixture itself
+def _is_asked(at: str, cfg: RunConfig, *, command: str) -> bool:
+    """Whether the command will build the plug, and so need its keys."""
+    if at.startswith(("judges.", "reward.")):
+        has_own_judge = cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None
+        return command in ("grpo", "bench analysis", "judge calibrate") or (command == "bench" and not has_own_judge)
+    return all(command.startswith(part) for part in ("bench", "data") if at.startswith(f"{part}."))
 
 
 def _mixture(cfg: RunConfig) -> Iterator[str]:
@@ -170,21 +165,32 @@ def _files(cfg: RunConfig) -> Iterator[str]:
         if path is None:
             continue
         if not path.is_file():
-            yield f"{at}: there is no file {path}"
+            yield _no_file(at, path)
         elif at.startswith("tasks."):
             yield from _tasks(path, at)
     policy = cfg.policy.path
     if policy is not None and not (policy / "config.json").is_file():
-        yield f"policy.path: {policy} is not a model folder: it has no config.json"
+        yield (
+            f"policy.path: {policy} is not a model folder: it has no config.json; name the folder that holds config.json "
+            "and the .safetensors files, e.g. what `gen-searcher export` wrote, or write policy.path=null for the small policy"
+        )
     elif policy is not None:
         try:
             check_policy(policy)
         except UserError as error:
-            yield f"policy.path: {error}"
+            yield f"policy.path: {error}; name the whole Hugging Face folder of another model, or mend this one"
     yield from _pretrained(cfg)
     train, heldout = cfg.tasks.train, cfg.tasks.heldout
     if train is not None and heldout is not None and train.resolve() == heldout.resolve():
-        yield f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on"
+        yield (
+            f"tasks.heldout: the same file as tasks.train ({train}); held-out tasks must not be trained on: name another "
+            "file, or write tasks.heldout=null for those of the embedded world"
+        )
+
+
+def _no_file(at: str, path: Path) -> str:
+    looked = "" if path.is_absolute() else f" in {Path.cwd()}"
+    return f"{at}: there is no file {path}{looked}; correct the path, or put the file there"
 
 
 def _pretrained(cfg: RunConfig) -> Iterator[str]:
@@ -201,48 +207,75 @@ def _tasks(path: Path, at: str) -> Iterator[str]:
     """Read the whole file, pictures too; they go to a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            tasks = load_tasks(path, ImageStore(Path(folder)))
+            load_tasks(path, ImageStore(Path(folder)))
         except DataError as error:
             yield f"{at}: {error}"
-            return
-    if not tasks:
-        yield f"{at}: {path} holds no task"
 
 
 def _consistency(cfg: RunConfig) -> Iterator[str]:
     unknown = sorted(set(cfg.judges) - {IMAGE, TEXT})
     if unknown:
-        yield f"judges: the reward blends {IMAGE!r} and {TEXT!r}; it does not know {', '.join(unknown)}"
-    for name, share in ((IMAGE, 1.0 - cfg.reward.alpha), (TEXT, cfg.reward.alpha)):
+        yield (
+            f"judges: the reward blends {IMAGE!r} and {TEXT!r}; it does not know {', '.join(unknown)}: rename it, or write it "
+            "below reward.shadow_judges"
+        )
+    for name, share, without in ((IMAGE, 1.0 - cfg.reward.alpha, 1), (TEXT, cfg.reward.alpha, 0)):
         if share > 0.0 and name not in cfg.judges:
-            yield f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}"
+            yield (
+                f"judges.{name}: missing, and reward.alpha={cfg.reward.alpha:g} gives it a share of {share:g}; take both "
+                f"judges with judge=offline or judge=openai, or set reward.alpha={without}"
+            )
     if cfg.reward.shadow_frac > 0.0 and not cfg.reward.shadow_judges:
-        yield f"reward.shadow_judges: none is set, and reward.shadow_frac={cfg.reward.shadow_frac:g} asks for some"
+        yield (
+            f"reward.shadow_judges: none is set, and reward.shadow_frac={cfg.reward.shadow_frac:g} asks for some; name one "
+            "there, or set reward.shadow_frac=0"
+        )
     if cfg.bench.adversity and not cfg.search.world_server:
         yield "bench.adversity: only the embedded world has such a dial; use search=embedded"
     if cfg.agent.max_context_tokens > cfg.policy.max_context_tokens:
         yield (
             f"agent.max_context_tokens: {cfg.agent.max_context_tokens} is more than "
-            f"policy.max_context_tokens={cfg.policy.max_context_tokens}, which the engine serves"
+            f"policy.max_context_tokens={cfg.policy.max_context_tokens}, which the engine serves; set "
+            f"agent.max_context_tokens={cfg.policy.max_context_tokens} or less, or raise policy.max_context_tokens"
         )
     needed = cfg.agent.max_turn_tokens + cfg.agent.answer_tokens
     if needed > cfg.agent.max_context_tokens:
-        yield f"agent.max_context_tokens: {cfg.agent.max_context_tokens} leaves no room for a turn and an answer ({needed})"
+        yield (
+            f"agent.max_context_tokens: {cfg.agent.max_context_tokens} leaves no room for a turn and an answer ({needed}); "
+            "raise it, or lower agent.max_turn_tokens or agent.answer_tokens"
+        )
     if cfg.cluster.address == "auto" and not cfg.run_dir.is_absolute():
-        yield f"run_dir: {cfg.run_dir} is relative; on a cluster (cluster.address=auto) it must be absolute and shared"
+        yield (
+            f"run_dir: {cfg.run_dir} is relative; on a cluster (cluster.address=auto) it must be absolute and shared, e.g. "
+            f"run_dir=/shared/{cfg.run_dir.name}"
+        )
     yield from _devices(cfg)
     if cfg.sft.batch_samples < cfg.cluster.learner_ranks:
-        yield f"sft.batch_samples: {cfg.sft.batch_samples} is less than cluster.learner_ranks={cfg.cluster.learner_ranks}"
+        ranks = cfg.cluster.learner_ranks
+        yield (
+            f"sft.batch_samples: {cfg.sft.batch_samples} is less than cluster.learner_ranks={ranks}; set "
+            f"sft.batch_samples={ranks} or more, or take fewer ranks"
+        )
 
 
 def _devices(cfg: RunConfig) -> Iterator[str]:
     learner, rollout = cfg.cluster.roles.learner.gpus, cfg.cluster.roles.rollout.gpus
-    if learner not in (0.0, 1.0):
-        yield f"cluster.roles.learner.gpus: {learner:g}; a rank computes on one whole GPU (1) or on the CPU (0)"
+    if learner > 1.0 or 0.0 < learner <= 0.5:
+        yield (
+            f"cluster.roles.learner.gpus: {learner:g}; a rank computes on one GPU of its own (1), on one that it shares with "
+            "an engine (more than 0.5, so that no two ranks meet there), or on the CPU (0)"
+        )
+    if engines_beside(cfg.cluster.roles) and (cfg.policy.device_frac or 1.0) > rollout:
+        found = "is not set" if cfg.policy.device_frac is None else f"is {cfg.policy.device_frac:g}"
+        yield (
+            f"policy.device_frac: {found}, and an engine that shares a GPU with a learner rank would take the memory of both; "
+            f"set it to cluster.roles.rollout.gpus={rollout:g} at most"
+        )
     if rollout >= 1.0 and rollout != cfg.policy.tensor_parallel:
         yield (
             f"cluster.roles.rollout.gpus: {rollout:g}, and policy.tensor_parallel={cfg.policy.tensor_parallel} is how many "
-            "one engine spans; they must be equal"
+            f"one engine spans; they must be equal: set cluster.roles.rollout.gpus={cfg.policy.tensor_parallel} or "
+            f"policy.tensor_parallel={rollout:g}"
         )
 
 
@@ -257,7 +290,10 @@ def _grpo(cfg: RunConfig) -> Iterator[str]:
         yield "agent.temperature: 0 makes the attempts of a group equal, so that nothing can be learned; use 1.0"
     attempts = cfg.grpo.groups_per_step * cfg.grpo.group_size
     if attempts < cfg.cluster.learner_ranks:
-        yield f"grpo.groups_per_step: {attempts} attempts per step are too few for {cfg.cluster.learner_ranks} learner ranks"
+        yield (
+            f"grpo.groups_per_step: {attempts} attempts per step are too few for {cfg.cluster.learner_ranks} learner ranks; "
+            "raise grpo.groups_per_step or grpo.group_size, or lower cluster.learner_ranks"
+        )
 
 
 def _bench(cfg: RunConfig) -> Iterator[str]:
@@ -273,7 +309,7 @@ def _bench(cfg: RunConfig) -> Iterator[str]:
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield f"bench.benchmark: two arms are called {name!r}; each needs a name of its own"
     if benchmark.judge is None and IMAGE not in cfg.judges:
-        yield "bench.benchmark.judge: missing, and the run has no judge named image"
+        yield "bench.benchmark.judge: missing, and the run has no judge named image; take one, e.g. with judge=openai"
     if not benchmark.rows and (cfg.bench.arms or (benchmark.kind != "knowgen" and len(others) > len(benchmark.scored))):
         yield "bench.benchmark.rows: missing; name the benchmark's files, e.g. bench.benchmark.rows=[rows.json]"
     for path in (
@@ -283,7 +319,7 @@ def _bench(cfg: RunConfig) -> Iterator[str]:
         *benchmark.scored.values(),
     ):
         if not path.exists():
-            yield f"bench.benchmark: there is no file {path}"
+            yield _no_file("bench.benchmark", path)
 
 
 def _data(cfg: RunConfig, *, command: str) -> Iterator[str]:
@@ -298,12 +334,18 @@ def _data(cfg: RunConfig, *, command: str) -> Iterator[str]:
                 paths[f"data.propose.sources.{name}.path"] = source.path
             asks = source.kind == "writer" or (source.kind == "qa" and source.convert == "writer")
             if asks and data.propose.writer is None:
-                yield f"data.propose.writer: missing, and the source {name} asks the writer"
+                yield (
+                    f"data.propose.writer: missing, and the source {name} asks the writer; write "
+                    "data.propose.writer={base_url: http://HOST:8000/v1, model: NAME}"
+                )
     for at, path in paths.items():
         if path is not None and not path.is_file():
-            yield f"{at}: there is no file {path}"
+            yield _no_file(at, path)
     if command in ("data build", "data collect") and data.collect.teacher == "chat" and data.collect.chat is None:
-        yield "data.collect.chat: missing, and data.collect.teacher=chat asks it"
+        yield (
+            "data.collect.chat: missing, and data.collect.teacher=chat asks it; write "
+            "data.collect.chat={base_url: http://HOST:8000/v1, model: NAME}"
+        )
     for at, server in (("data.propose.writer", data.propose.writer), ("data.collect.chat", data.collect.chat)):
         if server is not None and server.key is not None:
             try:

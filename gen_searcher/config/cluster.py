@@ -16,8 +16,8 @@ class RoleConfig(Config):
     cpus: float = Field(default=0.01, ge=0.0)
     """CPUs that are kept for it. The default lets all roles share a laptop."""
     gpus: float = Field(default=0.0, ge=0.0)
-    """GPUs that are kept for it; a fraction shares one device between actors. A learner rank takes a whole one, and an
-    engine as many as `policy.tensor_parallel`."""
+    """GPUs that are kept for it; a fraction shares one device between actors. A learner rank takes a whole one, or more
+    than half of one, so that an engine may share it and no other rank does; an engine as many as `policy.tensor_parallel`."""
     memory_gib: float = Field(default=0.0, ge=0.0)
     """Memory of the host that is kept for it [GiB]; 0 keeps none."""
     labels: dict[str, str] = Field(default_factory=dict)
@@ -27,6 +27,11 @@ class RoleConfig(Config):
     def memory_bytes(self) -> int:
         """As Ray counts it."""
         return int(self.memory_gib * 2**30)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Asks for no share of a node and for no node in particular."""
+        return not (self.cpus or self.gpus or self.memory_gib or self.labels)
 
 
 class RolesConfig(Config):
@@ -42,6 +47,9 @@ class RolesConfig(Config):
     """One process of judges."""
     tool: RoleConfig = RoleConfig()
     """One process of tools; it reads what strangers wrote, so give it nodes of its own where you can."""
+    driver: RoleConfig = RoleConfig(cpus=0.0)
+    """The command itself, which `ray job submit` starts on a node of the cluster: `launch/ray_job.sh` passes this on as
+    `--entrypoint-num-cpus` and the like. Nothing is kept for it unless something is asked for here."""
 
 
 class ClusterConfig(Config):

@@ -12,7 +12,9 @@ from gen_searcher.config.optim import OptimConfig
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.errors import DataError
 
-BYTES = {"float32": 4, "bfloat16": 2}
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+PIPELINE_INDEX = "model_index.json"
+"""Marks the folder of a diffusers pipeline and names its parts, each in a folder of its own."""
 MAX_HEADER_BYTES = 100 << 20
 """What the format itself allows; more is no safetensors file."""
 
@@ -35,6 +37,38 @@ def count_weights(folder: Path) -> int:
     if not files:
         raise DataError(f"{folder} holds no .safetensors file")
     return sum(math.prod(shape) for file in files for shape in _shapes(file))
+
+
+def count_pipeline_weights(folder: Path) -> int:
+    """Weights of all parts of a diffusers pipeline; reads headers only.
+
+    Of a part that lies there in several precisions (`model.fp16.safetensors` beside `model.safetensors`) one is counted.
+
+    Raises:
+        DataError: It is no such folder, or a file in it is broken.
+    """
+    try:
+        parts = cast("dict[str, object]", json.loads((folder / PIPELINE_INDEX).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} is no folder of a diffusers pipeline: {PIPELINE_INDEX}: {error}") from error
+    files = [file for part in parts for file in _one_precision(sorted((folder / part).glob("*.safetensors")))]
+    if not files:
+        raise DataError(f"{folder} holds no .safetensors file of a part that {PIPELINE_INDEX} names")
+    return sum(math.prod(shape) for file in files for shape in _shapes(file))
+
+
+def _one_precision(files: list[Path]) -> list[Path]:
+    variants = sorted({_variant(file) for file in files})  # the plain one, which has no name, comes first
+    return [file for file in files if _variant(file) == variants[0]]
+
+
+def _variant(file: Path) -> str:
+    return file.name.partition(".")[2].removesuffix("safetensors").partition("-")[0]
+
+
+def drawer(weights: int, dtype: str) -> Footprint:
+    """Weights of an image model that is loaded whole."""
+    return Footprint(device=weights * BYTES[dtype])
 
 
 def learner_rank(weights: int, optim: OptimConfig, *, ranks: int) -> Footprint:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gen_searcher.config.cluster import ClusterConfig, RoleConfig
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
+
+SLACK = 1e-6
+"""Of sums of fractions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,11 +31,49 @@ class Need:
         return self.actors * self.each(kind)
 
 
+def engines_beside(roles: RolesConfig) -> int:
+    """How many engines fit onto a learner rank's GPU; 0 where the two do not share."""
+    learner, rollout = roles.learner.gpus, roles.rollout.gpus
+    if not 0.5 < learner < 1.0 or not 0.0 < rollout < 1.0:
+        return 0
+    return int((1.0 - learner) / rollout + SLACK)
+
+
+def together(needed: Sequence[Need], kind: str) -> float:
+    """What a cluster must have of a kind to hold them all.
+
+    Two actors that ask for more than half a GPU each never share one, whatever their sum is.
+    """
+    asked = sum(need.total(kind) for need in needed)
+    if kind != "GPU":
+        return asked
+    return max(asked, sum(need.actors * math.ceil(need.asks.gpus) for need in needed if need.asks.gpus > 0.5))
+
+
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:
-    """What a command raises at the same time, role by role.
+    """What a command raises at the same time, role by role, and what is kept for the command itself if anything is.
 
     `sft` and `replay` raise learners and nothing else, `data` everything but learners and policies.
     """
+    driver = Need(role="driver", actors=1, asks=cluster.roles.driver)
+    return [*_actors(cluster, command=command), *([] if driver.asks.is_nothing else [driver])]
+
+
+def submit_options(driver: RoleConfig) -> list[str]:
+    """What `ray job submit` must be told so that Ray keeps it for the command; empty when nothing is asked for."""
+    told: list[str] = []
+    if driver.cpus:
+        told += ["--entrypoint-num-cpus", f"{driver.cpus:g}"]
+    if driver.gpus:
+        told += ["--entrypoint-num-gpus", f"{driver.gpus:g}"]
+    if driver.memory_gib:
+        told += ["--entrypoint-memory", str(driver.memory_bytes)]
+    if driver.labels:
+        told += ["--entrypoint-label-selector", json.dumps(driver.labels)]
+    return told
+
+
+def _actors(cluster: ClusterConfig, *, command: str) -> list[Need]:
     roles = cluster.roles
     found: list[Need] = []
     if command in ("sft", "grpo", "replay"):

@@ -9,10 +9,10 @@ import difflib
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import JsonValue, TypeAdapter, model_serializer, model_validator
+from pydantic import BaseModel, JsonValue, TypeAdapter, model_serializer, model_validator
 from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from pydantic_core import PydanticCustomError, ValidationError
 
@@ -66,13 +66,13 @@ class Plug(Config):
         known = [name for name, parameter in signature.parameters.items() if _is_named(parameter)]
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
         problems = [
-            f"{at}.{name}: {self.target} takes no keyword {name!r}{_hint(name, known)}"
+            f"{at}.{name}: {self.target} takes no keyword {name!r}{_hint(name, known) or '; leave it out'}"
             for name in self.keywords
             if name not in known and not takes_any
         ]
         given = {*self.keywords, *injected}
         problems += [
-            f"{at}.{name}: {self.target} needs this keyword and it is not set"
+            f"{at}.{name}: {self.target} needs this keyword and it is not set; write +{at}.{name}=VALUE"
             for name in known
             if name not in given and signature.parameters[name].default is inspect.Parameter.empty
         ]
@@ -86,9 +86,12 @@ class Plug(Config):
         self._converted(target, at)
 
     def secrets(self, *, at: str = "plug") -> Mapping[str, Secret]:
-        """The keywords that refer to a secret, by their place in the config. Raises ConfigError as `check` does."""
+        """What refers to a secret, by its place in the config: keywords, and settings within one, e.g. `server.key`.
+
+        Raises ConfigError as `check` does.
+        """
         values = self._converted(self._import(at), at)
-        return {f"{at}.{name}": value for name, value in values.items() if isinstance(value, Secret)}
+        return {place: secret for name, value in values.items() for place, secret in _secrets(f"{at}.{name}", value)}
 
     def build(self, **injected: object) -> object:
         """Construct the target with its keywords and what the program adds.
@@ -113,12 +116,17 @@ class Plug(Config):
         except ModuleNotFoundError as error:
             missing = error.name or module_name
             if module_name == missing or module_name.startswith(f"{missing}."):
-                raise ConfigError(f"{at}._target_: there is no module {missing!r} (from {self.target!r})") from error
+                raise ConfigError(
+                    f"{at}._target_: there is no module {missing!r} (from {self.target!r}); install the package that holds it "
+                    "into this Python, or correct the name"
+                ) from error
             raise ConfigError(f"{at}._target_: {module_name} needs the package {missing!r}; install it") from error
         found = vars(module).get(name)
         if not callable(found):
             names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-            raise ConfigError(f"{at}._target_: {module_name} has no class {name!r}{_hint(name, names)}")
+            raise ConfigError(
+                f"{at}._target_: {module_name} has no class {name!r}{_hint(name, names) or '; correct the name'}"
+            )
         return found
 
     def _converted(self, target: Callable[..., object], at: str) -> dict[str, object]:
@@ -148,6 +156,14 @@ class Resolved:
 
     target: Callable[..., object]
     keywords: Mapping[str, object]
+
+
+def _secrets(at: str, value: object) -> Iterator[tuple[str, Secret]]:
+    if isinstance(value, Secret):
+        yield at, value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _secrets(f"{at}.{name}", vars(value)[name])
 
 
 def _is_named(parameter: inspect.Parameter) -> bool:

@@ -111,6 +111,9 @@ class PolicyConfig(Config):
     """Tokens that one engine step computes at most, over all requests."""
     kv_cache_mib: int | None = Field(default=512, ge=8)
     """Memory for keys and values [MiB]; null lets vLLM take what the device has left."""
+    device_frac: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Share of a GPU's memory that an engine may take, and that must be free when it starts; null leaves vLLM's own, which
+    is nearly all of it. An engine that shares its device with a learner rank needs one."""
     tensor_parallel: int = Field(default=1, ge=1)
     """Devices that one engine spans; above 1 needs `engine: async`."""
     threads: int = Field(default=1, ge=1)

@@ -13,6 +13,7 @@ from gen_searcher.config.bench import BenchConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.data import DataConfig
+from gen_searcher.config.doctor import DoctorConfig
 from gen_searcher.config.export import ExportConfig
 from gen_searcher.config.generate import GenerateConfig
 from gen_searcher.config.grpo import GrpoConfig
@@ -79,6 +80,8 @@ class RunConfig(Config):
     """One step once more."""
     report: ReportConfig = ReportConfig()
     """The page of a run."""
+    doctor: DoctorConfig = DoctorConfig()
+    """What `doctor` asks."""
     painter: PainterConfig = PainterConfig()
     """Training of the embedded generator."""
     plan: PlanConfig = PlanConfig()

@@ -63,17 +63,25 @@ class Secret:
         if kind == "env":
             value = os.environ.get(rest, "")  # noqa: TID251  this module is the home of the environment
             if not value.strip():
-                raise ConfigError(f"the environment variable {rest} is not set (the config refers to it as env:{rest})")
+                raise ConfigError(
+                    f"the environment variable {rest} is not set (the config refers to it as env:{rest}); export it before "
+                    "the command starts, on a cluster on every node, or write file:/path of a file that holds the value"
+                )
             return value.strip()
         path = Path(rest).expanduser()
         try:
             value = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"cannot read the secret file {path}: {error.strerror}") from error
+            raise ConfigError(
+                f"cannot read the secret file {path}: {error.strerror}; write the value into it, readable by this user, or "
+                "correct the path"
+            ) from error
         except UnicodeDecodeError:
-            raise ConfigError(f"the secret file {path} is not UTF-8 text") from None
+            raise ConfigError(
+                f"the secret file {path} is not UTF-8 text; write the value and nothing else into it"
+            ) from None
         if not value.strip():
-            raise ConfigError(f"the secret file {path} is empty")
+            raise ConfigError(f"the secret file {path} is empty; write the value into it")
         return value.strip()
 
     @classmethod

@@ -70,12 +70,14 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     for number, line in _lines(path):
         row = _row(line, where=f"{path}, line {number}")
         if row.id in seen:
-            raise DataError(f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}")
+            raise DataError(
+                f"{path}, line {number}: id: {row.id!r} is taken by line {seen[row.id]}; give each task its own"
+            )
         seen[row.id] = number
         target = _target(row, path=path, number=number, store=store, required=required)
         tasks.append(Task(id=row.id, prompt=row.prompt, target=target, facts=row.facts, meta=row.meta))
     if not tasks:
-        raise DataError(f"{path} holds no task")
+        raise DataError(f"{path} holds no task; write one JSON object a line, or name another file")
     return tasks
 
 
@@ -140,15 +142,20 @@ def _target(row: TaskRow, *, path: Path, number: int, store: ImageStore, require
     name = row.gt_image or row.gen_image
     if name is None:
         if required:
-            raise DataError(f"{where}: is missing; every task needs a ground-truth picture here")
+            raise DataError(f"{where}: is missing; every task needs a ground-truth picture here: name its file")
         return None
     picture = path.parent / name
     try:
         image = open_picture(picture)
     except FileNotFoundError as error:
-        raise DataError(f"{where}: there is no file {picture}") from error
+        raise DataError(
+            f"{where}: there is no file {picture}; put the picture there, or correct the line: paths are relative to the "
+            "task file's folder"
+        ) from error
     except BAD_PICTURE as error:
-        raise DataError(f"{where}: {picture} is not a picture that can be read ({error})") from error
+        raise DataError(
+            f"{where}: {picture} is not a picture that can be read ({error}); save it as PNG, JPEG or WebP"
+        ) from error
     try:
         return store.put(image)
     except ValueError as error:

@@ -56,10 +56,11 @@ class TokenEngine(Protocol):
 
 def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
     """The arguments of either engine; `kind` is the class of arguments that it takes."""
-    from vllm.config import WeightTransferConfig
+    from vllm.config import CacheConfig, WeightTransferConfig
 
     from gen_searcher.engines.vllm_plugin.kept_mass import KEPT_WORKER
 
+    share = CacheConfig.gpu_memory_utilization if config.device_frac is None else config.device_frac
     return kind(
         model=str(folder),
         load_format="safetensors",  # never a pickle
@@ -80,6 +81,7 @@ def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
         logprobs_mode="processed_logprobs",
         worker_extension_cls=KEPT_WORKER,
         weight_transfer_config=WeightTransferConfig(backend="file"),
+        gpu_memory_utilization=share,
     )
 
 

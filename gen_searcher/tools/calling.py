@@ -24,7 +24,7 @@ from gen_searcher.errors import (
 )
 from gen_searcher.tools.breaker import Breaker
 from gen_searcher.tools.limits import Accounts, Lease, Usage
-from gen_searcher.tools.meter import Meter, pay
+from gen_searcher.tools.meter import Meter, pay, try_again
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -184,6 +184,7 @@ class Caller:
                 if is_last or _now_s() + max(wait_s, told_s) >= deadline_s:
                     raise
                 self._meter.add(f"tool/{self._provider}_retries")
+                try_again()
                 await asyncio.sleep(wait_s)
         raise AssertionError("attempts is at least 1")
 

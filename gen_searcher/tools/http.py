@@ -22,6 +22,7 @@ from yarl import URL
 from gen_searcher.config.agent import FetchConfig
 from gen_searcher.errors import ProviderDown, ProviderError, ProviderOverloaded
 from gen_searcher.tools.guard import Address, Guard, Lookup, Refused, check_url, system_lookup
+from gen_searcher.tools.meter import try_again
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _GONE = frozenset({404, 410})
@@ -133,6 +134,7 @@ class Fetcher:
                 told_s = down.retry_after_s or 0.0
                 if attempt + 1 == self._config.attempts or told_s > self._config.retry_max_s:
                     raise _outage(f"{url.host}: {down} ({attempt + 1} tries)", stage, down) from down
+                try_again()
                 await self._pause(_wait_s(attempt, told_s, self._config))
         raise AssertionError("attempts is at least 1")
 

@@ -61,6 +61,8 @@ class Tab:
 
     paid_calls: int = 0
     replayed_calls: int = 0
+    retries: int = 0
+    """Requests made again because one had failed. Who waits for what another call has asked for counts none of them."""
     usd: float = 0.0
 
 
@@ -97,3 +99,10 @@ def replay() -> None:
     tab = _TAB.get()
     if tab is not None:
         tab.replayed_calls += 1
+
+
+def try_again() -> None:
+    """Put one more request for what a failed one did not bring on the tab that is open, if there is one."""
+    tab = _TAB.get()
+    if tab is not None:
+        tab.retries += 1

@@ -14,7 +14,7 @@ from typing import TypeVar, cast
 
 from yarl import URL
 
-from gen_searcher.errors import ProviderInvalid
+from gen_searcher.errors import ProviderInvalid, ProviderRefused, Refusal
 from gen_searcher.tools.api import Fields, failure, said_error
 from gen_searcher.web import Hit, ImageHit
 
@@ -101,6 +101,25 @@ def inner(row: Fields, name: str) -> Fields:
     """The object under `name`; empty when it is missing or something else."""
     value = row.get(name)
     return cast("Fields", value) if isinstance(value, dict) else {}
+
+
+def number(value: object) -> float | None:
+    """A number of an answer; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def left(value: object, what: str, *, of: Source) -> str:
+    """In words, how much of `what` an account still has; it may not say.
+
+    Raises:
+        ProviderRefused: Nothing.
+    """
+    amount = number(value)
+    if amount is None:
+        return "accepted; it does not say what is left"
+    if amount <= 0:
+        raise ProviderRefused(f"{of.provider}: no {what} are left on the account", of.stage, Refusal.QUOTA)
+    return f"accepted, {amount:,.0f} {what} left"
 
 
 def _writable(value: str) -> str:

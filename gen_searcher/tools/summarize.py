@@ -13,6 +13,7 @@ import re
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ProviderInvalid
 from gen_searcher.tools.api import MAX_BYTES, Fields, JsonApi
+from gen_searcher.tools.models import model_standing
 from gen_searcher.tools.reply import Source, inner, rows, text
 from gen_searcher.web import Page, Summary
 
@@ -93,6 +94,10 @@ class ChatSummarizer:
         notes = await asyncio.gather(*(self._notes(chunk, page.title, query) for chunk in chunks))
         kept = [note.text for note in notes if note.text]
         return Summary(text="\n".join(kept), cost_usd=sum(note.cost_usd for note in notes))
+
+    async def standing(self) -> str:
+        """Whether key and model are accepted, see `model_standing`. Raises ProviderError."""
+        return await model_standing(self._api, self._model)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -71,6 +71,7 @@ class Toolbox:
             cost_usd=result.cost_usd + tab.usd,
             cache="replay" if tab.replayed_calls and not tab.paid_calls else result.cache,
             canaries=canaries,
+            retries=tab.retries,
         )
         _log.debug("%s: %s %s %s %.3f s", trajectory_id, call.name, result.kind, result.cache, result.latency_s)
         return result

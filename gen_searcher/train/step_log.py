@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
+from pydantic.main import IncEx
 
 from gen_searcher.train.run import LineFile, RunFolder, cut_after_step
-from gen_searcher.types import Attempt, Group, StepReport
+from gen_searcher.types import Attempt, Group, Judgement, StepReport
 
 _ATTEMPT = TypeAdapter(Attempt)
 
@@ -108,4 +109,22 @@ def taken(group: Group) -> TakenGroup:
 
 def attempt_digest(attempt: Attempt) -> str:
     """Hex digest of everything in an attempt."""
-    return hashlib.sha256(_ATTEMPT.dump_json(attempt)).hexdigest()
+    return hashlib.sha256(_ATTEMPT.dump_json(attempt, exclude=_unsaid(attempt))).hexdigest()
+
+
+def _unsaid(attempt: Attempt) -> IncEx:
+    """Fields that earlier versions did not have, where they say nothing: the digests of their runs stay what they were."""
+    quiet = {
+        index: {"result": {"retries"}}
+        for index, turn in enumerate(attempt.trajectory.turns)
+        if turn.result is not None and turn.result.retries == 0
+    }
+    return {
+        "trajectory": {"turns": quiet},
+        "judgements": _wordless(attempt.judgements),
+        "shadow": _wordless(attempt.shadow),
+    }
+
+
+def _wordless(judgements: Sequence[Judgement]) -> IncEx:
+    return {index: {"reply"} for index, one in enumerate(judgements) if not one.reply}

@@ -23,7 +23,8 @@ errors of the two runs' mean step times, without the steps whose groups were beg
 
 The limit T* of this workload on two cores is their time: the CPU seconds that a step of the synchronous run takes, over two.
 With that work staleness wins at most what the synchronous run leaves idle (`limit_over_sync`); a run that needs fewer CPU
-seconds for a step, as with fewer threads that wait for each other, can win more.
+seconds for a step, as with fewer threads that wait for each other, can win more. `over_sync_apart` is what the twin says of
+the same workload where no two workers share cores, as on a cluster.
 
 With `--keep` what DIR already holds is not run again, so that the parts can be measured one by one.
 `--quick` makes three short steps of the synchronous run alone, on a policy that has learned nothing, and the twin of it: it
@@ -42,7 +43,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gen_searcher.commands.workplace import Workplace
@@ -203,6 +204,8 @@ class Told:
 
     steps_s: Sequence[float]
     plan: Forecast
+    apart: Forecast
+    """Were no two workers on the same cores."""
 
     @property
     def error(self) -> float:
@@ -218,7 +221,8 @@ def twin(bench: Bench) -> dict[str, Told]:
         cfg = configured(bench, name, service)
         found = measured(bench, name, service)
         shape = configured_shape(cfg.plan, cfg.cluster, cfg.grpo)
-        told[name] = Told(steps_s=found.steps_s, plan=forecast(found.workload, shape, cfg.plan))
+        plan, apart = (forecast(found.workload, one, cfg.plan) for one in (shape, replace(shape, cores=None)))
+        told[name] = Told(steps_s=found.steps_s, plan=plan, apart=apart)
     return told
 
 
@@ -276,8 +280,12 @@ def report(bench: Bench) -> dict[str, float | None]:
         f"a synchronous step keeps {busy:.2f} of {CORES} cores busy: T* is {limit_s:.2f} s, {CORES / busy:.2f} times as fast as "
         f"it at most\n"
     )
+    apart = ratio({name: one.apart.step_s for name, one in told.items()}, "synchronous", "stale")
+    if apart is not None:
+        say(f"were no two workers on the same cores, the twin says {apart:.2f} times as fast\n")
     return {
         "over_sync": ratio(mean, "synchronous", "stale"),
+        "over_sync_apart": apart,
         "limit_over_sync": round(CORES / busy, 3),
         "limit_s": round(limit_s, 2),
         "over_trl": ratio(mean, "trl", "stale"),

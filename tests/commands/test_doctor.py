@@ -3,68 +3,143 @@
 from __future__ import annotations
 
 import json
-from datetime import date
+import re
+import socket
+import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from gen_searcher.commands import doctor
+from gen_searcher.cluster import session
+from gen_searcher.commands import doctor, room
 from gen_searcher.config import load
-from gen_searcher.config.endings import endings
-from gen_searcher.config.plug import Plug
 
 ROW = json.dumps({"id": "a", "prompt": "p", "gt_image": "nowhere.png"})
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """What is written wrongly, and what doctor must say; `{tmp}` stands for the test's folder."""
+
+    settings: tuple[str, ...]
+    found: str
+    """Which setting, and what was found there."""
+    cure: str
+    """What to write or do instead."""
+
+
 PLANTED = {
-    "a key that is not there": (
-        ["search=serper"],
-        "search.search.key: the environment variable SERPER_API_KEY is not set",
+    "a key that is not there": Mistake(
+        settings=("search=serper",),
+        found="search.search.key: the environment variable SERPER_API_KEY is not set",
+        cure="export it before the command starts, on a cluster on every node, or write file:/path of a file",
     ),
-    "a generator that nobody has": (
-        ["generator._target_=my_pkg.Gone"],
-        "generator._target_: there is no module 'my_pkg'",
+    "a key within a judge's server that is not there": Mistake(
+        settings=("judge=openai",),
+        found="judges.image.server.key: the environment variable OPENAI_API_KEY is not set",
+        cure="export it before the command starts",
     ),
-    "a keyword with a slip": (["+generator.thread=1"], "did you mean 'threads'"),
-    "a task file that is not there": (["tasks.train=nowhere.jsonl"], "tasks.train: there is no file nowhere.jsonl"),
-    "a task without its picture": (["tasks.train='{tmp}/rows.jsonl'"], "rows.jsonl, line 1"),
-    "training on what is tested": (
-        ["tasks.train='{tmp}/rows.jsonl'", "tasks.heldout='{tmp}/rows.jsonl'"],
-        "held-out tasks must not be trained on",
+    "a key file that is not there": Mistake(
+        settings=("search=serper", "search.search.key='file:{tmp}/no-key'"),
+        found="search.search.key: cannot read the secret file {tmp}/no-key: No such file or directory",
+        cure="write the value into it, readable by this user, or correct the path",
     ),
-    "a policy that is none": (["policy.path='{tmp}'"], "is not a model folder: it has no config.json"),
-    "a run directory without a parent": (["run_dir='{tmp}/no/run'"], "make it, or correct run_dir"),
-    "a run directory that is a file": (["run_dir='{tmp}/rows.jsonl'"], "is a file, not a folder"),
-    "contexts that do not fit": (["policy.max_context_tokens=1024"], "is more than policy.max_context_tokens=1024"),
-    "GPUs that are not there": (
-        ["cluster.roles.rollout.gpus=1", "cluster.rollout_workers=4096"],
-        "4096 GPUs needed, ",
+    "a generator that nobody has": Mistake(
+        settings=("generator._target_=my_pkg.Gone",),
+        found="generator._target_: there is no module 'my_pkg' (from 'my_pkg.Gone')",
+        cure="install the package that holds it into this Python, or correct the name",
     ),
-    "memory that is not there": (
-        ["cluster.roles.generator.memory_gib=999999"],
-        "join a cluster with cluster.address=auto",
+    "a keyword with a slip": Mistake(
+        settings=("+generator.thread=1",),
+        found="generator.thread: gen_searcher.engines.painter.EmbeddedPainter takes no keyword 'thread'",
+        cure="did you mean 'threads'?",
     ),
-    "equal attempts": (["agent.temperature=0"], "nothing can be learned; use 1.0"),
-    "a reward without its judge": (["~judges.text"], "judges.text: missing, and reward.alpha=0.5"),
-    "more references than the generator takes": (
-        ["generator=qwen_edit_2509", "agent.max_references=5"],
-        "set agent.max_references=3 or choose another generator",
+    "a task file that is not there": Mistake(
+        settings=("tasks.train=nowhere.jsonl",),
+        found=f"tasks.train: there is no file nowhere.jsonl in {Path.cwd()}",
+        cure="correct the path, or put the file there",
+    ),
+    "a task without its picture": Mistake(
+        settings=("tasks.train='{tmp}/rows.jsonl'",),
+        found="rows.jsonl, line 1: gt_image: there is no file {tmp}/nowhere.png",
+        cure="put the picture there, or correct the line: paths are relative to the task file's folder",
+    ),
+    "training on what is tested": Mistake(
+        settings=("tasks.train='{tmp}/rows.jsonl'", "tasks.heldout='{tmp}/rows.jsonl'"),
+        found="tasks.heldout: the same file as tasks.train ({tmp}/rows.jsonl); held-out tasks must not be trained on",
+        cure="name another file, or write tasks.heldout=null for those of the embedded world",
+    ),
+    "a policy that is none": Mistake(
+        settings=("policy.path='{tmp}'",),
+        found="policy.path: {tmp} is not a model folder: it has no config.json",
+        cure="name the folder that holds config.json and the .safetensors files",
+    ),
+    "a run directory without a parent": Mistake(
+        settings=("run_dir='{tmp}/no/run'",),
+        found="run_dir: {tmp}/no/run cannot be made, its parent {tmp}/no does not exist",
+        cure="make it, or correct run_dir",
+    ),
+    "a run directory that is a file": Mistake(
+        settings=("run_dir='{tmp}/rows.jsonl'",),
+        found="run_dir: {tmp}/rows.jsonl is a file, not a folder",
+        cure="set run_dir to a folder's path, or move the file away",
+    ),
+    "contexts that do not fit": Mistake(
+        settings=("policy.max_context_tokens=1024",),
+        found="agent.max_context_tokens: 2048 is more than policy.max_context_tokens=1024",
+        cure="set agent.max_context_tokens=1024 or less, or raise policy.max_context_tokens",
+    ),
+    "GPUs that are not there": Mistake(
+        settings=("cluster.roles.rollout.gpus=1", "cluster.rollout_workers=4096"),
+        found="cluster: 4096 GPUs needed, ",
+        cure="ask for less (cluster.roles.*, cluster.*_workers), or join a cluster with cluster.address=auto",
+    ),
+    "memory that is not there": Mistake(
+        settings=("cluster.roles.generator.memory_gib=999999",),
+        found="cluster: 999999.0 GiB of memory needed, ",
+        cure="ask for less (cluster.roles.*, cluster.*_workers), or join a cluster with cluster.address=auto",
+    ),
+    "equal attempts": Mistake(
+        settings=("agent.temperature=0",),
+        found="agent.temperature: 0 makes the attempts of a group equal",
+        cure="use 1.0",
+    ),
+    "a reward without its judge": Mistake(
+        settings=("~judges.text",),
+        found="judges.text: missing, and reward.alpha=0.5 gives it a share of 0.5",
+        cure="take both judges with judge=offline or judge=openai, or set reward.alpha=0",
+    ),
+    "more references than the generator takes": Mistake(
+        settings=("generator=qwen_edit_2509", "agent.max_references=5"),
+        found="agent.max_references: 5 is more than the 3 that",
+        cure="set agent.max_references=3 or choose another generator",
+    ),
+    "an address of the dashboard where the head's is wanted": Mistake(
+        settings=("cluster=auto",),
+        found="cluster at RAY_ADDRESS=http://127.0.0.1:8265 cannot be joined: it is not HOST:PORT",
+        cure="set RAY_ADDRESS to HOST:PORT of a head that runs, or use cluster.address=local",
     ),
 }
 
 
-@pytest.mark.parametrize("mistake", PLANTED)
+@pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_mistake_is_found_with_its_cure(
-    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("SERPER_API_KEY", raising=False)
+    for key in ("SERPER_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:8265")
     (tmp_path / "rows.jsonl").write_text(ROW + "\n")
-    overrides, cure = PLANTED[mistake]
-    words = [each.replace("{tmp}", str(tmp_path)) for each in overrides]
+    mistake = PLANTED[name]
+    words = [each.replace("{tmp}", str(tmp_path)) for each in mistake.settings]
     code = doctor.run(load.load(["experiment=laptop", f"run_dir='{tmp_path}/run'", *words]))
     said = capsys.readouterr().out
     assert code == 3
-    _, _, found = said.partition("configuration: cannot start\n")
-    assert cure in found, said
+    _, _, problems = said.partition("configuration: cannot start\n")
+    found = mistake.found.replace("{tmp}", str(tmp_path))
+    line = next((line for line in problems.splitlines() if found in line), "")
+    assert mistake.cure in line.partition(found)[2], said
 
 
 def test_a_sound_configuration_may_start_and_its_sums_are_shown(
@@ -75,21 +150,25 @@ def test_a_sound_configuration_may_start_and_its_sums_are_shown(
     assert code == 0
     assert "configuration: ready to start" in said
     assert "rollout      3 x 0.01 CPUs" in said
+    assert re.search(r"\n  found +\d+ CPUs, \d+ GPUs, \d+\.\d GiB of memory on this machine\n", said)
+    assert re.search(r"\nGPU: +\d+ in this machine", said)
+    assert "hosted services" not in said
 
 
-@pytest.mark.parametrize(
-    ("today", "says"),
-    [
-        (date(2026, 9, 1), []),
-        (date(2026, 11, 20), ["ends on 2026-12-01, in 11 days"]),
-        (date(2027, 1, 1), ["has ended on 2026-12-01"]),
-    ],
-)
-def test_a_hosted_model_that_ends_is_named_with_what_to_take_instead(today: date, says: list[str]) -> None:
-    plug = Plug.model_validate({"_target_": "a.B", "server": {"model": "gpt-image-1.5"}})
-    found = list(endings({"judges.image": plug}, today=today))
-    assert len(found) == len(says)
-    for line, words in zip(found, says, strict=True):
-        assert line.startswith("judges.image.server.model: gpt-image-1.5")
-        assert words in line
-        assert line.endswith("set judges.image.server.model=gpt-image-2.5-sunburst")
+def test_a_head_that_nobody_started_takes_seconds_and_not_the_minute_that_a_job_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert room.HEAD_DEADLINE_S == 15.0
+    monkeypatch.setattr(room, "HEAD_DEADLINE_S", 0.0)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # nobody else gets the port, and nobody listens on it
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        begun = time.monotonic()
+        code = doctor.run(load.load(["experiment=laptop", f"run_dir='{tmp_path}/run'", "cluster=auto"]))
+    assert time.monotonic() - begun < session.HEAD_DEADLINE_S / 2
+    said = capsys.readouterr().out
+    assert code == 3
+    assert "found            no cluster was joined, see below" in said
+    assert f"RAY_ADDRESS={address} cannot be joined: nobody answers there" in said
+    assert "set RAY_ADDRESS to HOST:PORT" in said

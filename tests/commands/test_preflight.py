@@ -37,7 +37,11 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
         ("agent.temperature=0", "agent.temperature: 0 makes the attempts of a group equal"),
         ("~judges.text", "judges.text: missing, and reward.alpha=0.5 gives it a share of 0.5"),
         ("sft.batch_samples=1", "sft.batch_samples: 1 is less than cluster.learner_ranks=2"),
-        ("cluster.roles.learner.gpus=0.5", "cluster.roles.learner.gpus: 0.5; a rank computes on one whole GPU"),
+        (
+            "cluster.roles.learner.gpus=0.5",
+            "cluster.roles.learner.gpus: 0.5; a rank computes on one GPU of its own (1)",
+        ),
+        ("cluster.roles.learner.gpus=2", "cluster.roles.learner.gpus: 2; a rank computes on one GPU of its own (1)"),
         ("cluster.roles.rollout.gpus=2", "cluster.roles.rollout.gpus: 2, and policy.tensor_parallel=1"),
         ("judges.taste._target_=a.B", "judges: the reward blends 'image' and 'text'; it does not know taste"),
     ],
@@ -45,6 +49,16 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
 def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, complaint: str) -> None:
     found = messages(config(tmp_path, "cluster.learner_ranks=2", override))
     assert any(text.startswith(complaint) for text in found), found
+
+
+def test_an_engine_beside_a_learner_rank_is_told_how_much_of_the_gpu_it_may_take(tmp_path: Path) -> None:
+    shared = ("cluster.roles.learner.gpus=0.55", "cluster.roles.rollout.gpus=0.45")
+    assert messages(config(tmp_path, *shared, "policy.device_frac=0.45")) == []
+    (unset,) = messages(config(tmp_path, *shared))
+    assert unset.startswith("policy.device_frac: is not set, and an engine that shares a GPU with a learner rank")
+    assert unset.endswith("set it to cluster.roles.rollout.gpus=0.45 at most")
+    (greedy,) = messages(config(tmp_path, *shared, "policy.device_frac=0.9"))
+    assert greedy.startswith("policy.device_frac: is 0.9, and")
 
 
 def test_a_package_of_weights_that_is_missing_is_named_until_the_policy_is_built(
@@ -98,14 +112,32 @@ def test_a_search_provider_without_its_key_says_which_is_missing(
     monkeypatch.delenv(variable, raising=False)
     cfg = config(tmp_path, f"search={name}")
     found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
-    said = f"the environment variable {variable} is not set (the config refers to it as env:{variable})"
-    assert found == [f"search.search.key: {said}", f"search.images.key: {said}"]
+    said = f"the environment variable {variable} is not set (the config refers to it as env:{variable}); export it"
+    assert [text[: len(said) + len("search.search.key: ")] for text in found] == [
+        f"search.search.key: {said}",
+        f"search.images.key: {said}",
+    ]
     monkeypatch.setenv(variable, "a-key")
     assert not [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
+
+
+def test_the_keys_of_judges_are_wanted_by_the_commands_that_ask_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    cfg = config(tmp_path, "judge=openai")
+    wanted = {
+        command: [text.partition(": ")[0] for text in preflight.problems(cfg, command=command)]
+        for command in ("grpo", "judge calibrate", "sft", "generate")
+    }
+    both = ["judges.image.server.key", "judges.text.server.key"]
+    assert wanted == {"grpo": both, "judge calibrate": both, "sft": [], "generate": []}
 
 
 def test_a_summarizer_is_checked_like_any_plug(tmp_path: Path) -> None:
     target = "gen_searcher.tools.summarize.ChatSummarizer"
     cfg = config(tmp_path, f"search.summarizer={{_target_: {target}, model: m, key: 'file:{tmp_path}/none'}}")
     found = [text for text in preflight.problems(cfg, command="grpo") if text.startswith("search.")]
-    assert found == [f"search.summarizer.base_url: {target} needs this keyword and it is not set"]
+    assert found == [
+        f"search.summarizer.base_url: {target} needs this keyword and it is not set; write +search.summarizer.base_url=VALUE"
+    ]

@@ -75,7 +75,10 @@ def test_an_unknown_keyword_names_the_close_one() -> None:
 
 
 def test_a_missing_keyword_and_a_keyword_of_the_wrong_type_are_named() -> None:
-    assert problem(plug()) == f"generator.folder: {HERE} needs this keyword and it is not set"
+    assert (
+        problem(plug())
+        == f"generator.folder: {HERE} needs this keyword and it is not set; write +generator.folder=VALUE"
+    )
     assert problem(plug(folder="x", width_px="wide")).startswith("generator.width_px: Input should be a valid integer")
     assert problem(plug(folder="x", mode="moist")).startswith("generator.mode: Input should be 'wet' or 'dry'")
 

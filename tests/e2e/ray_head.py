@@ -42,6 +42,13 @@ class Head:
         """`launch/ray_job.sh`, likewise; the words are those of `gen-searcher`."""
         return self._asked_again(["bash", str(SCRIPT), *words], timeout_s=timeout_s)
 
+    def ray(self, *words: str) -> str:
+        """What `ray` answers about this cluster."""
+        ray = str(Path(sys.executable).parent / "ray")
+        done = self._run([ray, *words[:2], "--address", self.address, *words[2:]], timeout_s=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
     def _asked_again(self, command: Sequence[str], *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         for _ in range(SUBMISSIONS - 1):
             done = self._run(command, timeout_s=timeout_s)
@@ -61,8 +68,8 @@ class Head:
 
 
 @contextmanager
-def ray_head(folder: Path) -> Iterator[Head]:
-    """A head node for the length of the block."""
+def ray_head(folder: Path, *, home: Path | None = None) -> Iterator[Head]:
+    """A head node for the length of the block. Its token is a new one, or the one that lies in `home`."""
     ports = iter(free_ports(6))
     gcs, dashboard = next(ports), next(ports)
     bin_dir = Path(sys.executable).parent
@@ -71,7 +78,7 @@ def ray_head(folder: Path) -> Iterator[Head]:
         **inherited,
         "PATH": f"{bin_dir}:{inherited['PATH']}",
         "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        **({"RAY_AUTH_TOKEN": secrets.token_hex(16)} if home is None else {"HOME": str(home)}),
     }
     environment.pop("RAY_ADDRESS", None)
     command = [

@@ -1,4 +1,4 @@
-"""How a completion fares when the engine drops it. The engine is a scripted one."""
+"""How a completion fares when the engine drops it, where the engine is a scripted one; and what an engine is told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gen_searcher.config.policy import PolicyConfig
+from gen_searcher.engines import environment
 from gen_searcher.engines.policy_files import PolicyTokens, VisionGeometry
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.engines.vllm_policy import VllmPolicy
+from gen_searcher.engines.vllm_request import engine_args
 from gen_searcher.errors import WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Finish, Prompt, Sampling
@@ -90,3 +92,13 @@ async def test_a_request_that_is_dropped_again_and_again_is_the_worlds_fault(tmp
     with pytest.raises(WorldError, match="policy: vLLM ended a completion 3 times with 'error'"):
         await policy(engine, tmp_path).complete(Prompt(token_ids=(9,), images=()), Sampling(max_tokens=4, seed=11))
     assert engine.reasons == []
+
+
+def test_an_engine_is_told_its_share_of_a_gpu_only_when_one_is_set() -> None:
+    environment.prepare_vllm(in_process=True, threads=1, compiled=False)
+    from vllm.engine.arg_utils import EngineArgs
+
+    shared = engine_args(EngineArgs, Path("policy"), PolicyConfig(device_frac=0.45))
+    alone = engine_args(EngineArgs, Path("policy"), PolicyConfig())
+    assert shared.gpu_memory_utilization == 0.45
+    assert alone.gpu_memory_utilization == EngineArgs(model="policy").gpu_memory_utilization

@@ -140,16 +140,22 @@ def problem(run_dir: Path) -> str:
 
 def test_a_disk_that_is_too_small_or_full_is_named_before_anything_is_spent(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", kib=2048) as disk:
-        assert problem(disk / "run") == f"run_dir: 0.0 GiB free at {disk}; a run needs at least 1"
+        assert problem(disk / "run").startswith(
+            f"run_dir: 0.0 GiB free at {disk}; a run needs at least 1; make room there"
+        )
         fill(disk, leave_kib=0)
-        assert problem(disk / "run") == f"run_dir: nothing can be written to {disk}: No space left on device"
+        assert problem(disk / "run").startswith(
+            f"run_dir: nothing can be written to {disk}: No space left on device; give"
+        )
         assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
 def test_a_read_only_disk_is_named_before_anything_is_spent_and_refuses_the_lease(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", kib=2048) as disk:
         make_read_only(disk)
-        assert problem(disk / "run") == f"run_dir: nothing can be written to {disk}: Read-only file system"
+        assert problem(disk / "run").startswith(
+            f"run_dir: nothing can be written to {disk}: Read-only file system; give"
+        )
         with pytest.raises(DiskTrouble, match="Read-only file system") as caught:
             RunLease.acquire(disk / "leases")
         assert caught.value.exit_code == 3

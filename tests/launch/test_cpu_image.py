@@ -11,7 +11,7 @@ import pytest
 
 from tests.launch.dockerfile import read
 from tests.launch.image import Image, build, packages_of_this_machine
-from tests.test_support import LOCK
+from tests.launch.lists import packages, plain
 
 ROOT = Path(__file__).parents[2]
 INDEX = "GEN_SEARCHER_TORCH_INDEX"
@@ -31,10 +31,8 @@ def test_the_image_holds_the_locked_packages_and_no_others(image: Image) -> None
     bare = replace(image, entry=())
     done = bare.run("python", "-m", "pip", "list", "--format=json", "--disable-pip-version-check", timeout_s=300)
     assert done.returncode == 0, done.stderr
-    found = {
-        each["name"].replace("_", "-").lower(): each["version"].partition("+")[0] for each in json.loads(done.stdout)
-    }
-    locked = {name.replace("_", "-").lower(): version for name, version in LOCK.items()}
+    found = {plain(each["name"]): each["version"].partition("+")[0] for each in json.loads(done.stdout)}
+    locked = {**packages(), **packages("trackers")}
     with_python = {"pip", "setuptools"}
     assert found.keys() - locked.keys() - with_python == {"gen-searcher"}
     assert {name: found[name] for name in locked} == locked

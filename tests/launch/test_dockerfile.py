@@ -110,6 +110,42 @@ def test_every_shell_line_of_an_image_parses(stages: list[Stage]) -> None:
         assert (parsed.returncode, parsed.stderr) == (0, ""), line
 
 
+def test_both_stages_can_begin_with_an_image_of_one_digest() -> None:
+    digest = f"python@sha256:{'0' * 64}"
+    for path in FILES:
+        assert {stage.base for stage in read(path.read_text(), arguments={"PYTHON_IMAGE": digest})} == {digest}
+
+
+def test_an_image_has_the_trackers_and_never_what_only_tests_need(stages: list[Stage]) -> None:
+    build, _ = stages
+    arguments = {name: value for step in build.steps if step.word == "ARG" for name, value in step.pairs.items()}
+    assert arguments["EXTRAS"] == "trackers"
+    (install,) = [step.rest for step in build.steps if step.word == "RUN" and "EXTRAS" in step.rest]
+    before = build.steps[: [step.rest for step in build.steps].index(install)]
+    copied = [word for step in before if step.word == "COPY" for word in shlex.split(step.rest)]
+    assert "launch/constraints-trackers.txt" in copied
+    assert "launch/constraints-dev.txt" not in copied
+
+
+@pytest.mark.parametrize("extras", ["trackers", ""])
+def test_what_the_build_argument_names_is_what_is_asked_for(stages: list[Stage], extras: str, tmp_path: Path) -> None:
+    (install,) = [step.rest for step in stages[0].steps if step.word == "RUN" and "EXTRAS" in step.rest]
+    for name, text in {
+        "launch/setup.sh": 'echo "$GEN_SEARCHER_EXTRAS"',
+        "bin/python": "mkdir -p .venv/bin; printf '#!/bin/sh\\necho \"$@\"\\n' >.venv/bin/pip; chmod +x .venv/bin/pip",
+    }.items():
+        stand_in = tmp_path / name
+        stand_in.parent.mkdir()
+        stand_in.write_text(f"#!/bin/sh\n{text}\n")
+        stand_in.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "EXTRAS": extras, "GEN_SEARCHER_TORCH_INDEX": ""}
+    done = subprocess.run(
+        ["sh", "-c", install], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ("trackers" in done.stdout) == bool(extras)
+
+
 def test_both_stages_have_the_python_that_the_suite_runs_on_and_the_last_ends_as_a_user(stages: list[Stage]) -> None:
     (python,) = [line.version for line in TABLE if line.what == "Python"]
     found = [BASE.fullmatch(stage.base) for stage in stages]

@@ -13,7 +13,8 @@ import pytest
 
 from tests.launch.dockerfile import read
 from tests.launch.image import Done, Image, build, packages_of_this_machine
-from tests.launch.test_gpu_lock import LOCK_OF_GPU, plain
+from tests.launch.lists import packages, plain
+from tests.launch.test_gpu_lock import LOCK_OF_GPU
 
 ROOT = Path(__file__).parents[2]
 COMMAND_S = 600.0
@@ -41,8 +42,9 @@ def test_the_image_holds_the_locked_packages_and_no_others_and_they_agree(image:
     found = {
         plain(each["name"]): each["version"] for each in json.loads(said(image, *pip, "list", "--format=json").stdout)
     }
-    assert {name: found[name] for name in LOCK_OF_GPU} == LOCK_OF_GPU
-    assert found.keys() - LOCK_OF_GPU.keys() - {"pip", "setuptools"} == {"gen-searcher"}
+    locked = {**LOCK_OF_GPU, **packages("trackers")}
+    assert {name: found[name] for name in locked} == locked
+    assert found.keys() - locked.keys() - {"pip", "setuptools"} == {"gen-searcher"}
     assert said(image, *pip, "check").stdout.strip() == "No broken requirements found."
 
 

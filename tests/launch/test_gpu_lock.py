@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from tests.launch.lists import plain
 from tests.test_support import LOCK, PROJECT
 
 ROOT = Path(__file__).parents[2]
-
-
-def plain(name: str) -> str:
-    """As package indexes compare names."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 FILE = (ROOT / "launch" / "constraints-gpu.txt").read_text()

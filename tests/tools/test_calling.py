@@ -241,6 +241,18 @@ def test_the_tab_of_a_tool_call_holds_what_it_began() -> None:
     assert run_virtually(main()) == 0.5
 
 
+def test_the_tab_counts_what_was_asked_again_and_not_what_failed_for_good() -> None:
+    async def main(script: Sequence[Exception | str]) -> int:
+        caller = Bench().caller()
+        with opened_tab() as tab:
+            await asyncio.create_task(_caught(caller, Provider(script)))
+        return tab.retries
+
+    assert run_virtually(main(["ok"])) == 0
+    assert run_virtually(main([ProviderDown("x"), ProviderDown("x"), "ok"])) == 2
+    assert run_virtually(main([ProviderDown("x")])) == RETRY.attempts - 1
+
+
 async def _caught(caller: Caller, provider: Provider) -> str:
     try:
         return await caller.call(provider)

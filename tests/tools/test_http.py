@@ -16,6 +16,7 @@ from gen_searcher.config.agent import FetchConfig
 from gen_searcher.errors import ProviderDown, ProviderError, ProviderOverloaded
 from gen_searcher.tools.guard import Refused
 from gen_searcher.tools.http import Fetched, Fetcher, Gone, next_hop
+from gen_searcher.tools.meter import opened_tab
 
 Serve = Callable[..., AbstractAsyncContextManager]
 HTML = ("text/html",)
@@ -67,6 +68,15 @@ async def test_a_struggling_server_is_asked_again_with_growing_waits(site: Serve
     assert len(server.waits_s) == 2
     assert 0.0 <= server.waits_s[0] <= 1.0
     assert 0.0 <= server.waits_s[1] <= 2.0
+
+
+async def test_a_request_that_is_made_again_is_on_the_tab_of_its_tool_call(site: Serve) -> None:
+    async with site(replies(page(status=503), page(status=500), page(), page())) as server:
+        with opened_tab() as tab:
+            await get(server.fetcher)
+        with opened_tab() as later:
+            await get(server.fetcher)
+    assert (tab.retries, later.retries) == (2, 0)
 
 
 async def test_retry_after_is_kept_to_and_a_longer_one_is_an_outage_at_once(site: Serve) -> None:

@@ -15,6 +15,7 @@ from gen_searcher.errors import ProviderError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import Summarizer
 from gen_searcher.tools.guard import Refused
+from gen_searcher.tools.meter import try_again
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.toolbox import Toolbox
 from gen_searcher.types import ToolCall, ToolKind, ToolResult
@@ -39,9 +40,12 @@ class Web:
         self.asked: list[str] = []
         self.at_once = 0
         self.most_at_once = 0
+        self.tries = 1
 
     async def search(self, query: str, *, limit: int) -> list[Hit]:
         self.asked.append(query)
+        for _ in range(1, self.tries):
+            try_again()
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         await asyncio.sleep(0)
@@ -135,6 +139,16 @@ async def test_search_lists_title_address_and_snippet(site: Serve, tmp_path: Pat
     assert (result.kind, result.sources, result.cache) == (ToolKind.OK, ("http://a/pl",), "miss")
     assert result.latency_s > 0
     assert bench.web.most_at_once == 2
+
+
+async def test_a_result_says_how_many_requests_were_made_again_and_one_from_the_cache_says_none(
+    site: Serve, tmp_path: Path
+) -> None:
+    async with opened(site, tmp_path) as bench:
+        bench.web.tries = 3
+        first = await bench.call("search", queries=["poland", "france"])
+        again = await bench.call("search", queries=["poland"])
+    assert (first.retries, again.retries) == (4, 0)
 
 
 async def test_no_results_are_empty_and_not_failed(site: Serve, tmp_path: Path) -> None:

@@ -113,6 +113,11 @@ def test_a_part_is_averaged_over_the_pictures_that_it_applies_to() -> None:
     assert mean_judgement([verdict("image", 0.0), verdict("image", 1.0)]).parts == {"text_accuracy": None}
 
 
+def test_the_reply_is_that_about_the_first_picture() -> None:
+    first, second = (replace(verdict("image", score), reply=f"said of {score}") for score in (0.0, 1.0))
+    assert mean_judgement([first, second]).reply == "said of 0.0"
+
+
 def test_a_score_off_the_scale_is_not_hidden_by_a_mean() -> None:
     with pytest.raises(JudgeError, match=r"gave 1\.5"):
         mean_judgement([verdict("image", 0.25), verdict("image", 1.5)])

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from gen_searcher.metrics.report.lines import ATTEMPT_LINE, AttemptLine
 from gen_searcher.train.step_log import STEP_LINE, StepLine, attempt_digest
+from gen_searcher.types import Attempt, Judgement, ToolResult
 from tests.grpo.groups import group
 from tests.train.recorded_run import REPORT, RecordedRun
+
+ATTEMPT = TypeAdapter(Attempt)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False, allow_infinity=False))
@@ -39,6 +44,34 @@ def test_any_change_of_an_attempt_changes_its_digest() -> None:
     moved = replace(attempt, trajectory=replace(attempt.trajectory, turns=(turn, *attempt.trajectory.turns[1:])))
     assert attempt_digest(moved) != attempt_digest(attempt)
     assert attempt_digest(replace(attempt, seed=1)) != attempt_digest(attempt)
+
+
+def test_fields_of_later_versions_change_a_digest_only_where_they_say_something() -> None:
+    attempt = group(0.5).attempts[0]
+    judgement = Judgement(judge="image", score=0.5, parts={}, rationale="r", model="m", prompt_sha256="", latency_s=0.0)
+    first, *others = attempt.trajectory.turns
+    result = ToolResult(text="t")
+
+    def made(result: ToolResult, judged: Judgement, watched: Judgement) -> Attempt:
+        trajectory = replace(attempt.trajectory, turns=(replace(first, result=result), *others))
+        return replace(attempt, trajectory=trajectory, judgements=(judged,), shadow=(watched,))
+
+    record = json.loads(ATTEMPT.dump_json(made(result, judgement, judgement)))
+    for turn in record["trajectory"]["turns"]:
+        if turn["result"] is not None:
+            assert turn["result"].pop("retries") == 0
+    for one in (*record["judgements"], *record["shadow"]):
+        assert one.pop("reply") == ""
+    older = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    assert ATTEMPT.validate_json(older) == made(result, judgement, judgement)
+    digests = [
+        attempt_digest(made(result, judgement, judgement)),
+        attempt_digest(made(replace(result, retries=1), judgement, judgement)),
+        attempt_digest(made(result, replace(judgement, reply="x"), judgement)),
+        attempt_digest(made(result, judgement, replace(judgement, reply="x"))),
+    ]
+    assert digests[0] == hashlib.sha256(older.encode()).hexdigest()
+    assert len(set(digests)) == 4
 
 
 async def test_a_step_keeps_its_groups_in_order_and_its_settings_beside_it(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from typing import cast
+from urllib.parse import quote
 
 from PIL import Image
 
@@ -12,6 +13,7 @@ from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
 from gen_searcher.engines.hosted.http import Service, decode_base64, field, is_refusal, png
 from gen_searcher.errors import GeneratorError, GeneratorRefused
+from gen_searcher.tools.api import JsonApi
 
 MAX_REFERENCES = 14
 
@@ -34,6 +36,8 @@ class GeminiImages:
         url = f"{base_url.rstrip('/')}/models/{model}:generateContent"
         self._service = Service(url, key=key, key_header="x-goog-api-key", timeout_s=timeout_s)
         self._aspect_ratio = aspect_ratio
+        self._account = JsonApi(provider="gemini", base_url=base_url, key=key, key_header="x-goog-api-key")
+        self._model = model
 
     @staticmethod
     def declare(keywords: Mapping[str, object]) -> Capability:
@@ -61,9 +65,15 @@ class GeminiImages:
         }
         return first_picture(await self._service.post(body=body))
 
+    async def standing(self) -> str:
+        """Whether key and model are accepted: `GET /models/MODEL`, https://ai.google.dev/api/models. Raises ProviderError."""
+        await self._account.get(f"/models/{quote(self._model, safe='')}", stage="standing")
+        return f"accepted, the model {self._model} is there; it does not say what is left"
+
     async def close(self) -> None:
         """Close all connections."""
         await self._service.close()
+        await self._account.close()
 
 
 def first_picture(reply: Mapping[str, object]) -> Image.Image:

@@ -15,6 +15,8 @@ from PIL import Image
 from gen_searcher.config.secrets import Secret
 from gen_searcher.drawing import Capability
 from gen_searcher.engines.hosted.http import Service, decode_base64, field, png
+from gen_searcher.tools.api import JsonApi
+from gen_searcher.tools.models import model_standing
 
 MAX_REFERENCES = 16
 MAX_PROMPT_CHARS = 32_000
@@ -53,6 +55,8 @@ class OpenAIImages:
         self._service = Service(base_url, key=key, timeout_s=timeout_s)
         self._fields = {"model": model, "size": size, "n": "1", **(extra or {})}
         self._sends_seed = sends_seed
+        self._account = JsonApi(provider="images", base_url=base_url, key=key, key_prefix="Bearer ")
+        self._model = model
 
     @staticmethod
     def declare(keywords: Mapping[str, object]) -> Capability:
@@ -76,9 +80,14 @@ class OpenAIImages:
             reply = await self._service.post("/images/generations", body=body)
         return decode_base64(field(reply, "data", 0, "b64_json"))
 
+    async def standing(self) -> str:
+        """Whether key and model are accepted, see `model_standing`. Raises ProviderError."""
+        return await model_standing(self._account, self._model)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._service.close()
+        await self._account.close()
 
 
 def _form(fields: Mapping[str, str], pictures: Sequence[bytes]) -> aiohttp.FormData:

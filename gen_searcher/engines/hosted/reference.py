@@ -13,6 +13,7 @@ from PIL import Image
 from gen_searcher.drawing import Capability
 from gen_searcher.engines.hosted.http import Service, data_url, decode_base64, field
 from gen_searcher.errors import GeneratorUnavailable
+from gen_searcher.tools.api import JsonApi
 
 MAX_REFERENCES = 3
 
@@ -32,6 +33,7 @@ class ReferenceService:
         del max_references  # `declare` reads it
         self._service = Service(url, timeout_s=timeout_s)
         self._extra = dict(extra or {})
+        self._health = JsonApi(provider="reference service", base_url=url)
 
     @staticmethod
     def declare(keywords: Mapping[str, object]) -> Capability:
@@ -52,6 +54,11 @@ class ReferenceService:
             raise GeneratorUnavailable(f"the service failed: {str(reply.get('message'))[:300]}")
         return decode_base64(field(reply, "image"))
 
+    async def standing(self) -> str:
+        """What `GET /health` says. Raises ProviderError."""
+        return f"answers: {(await self._health.get('/health', stage='standing')).get('status')}"
+
     async def close(self) -> None:
         """Close all connections."""
         await self._service.close()
+        await self._health.close()

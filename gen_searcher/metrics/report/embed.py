@@ -11,7 +11,8 @@ from gen_searcher.metrics.report.choose import EntrySet, in_turn
 from gen_searcher.metrics.report.highlights import Marked
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry, read_line
-from gen_searcher.metrics.report.view import AttemptView, Place, Texts, attempt_id, attempt_view
+from gen_searcher.metrics.report.texts import Texts
+from gen_searcher.metrics.report.view import AttemptView, Place, attempt_id, attempt_view
 
 MAX_BYTES = 11_000_000
 """Of attempts and their pictures; with charts and styles the file stays below 12 MB and opens on a phone."""

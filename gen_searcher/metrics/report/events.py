@@ -15,7 +15,7 @@ class EventView:
     """One event."""
 
     kind: str
-    """`lost try`, `tool failed`, `injection`, `new weights`, `own picture` or `references cut`."""
+    """`lost try`, `tool failed`, `tool retried`, `injection`, `new weights`, `own picture` or `references cut`."""
     turn: int | None
     """From 1; None when it belongs to no turn."""
     text: str
@@ -37,6 +37,9 @@ def _own(attempt: Attempt) -> Iterator[EventView]:
         result = turn.result
         if result and result.kind is ToolKind.FAILED:
             yield EventView(kind="tool failed", turn=number, text=result.reason or "no reason given")
+        if result and result.retries:
+            requests = "1 request" if result.retries == 1 else f"{result.retries} requests"
+            yield EventView(kind="tool retried", turn=number, text=f"{requests} made again after a failure")
         if result and turn.call is None:
             kept = any(one.image == attempt.image for one in result.images)
             judged = "it was judged" if kept else "another one was judged" if attempt.image else "none was judged"

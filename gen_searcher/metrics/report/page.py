@@ -25,7 +25,15 @@ from gen_searcher.metrics.report.figures import HoverLine, Series
 from gen_searcher.metrics.report.highlights import Highlights, Marked, highlights
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Table
-from gen_searcher.metrics.report.run_data import TRAINED_BY, RunData, beside, read_run, settings, who_made_it
+from gen_searcher.metrics.report.run_data import (
+    MEASURED_BY,
+    TRAINED_BY,
+    RunData,
+    beside,
+    read_run,
+    settings,
+    who_made_it,
+)
 from gen_searcher.metrics.report.tables import table_view
 from gen_searcher.metrics.report.tallies import agreement_rows, tool_rows
 from gen_searcher.metrics.report.why import WhyView, why_view
@@ -153,13 +161,19 @@ def _labels(run_dir: Path, other: Path) -> tuple[str, str]:
 
 
 def _facts(run: RunData) -> dict[str, object]:
-    """Where the samples of the run come from, and its learner's numbers by step."""
+    """Where the samples of its training and of its arms come from, and its learner's numbers by step."""
     by_step: dict[int, dict[str, float]] = {}
     for series in (one for one in run.grpo if one.name in AT_STEP):
         for step, value in zip(series.steps, series.values, strict=True):
             if math.isfinite(value):
                 by_step.setdefault(step, {})[series.name] = value
-    return {"label": run.label, "digest": run.digest, "settings": who_made_it(run), "steps": by_step}
+    return {
+        "label": run.label,
+        "digest": run.digest,
+        "training": who_made_it(run, TRAINED_BY),
+        "arms": who_made_it(run, MEASURED_BY),
+        "steps": by_step,
+    }
 
 
 def _stages(run: RunData, other: RunData | None) -> tuple[Stage, ...]:

@@ -27,9 +27,15 @@ from gen_searcher.metrics.report.why import read_whys
 TRAINING = "GRPO"
 TRAINED_BY = "grpo"
 """The command whose settings the training ran with."""
-NOTED = ("policy.path", "policy.engine", "agent.temperature")
+MEASURED_BY = "bench"
+"""The command whose settings the arms were measured with."""
+NOTED = ("policy.path", "policy.engine", "agent.temperature", "reward.alpha")
+"""Settings that say how a sample was made; the page shows them beside each."""
 MADE_BY = ("generator", "judges")
-"""Settings, and sections with classes, that say who made a sample; the page shows them beside each."""
+"""Sections with classes that draw and judge."""
+NAMING = ("_target_", "path", "pipeline", "model", "revision")
+"""Settings of such a class that say which model it is: no addresses, and none that could refer to a secret."""
+NOT_SET = str(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +126,18 @@ def _flat(name: str, value: object) -> list[tuple[str, str]]:
     return [(name, str(cast("object", value)))]
 
 
-def who_made_it(run: RunData) -> dict[str, str]:
-    """The settings that a reader of a sample asks for first, of the training's config or of the last one."""
+def who_made_it(run: RunData, command: str) -> dict[str, str]:
+    """The settings that a reader of a sample asks for first, as `command` ran with them, or else the last command.
+
+    Of the generator and the judges the class and which model it is, as far as it is configured: what is not there is
+    the class's own default.
+    """
     if not run.configs:
         return {}
-    config = next((one for one in run.configs if one.name == TRAINED_BY), run.configs[-1])
-    flat = settings(config)
-    return {
-        name: value
-        for name, value in flat.items()
-        if name in NOTED or (name.endswith("._target_") and name.split(".")[0] in MADE_BY)
-    }
+    config = next((one for one in run.configs if one.name == command), run.configs[-1])
+    return {name: value for name, value in settings(config).items() if name in NOTED or _names_a_maker(name, value)}
+
+
+def _names_a_maker(name: str, value: str) -> bool:
+    path = name.split(".")
+    return path[0] in MADE_BY and path[-1] in NAMING and value not in ("", NOT_SET)

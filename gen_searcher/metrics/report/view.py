@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from gen_searcher.drawing import Drawing
 from gen_searcher.metrics.report.events import EventView, attempt_events
 from gen_searcher.metrics.report.lines import AttemptLine, TurnText
+from gen_searcher.metrics.report.observed import ResultView, result_view
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import Entry
-from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, ToolResult, Turn
+from gen_searcher.metrics.report.texts import END_OF_MESSAGE, Texts, cut, segments
+from gen_searcher.types import Attempt, Grounding, ImageRef, Judgement, Task, Turn
 
-TEXT_CHARS = 6000
-"""Longest text of one observation or message on the page; a longer one is cut and says so."""
+REPLY_CHARS = 4000
+"""Longest reply of a judge on the page: the judges that ship keep no more, others may."""
 
 TOKENS = 4000
 """Most sampled tokens of a turn whose probabilities are shown."""
@@ -24,34 +26,6 @@ TOKENS = 4000
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|$)", re.DOTALL)
 _CALL = re.compile(r"<tool_call>.*?(?:</tool_call>|$)", re.DOTALL)
 _ANSWER = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL)
-_END_OF_MESSAGE = "<|im_end|>"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundView:
-    """A picture that a tool brought back."""
-
-    img_id: str
-    title: str
-    url: str
-    picture: str
-    is_chosen: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultView:
-    """What a tool answered."""
-
-    kind: str
-    reason: str
-    text: str
-    cache: str
-    latency_s: float
-    cost_usd: float
-    canaries: tuple[str, ...]
-    """Signs of an injection in what was brought."""
-    sources: tuple[str, ...]
-    images: tuple[FoundView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +78,8 @@ class JudgementView:
     latency_s: float
     cost_usd: float
     variance: float | None
+    reply: str
+    """What the model behind it wrote, word for word; empty when nobody kept it or there is no model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,28 +135,6 @@ class AttemptView:
     """What the world and the trainer did to it, in order."""
     source: str
     """File and byte of its record."""
-
-
-class Texts:
-    """Long texts that many attempts share, such as the system prompt, each once."""
-
-    def __init__(self) -> None:
-        """Empty."""
-        self.all: list[str] = []
-        self._index: dict[str, int] = {}
-
-    def index(self, text: str) -> int:
-        """Place of the text in `all`."""
-        if text not in self._index:
-            self._index[text] = len(self.all)
-            self.all.append(text)
-        return self._index[text]
-
-    def forget_after(self, count: int) -> None:
-        """Keep the first `count` texts only."""
-        for text in self.all[count:]:
-            del self._index[text]
-        del self.all[count:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,18 +195,6 @@ def attempt_view(line: AttemptLine, *, place: Place, pictures: PictureTable, tex
     )
 
 
-def cut(text: str, *, limit: int = TEXT_CHARS) -> str:
-    """The text, or its start and how much is missing."""
-    return text if len(text) <= limit else f"{text[:limit]}… [{len(text) - limit} more characters not shown]"
-
-
-def segments(prompt: str) -> list[str]:
-    """The prompt cut after each message, so that messages which many prompts share are equal texts."""
-    parts = prompt.split(_END_OF_MESSAGE)
-    whole = [part + _END_OF_MESSAGE for part in parts[:-1]] + parts[-1:]
-    return [cut(part) for part in whole if part]
-
-
 def _key(ref: ImageRef | None, *, pictures: PictureTable) -> str:
     return pictures.key(ref) if ref else ""
 
@@ -296,6 +238,7 @@ def _judgement(judgement: Judgement) -> JudgementView:
         latency_s=round(judgement.latency_s, 3),
         cost_usd=judgement.cost_usd,
         variance=judgement.variance,
+        reply=cut(judgement.reply, limit=REPLY_CHARS),
     )
 
 
@@ -307,13 +250,16 @@ def _turns(
     views: list[TurnView] = []
     for index, turn in enumerate(attempt.trajectory.turns):
         text = said[index] if index < len(said) else TurnText(prompt="", completion="")
-        result = _result(turn.result, chosen=chosen, pictures=pictures) if turn.result else None
+        result = None
+        if turn.result:
+            later = [one.completion for one in said[index + 1 :]]
+            result = result_view(turn.result, call=turn.call, later=later, chosen=chosen, pictures=pictures)
         views.append(_turn(turn, text, result=result, texts=texts))
     return tuple(views)
 
 
 def _turn(turn: Turn, text: TurnText, *, result: ResultView | None, texts: Texts) -> TurnView:
-    written = text.completion.removesuffix(_END_OF_MESSAGE)
+    written = text.completion.removesuffix(END_OF_MESSAGE)
     thought = _THOUGHT.search(written)
     answer = _ANSWER.search(written)
     rest = _ANSWER.sub("", _THOUGHT.sub("", written, count=1), count=1)
@@ -340,29 +286,6 @@ def _turn(turn: Turn, text: TurnText, *, result: ResultView | None, texts: Texts
 
 def _tenths(logprob: float) -> str:
     return str(min(9, int(math.exp(min(0.0, logprob)) * 10))) if math.isfinite(logprob) else "-"
-
-
-def _result(result: ToolResult, *, chosen: set[str], pictures: PictureTable) -> ResultView:
-    return ResultView(
-        kind=result.kind,
-        reason=result.reason,
-        text=cut(result.text),
-        cache=result.cache,
-        latency_s=round(result.latency_s, 3),
-        cost_usd=result.cost_usd,
-        canaries=result.canaries,
-        sources=result.sources,
-        images=tuple(
-            FoundView(
-                img_id=one.img_id,
-                title=one.title,
-                url=one.url,
-                picture=pictures.key(one.image),
-                is_chosen=one.img_id in chosen,
-            )
-            for one in result.images
-        ),
-    )
 
 
 def _pretty(answer: str) -> str:

@@ -22,6 +22,7 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gen_searcher.config.rewards import ChatServer
+from gen_searcher.config.secrets import redact
 from gen_searcher.errors import (
     JudgeError,
     JudgeGone,
@@ -32,11 +33,14 @@ from gen_searcher.errors import (
 )
 from gen_searcher.rewards.chat.question import Question, body
 from gen_searcher.tools.http import told_wait_s
+from gen_searcher.tools.words import clip
 from gen_searcher.types import Judgement
 
 Verdict = TypeVar("Verdict")
 Pause = Callable[[float], Awaitable[None]]
 
+REPLY_CHARS = 4000
+"""Longest reply that a judgement keeps: a verdict and its reasons take some hundreds of characters."""
 _MAX_REPLY_BYTES = 4 << 20
 _SHOWN_CHARS = 200
 _KEY_STATUSES = frozenset({401, 403})
@@ -59,6 +63,8 @@ class Answer(Generic[Verdict]):
     latency_s: float
     """Over all tries and pauses."""
     tries: int
+    reply: str
+    """The text that the verdict was read from, without secrets, at most `REPLY_CHARS`."""
 
     def judgement(
         self, judge: str, *, score: float, parts: Mapping[str, float | None], rationale: str, prompt_sha256: str
@@ -73,6 +79,7 @@ class Answer(Generic[Verdict]):
             prompt_sha256=prompt_sha256,
             latency_s=self.latency_s,
             cost_usd=self.cost_usd,
+            reply=self.reply,
         )
 
 
@@ -160,7 +167,8 @@ class ChatClient:
                     reply = await self._post(question, seed=number)
                 completion = self._completion(reply)
                 cost_usd += self._cost(completion)
-                verdict = read(_content(completion))
+                said = _content(completion)
+                verdict = read(said)
             except (JudgeUnavailable, JudgeInvalid) as error:
                 wait_s = self._wait_s(number, error)
                 if number + 1 == self._server.tries or wait_s is None:
@@ -174,6 +182,7 @@ class ChatClient:
                 cost_usd=cost_usd,
                 latency_s=time.perf_counter() - started,
                 tries=number + 1,
+                reply=clip(redact(said), REPLY_CHARS),  # in this order: half a key at the cut is one that nobody finds
             )
         raise AssertionError("tries is at least 1")
 

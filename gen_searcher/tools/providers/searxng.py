@@ -42,6 +42,13 @@ class SearXNG:
         of = Source(provider="searxng", stage="image_search")
         return hits(await self._rows(query, "images", of), _picture, limit=limit, of=of)
 
+    async def standing(self) -> str:
+        """Whether your instance answers: `GET /config` (https://docs.searxng.org/admin/api.html). Raises ProviderError."""
+        engines = rows(
+            await self._api.get("/config", stage="standing"), "engines", of=Source(provider="searxng", stage="standing")
+        )
+        return f"answers, {len(engines)} engines; whether it gives JSON is seen by a search alone"
+
     async def close(self) -> None:
         """Close all connections."""
         await self._api.close()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from gen_searcher.config.secrets import Secret
-from gen_searcher.tools.api import MAX_BYTES, TIMEOUT_S, JsonApi
-from gen_searcher.tools.reply import Fields, Source, address, hits, rows, text
+from gen_searcher.tools.api import MAX_BYTES, TIMEOUT_S, JsonApi, failure, said_error
+from gen_searcher.tools.reply import Fields, Source, address, hits, left, rows, text
 from gen_searcher.web import Hit, ImageHit
 
 
@@ -46,6 +46,14 @@ class Serper:
         of = Source(provider="serper", stage="image_search")
         answer = await self._api.post("/images", stage=of.stage, body={"q": query, "num": limit, **self._place})
         return hits(rows(answer, "images", of=of), _picture, limit=limit, of=of)
+
+    async def standing(self) -> str:
+        """How many requests the account still has: `GET /account`, which takes none of them. Raises ProviderError."""
+        of = Source(provider="serper", stage="standing")
+        answer = await self._api.get("/account", stage=of.stage)
+        if "balance" not in answer and (words := said_error(answer)):
+            raise failure(words, status=200, provider=of.provider, stage=of.stage)
+        return left(answer.get("balance"), "requests", of=of)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.tools.api import MAX_BYTES, TIMEOUT_S, JsonApi
-from gen_searcher.tools.reply import Fields, Source, address, hits, rows, text
+from gen_searcher.tools.reply import Fields, Source, address, hits, inner, left, number, rows, text
 from gen_searcher.web import Hit, ImageHit
 
 MAX_CHARS = 400
@@ -53,12 +53,29 @@ class Tavily:
         answer = await self._api.post("/search", stage=of.stage, body=body)
         return hits(rows(answer, "images", of=of), _picture, limit=limit, of=of)
 
+    async def standing(self) -> str:
+        """How many credits the plan, or the key if it has a limit of its own, still has: `GET /usage`, which takes none.
+
+        https://docs.tavily.com/documentation/api-reference/endpoint/usage. Raises ProviderError.
+        """
+        of = Source(provider="tavily", stage="standing")
+        answer = await self._api.get("/usage", stage=of.stage)
+        key, account = inner(answer, "key"), inner(answer, "account")
+        rests = [_rest(key, "limit", "usage"), _rest(account, "plan_limit", "plan_usage")]
+        return left(min((rest for rest in rests if rest is not None), default=None), "credits", of=of)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._api.close()
 
     def _body(self, query: str, limit: int) -> Fields:
         return {"query": query[:MAX_CHARS], "search_depth": self._depth, "max_results": min(limit, MAX_RESULTS)}
+
+
+def _rest(account: Fields, limit: str, usage: str) -> float | None:
+    """What a limit leaves; None where there is no limit."""
+    most, used = number(account.get(limit)), number(account.get(usage))
+    return None if most is None or used is None else most - used
 
 
 def _page(row: Fields) -> Hit:

@@ -43,6 +43,7 @@ COUNTRIES = {
     "Estonia": ("Tallinn", ("steelblue", "black", "white")),
 }
 SYSTEM = "<|im_start|>system\nFind facts and pictures, then answer with one prompt and the pictures to use.<|im_end|>\n"
+REPLY = '{"rationale": "The stripes are right; the caption is hard to read.", "faithfulness": 1.0}'
 SEARCH = ToolCall(name="search", arguments={"queries": ["element discovered 1898 Curie"]})
 
 
@@ -157,7 +158,10 @@ class FixtureRun:
             self._found(name, f"IMG_{n:03d}", title if name == country else f"Flag of {name}")
             for n, name in enumerate([country, *[other for other in COUNTRIES if other != country][:3]], start=1)
         ]
-        first = "Polonium\nhttp://geo.mini.web/polonium\nPolonium is a chemical element found by Marie Curie in 1898."
+        first = (
+            "results for: element discovered 1898 Curie\n1. Polonium | http://geo.mini.web/polonium\n"
+            "Polonium is a chemical element found by Marie Curie in 1898."
+        )
         seen = "\n".join(f"{one.title} is {one.img_id} <|vision_start|><|image_pad|><|vision_end|>" for one in images)
         call = ToolCall(name="image_search", arguments={"query": f"flag of {country}", "top_k": 4})
         answer = json.dumps(
@@ -222,6 +226,7 @@ def _judgements(score: float) -> tuple[Judgement, ...]:
             model="offline",
             prompt_sha256="ab" * 32,
             latency_s=0.12,
+            reply=REPLY,
         ),
         Judgement(
             judge="text",
@@ -260,6 +265,7 @@ def training_rows(steps: int) -> list[dict[str, float]]:
                 "rollout/turns": 3 + noise.random(),
                 "rollout/sampled_tokens": 2200 + noise.gauss(0, 120),
                 "machine/memory_bytes": 9.1e9 + noise.random() * 1e8,
+                "learner/mismatch_nats": 1.5e-3,
             }
         )
     return rows
@@ -285,7 +291,7 @@ def full_run(run: FixtureRun) -> FixtureRun:
 def fill(run: FixtureRun) -> None:
     """Write every part that a report reads."""
     noise = random.Random(3)
-    run.text("config/grpo.yaml", "steps: 60\ngroup_size: 4\nlearner:\n  lr: 1.0e-05\n")
+    run.text("config/grpo.yaml", "steps: 60\ngroup_size: 4\nlearner:\n  lr: 1.0e-05\nreward:\n  alpha: 0.5\n")
     run.text("config/sft.yaml", "steps: 80\n")
     run.metrics(
         "sft", [{"step": s, "time_s": s * 1.2, "learn/loss": 2.5 * math.exp(-s / 20) + 0.1} for s in range(1, 81)]

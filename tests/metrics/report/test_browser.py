@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from gen_searcher.metrics.report import LiveReport, ReportServer, write_report
+from gen_searcher.metrics.report.lines import TurnText
+from gen_searcher.types import ToolCall, ToolResult
 from tests.metrics.report.browser import Browser, find_chromium
-from tests.metrics.report.conftest import COUNTRIES, FixtureRun, fill
+from tests.metrics.report.conftest import COUNTRIES, REPLY, FixtureRun, fill
 
 CHROMIUM = find_chromium()
 
@@ -22,6 +25,10 @@ pytestmark = [
 ]
 
 MANY = 500
+LOADS = 5
+HOSTILE = "</script><b id=x onclick=struck=1>bold</b><img src=x onerror=struck=1>"
+LINK = "javascript:struck=1"
+DRIFT = "[...document.querySelectorAll('#detail section')].find((one) => one.textContent.startsWith('Log-prob drift')).textContent"
 SHOWN = "document.querySelectorAll('#list button').length"
 CURRENT = "document.querySelector('#list [aria-current=true]')?.dataset.id"
 REQUEST = "document.querySelector('.request')?.textContent"
@@ -70,10 +77,20 @@ def is_clean(browser: Browser) -> bool:
 
 
 def test_five_hundred_attempts_load_in_less_than_a_second(browser: Browser, many: Path) -> None:
-    browser.open(many.as_uri())
-    assert browser.ask(SHOWN) == MANY
-    assert browser.busy_s() < 1.0
-    assert is_clean(browser)
+    """On the wall, to the end of the load event, and of the main thread's processor; both in the fastest of `LOADS`.
+
+    What else runs on the machine only adds to a load, so that the fastest says most of the page.
+    """
+    waited_s: list[float] = []
+    busy_s: list[float] = []
+    for _ in range(LOADS):
+        browser.open(many.as_uri())
+        assert browser.ask(SHOWN) == MANY
+        waited_s.append(browser.loaded_s())
+        busy_s.append(browser.busy_s())
+        assert is_clean(browser)
+    assert 0.0 < min(waited_s) < 1.0, waited_s
+    assert 0.0 < min(busy_s) < 1.0, busy_s
 
 
 def test_only_pictures_near_the_screen_are_decoded(browser: Browser, many: Path) -> None:
@@ -151,6 +168,94 @@ def test_an_attempt_shows_its_tokens_events_and_provenance(browser: Browser, pag
     browser.ask("document.querySelector('.ordinal').click()")
     assert "IMG_001" in browser.ask("document.activeElement.textContent")
     assert is_clean(browser)
+
+
+def test_the_reward_stands_beside_its_alpha_and_a_judge_beside_its_raw_reply(browser: Browser, page: Path) -> None:
+    browser.open(page.as_uri())
+    browser.ask("open(attempts.find((one) => one.is_training && one.outcome === 'grounded').id)")
+    named = "Object.fromEntries([...document.querySelectorAll('.numbers div')].map((one) => [...one.children].map((part) => part.textContent)))"
+    assert browser.ask(named)["alpha: share of text"] == "0.5"
+    raw = "[...document.querySelectorAll('.judge summary')].filter((one) => one.textContent === 'Raw reply')"
+    assert browser.ask(f"{raw}.length") == 1  # The offline judge beside it has none.
+    assert browser.ask("document.querySelectorAll('.judge pre').length") == 0
+    browser.ask(f"{raw}[0].click()")
+    browser.until("document.querySelectorAll('.judge pre').length === 1")
+    assert browser.ask("document.querySelector('.judge pre').textContent") == REPLY
+    assert "Numbers of the whole step, not of this sample" in browser.ask(DRIFT)
+    browser.ask("open(attempts.find((one) => one.outcome === 'malformed').id)")
+    assert "alpha: share of text" not in browser.ask(named)  # Nothing was blended.
+    assert is_clean(browser)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of one attempt whose search, browsing and judge were a stranger's."""
+    run = FixtureRun(tmp_path_factory.mktemp("runs") / "hostile")
+    line = run.line("Poland", step=1)
+    assert line.attempt is not None
+    first, second, last = line.attempt.trajectory.turns
+    found = ToolResult(
+        text=f"results for: q\n1. {HOSTILE} | {LINK}\n{HOSTILE}. Warsaw is the capital. More.\nno results for: {HOSTILE}",
+        sources=(LINK,),
+        retries=2,
+    )
+    read = ToolResult(text=f"page: {HOSTILE}\nIt has two stripes. {HOSTILE}", sources=(LINK,))
+    turns = (
+        replace(first, result=found),
+        replace(second, call=ToolCall(name="browse", arguments={"url": LINK, "query": "stripes"}), result=read),
+        replace(last, result=None),
+    )
+    words = "<think>Warsaw is the capital; it has two stripes</think><answer>{}</answer>"
+    judged = tuple(replace(one, reply=HOSTILE) for one in line.attempt.judgements)
+    trajectory = replace(line.attempt.trajectory, turns=turns)
+    attempt = replace(line.attempt, trajectory=trajectory, judgements=judged)
+    texts = (*line.texts[:2], TurnText(prompt="", completion=words))
+    run.lines("grpo/attempts.jsonl", [replace(line, attempt=attempt, texts=texts)])
+    return write_report(run.root)
+
+
+def test_hits_are_rows_of_a_table_and_what_the_policy_wrote_again_is_marked(browser: Browser, hostile: Path) -> None:
+    browser.open(hostile.as_uri())
+    cells = browser.ask("[...document.querySelectorAll('.hits tbody tr > *')].map((one) => one.textContent)")
+    assert cells == ["1", HOSTILE, LINK, f"{HOSTILE}. Warsaw is the capital. More."]
+    assert browser.ask("[...document.querySelectorAll('p.asked')].map((one) => one.textContent)") == [
+        f"No results for: {HOSTILE}"
+    ]
+    marks = (
+        "[...document.querySelectorAll('.observation td mark, .observation pre mark')].map((one) => one.textContent)"
+    )
+    assert browser.ask(marks) == ["Warsaw is the capital.", "It has two stripes."]
+    assert browser.ask("document.querySelector('.observation pre').textContent").startswith(f"page: {HOSTILE}")
+    assert "2 requests made again" in browser.ask("document.querySelector('.observation').textContent")
+    assert "tool retried" in browser.ask("document.querySelector('.events').textContent")
+
+
+def test_nothing_that_a_stranger_wrote_becomes_an_element_or_an_address(browser: Browser, hostile: Path) -> None:
+    browser.open(hostile.as_uri())
+    browser.ask("document.querySelectorAll('#detail summary').forEach((one) => one.click())")
+    browser.until("document.querySelectorAll('.judge pre').length === 2")
+    assert browser.ask("document.querySelector('.judge pre').textContent") == HOSTILE
+    assert browser.ask("document.querySelectorAll('#detail a, #detail b[id], #detail script').length") == 0
+    assert browser.ask("window.struck") is None
+    assert is_clean(browser)
+
+
+def test_a_phone_lays_the_cells_of_a_hit_one_below_the_other(browser: Browser, hostile: Path) -> None:
+    browser.size(390, 844, phone=True)
+    try:
+        browser.open(hostile.as_uri())
+        browser.ask("document.querySelector('#list button').click()")
+        assert browser.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        boxes = browser.ask(
+            "[...document.querySelectorAll('.hits tbody td')].map((one) => { const box = one.getBoundingClientRect(); return [box.left, box.top, box.right]; })"
+        )
+        assert len(boxes) == 3
+        assert len({left for left, _, _ in boxes}) == 1
+        assert boxes[0][1] < boxes[1][1] < boxes[2][1]
+        assert max(right for _, _, right in boxes) <= 390
+        assert browser.ask("document.querySelector('.hits tbody td').getAttribute('role')") == "cell"
+    finally:
+        browser.size(1280, 900)
 
 
 def test_a_highlight_opens_its_attempt(browser: Browser, page: Path) -> None:

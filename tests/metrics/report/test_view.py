@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 from gen_searcher.metrics.report.lines import TurnText
 from gen_searcher.metrics.report.pictures import PictureTable
 from gen_searcher.metrics.report.read import read_entries
-from gen_searcher.metrics.report.view import AttemptView, Place, Texts, attempt_view, cut, segments
+from gen_searcher.metrics.report.texts import Texts
+from gen_searcher.metrics.report.view import REPLY_CHARS, AttemptView, Place, attempt_view
 from gen_searcher.types import FoundImage, Outcome, ToolResult
-from tests.metrics.report.conftest import flag
+from tests.metrics.report.conftest import REPLY, flag
 
 if TYPE_CHECKING:
     from gen_searcher.metrics.report.lines import AttemptLine
@@ -81,23 +82,6 @@ def test_a_shared_system_prompt_is_held_once(run: FixtureRun) -> None:
     assert first[1] != second[1]
 
 
-def test_texts_forget_what_came_after() -> None:
-    texts = Texts()
-    texts.index("kept")
-    texts.index("dropped")
-    texts.forget_after(1)
-    assert texts.all == ["kept"]
-    assert (texts.index("kept"), texts.index("dropped")) == (0, 1)
-
-
-def test_a_prompt_is_cut_after_each_message() -> None:
-    assert segments("a<|im_end|>\nb<|im_end|>") == ["a<|im_end|>", "\nb<|im_end|>"]
-
-
-def test_a_long_text_says_how_much_is_missing() -> None:
-    assert cut("abcdef", limit=4) == "abcd… [2 more characters not shown]"
-
-
 def test_the_picture_of_a_first_answer_stands_beside_it_and_the_judged_one_at_the_head(run: FixtureRun) -> None:
     line = run.line("Poland")
     assert line.attempt is not None
@@ -119,3 +103,33 @@ def test_the_picture_of_a_first_answer_stands_beside_it_and_the_judged_one_at_th
     ]
     assert made.picture != shown.images[0].picture
     assert (made.turns[-1].answer, made.turns[-1].result) == ("keep", None)
+
+
+def test_a_judges_reply_is_shown_and_an_endless_one_is_cut(run: FixtureRun) -> None:
+    line = run.line("Poland")
+    assert line.attempt is not None
+    image, text = line.attempt.judgements
+    told = (replace(image, reply='{"score": 1}'), replace(text, reply="x" * (REPLY_CHARS + 7)))
+    short, long = view(run, replace(line, attempt=replace(line.attempt, judgements=told))).judgements
+    assert short.reply == '{"score": 1}'
+    assert long.reply == "x" * REPLY_CHARS + "… [7 more characters not shown]"
+    assert [one.reply for one in view(run, line).judgements] == [REPLY, ""]
+
+
+def test_what_the_policy_wrote_later_is_held_against_what_it_read_before(run: FixtureRun) -> None:
+    line = run.line("Poland")
+    assert line.attempt is not None
+    first, *others = line.attempt.trajectory.turns
+    read = ToolResult(
+        text="results for: capital\n1. Poland | http://a.web/p\nThe capital is Warsaw. It lies on the Vistula.",
+        sources=("http://a.web/p",),
+    )
+    trajectory = replace(line.attempt.trajectory, turns=(replace(first, result=read), *others))
+    said = list(line.texts)
+    for place, wanted in ((0, ()), (1, ("The capital is Warsaw.",)), (2, ("The capital is Warsaw.",))):
+        words = replace(said[place], completion="<think>the capital is WARSAW, so</think>")
+        texts = (*said[:place], words, *said[place + 1 :])
+        made = view(run, replace(line, attempt=replace(line.attempt, trajectory=trajectory), texts=texts))
+        result = made.turns[0].result
+        assert result is not None
+        assert result.repeated == wanted

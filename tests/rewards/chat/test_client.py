@@ -22,7 +22,7 @@ from gen_searcher.errors import (
     UserError,
     WorldError,
 )
-from gen_searcher.rewards.chat.client import Answer, ChatClient
+from gen_searcher.rewards.chat.client import REPLY_CHARS, Answer, ChatClient
 from gen_searcher.rewards.chat.question import Question, picture
 from gen_searcher.rewards.chat.verdicts import (
     IMAGE_SCHEMA,
@@ -236,6 +236,25 @@ async def test_the_key_is_sent_and_kept_nowhere(tmp_path: Path) -> None:
     await run.ask()
     assert [request.authorization for request in run.requests] == ["Bearer sk-canary"]
     assert "sk-canary" not in repr(vars(run)["settings"])
+
+
+async def test_the_reply_is_kept_word_for_word_and_stands_in_the_judgement() -> None:
+    said = GOOD.replace('"r"', '"because of \\u00e9"')
+    answer = await Run(completion("nonsense"), completion(said)).ask()
+    assert answer.reply == said
+    made = answer.judgement("image", score=0.5, parts={}, rationale="r", prompt_sha256="")
+    assert made.reply == said
+
+
+async def test_a_long_reply_is_cut_and_no_part_of_a_key_is_left_at_the_cut(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-canary-of-many-letters\n")
+    before = GOOD.index('"r"') + 1
+    room = REPLY_CHARS - before - 10  # the key begins ten characters before the cut
+    said = GOOD.replace('"r"', f'"{"x" * room}sk-canary-of-many-letters{"y" * 100}"')
+    answer = await Run(completion(said), key=Secret(f"file:{tmp_path / 'key'}")).ask()
+    assert len(answer.reply) == REPLY_CHARS
+    assert "sk-" not in answer.reply
+    assert answer.reply.startswith(GOOD[:before] + "xxx")
 
 
 async def test_the_request_asks_for_a_strict_schema_with_enums() -> None:

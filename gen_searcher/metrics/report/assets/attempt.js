@@ -32,10 +32,18 @@ function request(attempt) {
     facts.length ? make("ul", "facts", ...facts.map((fact) => make("li", "chip", fact))) : null);
 }
 
+const runOf = (attempt) => runs.find((one) => one.label === attempt.run) ?? runs[0];
+
+/** The settings that the attempt was made with. */
+const madeWith = (attempt) => runOf(attempt)[attempt.is_training ? "training" : "arms"];
+
 function numbers(attempt) {
   const rows = [["reward", attempt.reward === null ? "none" : short(attempt.reward)]];
   if (attempt.advantage !== null) rows.push(["advantage", signed(attempt.advantage)]);
   for (const [name, value] of Object.entries(attempt.reward_parts)) rows.push([name.replaceAll("_", " "), short(value)]);
+  const alpha = madeWith(attempt)["reward.alpha"];
+  const isBlend = "image" in attempt.reward_parts || "text" in attempt.reward_parts;
+  if (alpha !== undefined && isBlend) rows.push(["alpha: share of text", short(Number(alpha))]);
   rows.push(["turns", String(attempt.turns.length)]);
   rows.push(["sampled tokens", String(attempt.turns.reduce((sum, turn) => sum + turn.sampled_tokens, 0))]);
   rows.push(["seed", String(attempt.seed)]);
@@ -133,6 +141,7 @@ function judge(judgement) {
     make("b", "", `${judgement.judge}: ${short(judgement.score)}`),
     scores(judgement.parts),
     make("p", "", judgement.rationale),
+    judgement.reply ? folded("Raw reply", () => make("pre", "", judgement.reply)) : null,
     make("p", "quiet", `${judgement.model} · prompt ${judgement.prompt_sha256} · ${short(judgement.latency_s)} s${cost}${spread}`));
 }
 
@@ -205,7 +214,7 @@ function besides(attempt) {
 function events(attempt) {
   if (!attempt.events.length) return null;
   const rows = attempt.events.map((event) => make("li", "",
-    make("b", "", event.kind), event.turn === null ? " " : ` in turn ${event.turn} `, event.text));
+    make("b", "", event.kind), event.turn === null ? ": " : ` in turn ${event.turn}: `, event.text));
   return section("Events that were not the policy's doing", make("ul", "events", ...rows));
 }
 
@@ -216,20 +225,22 @@ function list(title, rows) {
 
 /** How far sampler and learner were apart when the step learned from this sample. */
 function drift(attempt) {
-  const run = runs.find((one) => one.label === attempt.run) ?? runs[0];
-  const at = attempt.is_training ? run?.steps[attempt.step] : null;
+  const at = attempt.is_training ? runOf(attempt).steps[attempt.step] : null;
   if (!at) return null;
-  return list(`Log-prob drift of sampler and learner, all samples of step ${attempt.step}`,
+  const block = list(`Log-prob drift of sampler and learner, all samples of step ${attempt.step}`,
     Object.entries(at).map(([name, value]) => [name.split("/")[1].replaceAll("_", " "), short(value)]));
+  block.append(make("p", "quiet small", "Numbers of the whole step, not of this sample: of a single sample the sampler's log-probs are on record "
+    + "(strip and mean of each turn), the learner's are not."));
+  return block;
 }
 
 function provenance(attempt) {
-  const run = runs.find((one) => one.label === attempt.run) ?? runs[0];
+  const run = runOf(attempt);
   const versions = [...new Set(attempt.turns.map((turn) => turn.versions).filter(Boolean))];
   return list("Provenance", [
     ["run", run.label], ["config", run.digest], ["step", attempt.is_training ? String(attempt.step) : ""],
     ["task", attempt.task_id], ["seed", String(attempt.seed)], ["policy version", versions.join(", ")],
-    ...Object.entries(run.settings).map(([name, value]) => [name.replace("._target_", ""), value]),
+    ...Object.entries(madeWith(attempt)).map(([name, value]) => [name.replace("._target_", ""), value]),
     ...attempt.judgements.map((one) => [`${one.judge} judge said`, `${one.model}, prompt ${one.prompt_sha256}`]),
     ["picture", attempt.picture], ["ground truth", attempt.target], ["record", attempt.source]]);
 }

@@ -36,8 +36,40 @@ function strip(turn) {
   return bar;
 }
 
+/** The text, and what of it the policy wrote itself later as marks. */
+function marked(text, sentences) {
+  const parts = [];
+  for (let rest = text; rest;) {
+    const places = sentences.map((one) => [rest.indexOf(one), one]).filter(([at]) => at >= 0);
+    const [at, sentence] = places.reduce((first, one) => (one[0] < first[0] ? one : first), [rest.length, ""]);
+    parts.push(rest.slice(0, at), sentence ? make("mark", "", sentence) : "");
+    rest = rest.slice(at + sentence.length);
+  }
+  return parts;
+}
+
+/** A table that stays one for a screen reader where a phone lays its cells one below the other. */
+function withRoles(table) {
+  table.setAttribute("role", "table");
+  const roles = { thead: "rowgroup", tbody: "rowgroup", tr: "row", "thead th": "columnheader", "tbody th": "rowheader", td: "cell" };
+  for (const [selector, role] of Object.entries(roles)) table.querySelectorAll(selector).forEach((one) => one.setAttribute("role", role));
+  return table;
+}
+
+/** What one query found. Addresses are words, not links: nothing here leads to a page that a stranger wrote. */
+function hitTable(found, sentences) {
+  if (!found.hits.length) return make("p", "asked", `No results for: ${found.query}`);
+  const head = ["#", "Title", "Address", "Snippet"].map((word) => Object.assign(make("th", "", word), { scope: "col" }));
+  const rows = found.hits.map((hit) => make("tr", "",
+    Object.assign(make("th", "number", String(hit.number)), { scope: "row" }),
+    make("td", "title", hit.title), make("td", "from", hit.url), make("td", "", ...marked(hit.snippet, sentences))));
+  return withRoles(make("table", "hits", make("caption", "asked", `Results for: ${found.query}`),
+    make("thead", "", make("tr", "", ...head)), make("tbody", "", ...rows)));
+}
+
 function observation(result) {
   const facts = [result.kind, result.cache, `${short(result.latency_s)} s`];
+  if (result.retries) facts.push(`${count(result.retries)} ${result.retries === 1 ? "request" : "requests"} made again`);
   if (result.cost_usd) facts.push(`${result.cost_usd.toFixed(4)} USD`);
   if (result.reason) facts.push(result.reason);
   if (result.canaries.length) facts.push(`signs of an injection: ${result.canaries.join(", ")}`);
@@ -48,9 +80,11 @@ function observation(result) {
     make("span", "from", one.url)));
   return make("div", `observation ${result.kind}`,
     make("span", "quiet", `observation · ${facts.join(" · ")}`),
-    make("pre", "", result.text),
+    ...result.queries.map((one) => hitTable(one, result.repeated)),
+    result.text || !result.queries.length ? make("pre", "", ...marked(result.text, result.repeated)) : null,
+    result.repeated.length ? make("p", "quiet small", make("mark", "", "Marked"), ": the policy wrote these words itself in a later turn.") : null,
     found.length ? make("ul", "thumbs", ...found) : null,
-    sources("Read from", result.sources));
+    result.queries.length ? null : sources("Read from", result.sources));
 }
 
 function rawTurn(turn, said) {
