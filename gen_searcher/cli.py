@@ -121,7 +121,7 @@ TAKES_A_WORD: dict[str, Callable[[str], str]] = {
     "generator check": lambda word: f"generator={{_target_: {word.replace(':', '.')}}}",
 }
 """Commands whose one bare argument is a setting, and how that is written."""
-FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack"), "report": ("compare",)}
+FLAGS: dict[str, tuple[str, ...]] = {"replay": ("step", "bundle", "pack", "trust"), "report": ("compare",)}
 """Settings of a command that may be written as `--NAME VALUE`; the setting is `COMMAND.NAME`."""
 SWITCHES: dict[str, tuple[str, ...]] = {"report": ("serve",), "doctor": ("online",)}
 """Settings of a command that `--NAME` turns on."""

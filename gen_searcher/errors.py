@@ -24,6 +24,8 @@ EXIT_INTERRUPTED = 75
 
 CUT_OFF = "cut_off"
 """Stage of a member that was given up because most of its group had ended: our own doing, see `train/tail.py`."""
+TOO_LATE = "its step had enough other groups; see grpo.oversample"
+"""What such a member says when its whole group was given up: what is left of the group is a fragment."""
 
 
 class WorldError(Exception):

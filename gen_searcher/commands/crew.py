@@ -27,7 +27,7 @@ from gen_searcher.metrics.traces import process as traces
 from gen_searcher.metrics.values import numbers
 from gen_searcher.protocols import Generator, Judge, Searcher
 from gen_searcher.rewards.compose import compose
-from gen_searcher.rewards.golden.calibration import check_judges
+from gen_searcher.rewards.golden.calibration import check_judges, watch_judges
 from gen_searcher.rewards.golden.cases import golden_set
 from gen_searcher.tools.meter import Reading, merged
 from gen_searcher.train.attempt import (
@@ -166,10 +166,16 @@ class Crew:
         return [JudgePool(self.rewards, name) for name in self.place.cfg.judges]
 
     async def check_judges(self) -> None:
-        """Hold the judges against the golden set. Raises JudgeDrift or JudgeGone, which end the run with code 3."""
+        """Hold the judges against the golden set before a run, see `check_judges`. What it raises ends the run."""
         rules = self.place.cfg.reward.calibration
         golden = golden_set().spread(rules.cases)
         await check_judges(self.judges(), golden, self.place.store, min_kappa=rules.min_kappa)
+
+    async def watch_judges(self) -> None:
+        """The same between steps, see `watch_judges`: a judge that is down is no reason to end."""
+        rules = self.place.cfg.reward.calibration
+        golden = golden_set().spread(rules.cases)
+        await watch_judges(self.judges(), golden, self.place.store, min_kappa=rules.min_kappa)
 
     def shadow(self) -> Shadow | None:
         """The judges that only watch, None when there are none."""

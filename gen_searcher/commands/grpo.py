@@ -69,7 +69,9 @@ def run(cfg: RunConfig) -> int:
             place = scaled(place)
             with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="grpo"):
                 books = Books(ledger=ledger, lease=lease)
-                asyncio.run(while_head_lives(train_run(place, start, books, from_step=found.step)))
+                made_before = max(found.lost_steps, default=0)
+                run = train_run(place, start, books, from_step=found.step, made_before=made_before)
+                asyncio.run(while_head_lives(run))
     return 0
 
 
@@ -91,8 +93,10 @@ class Books:
     lease: RunLease
 
 
-async def train_run(place: Workplace, start: Path, books: Books, *, from_step: int) -> None:
+async def train_run(place: Workplace, start: Path, books: Books, *, from_step: int, made_before: int = 0) -> None:
     """Raise the actors, train from `from_step` on, write the policy. Needs a cluster session.
+
+    `made_before` is the last step that was made once and whose weights were lost; 0 for none.
 
     Raises:
         Interrupted: SIGTERM or SIGINT came; the last published step is saved.
@@ -151,6 +155,7 @@ async def train_run(place: Workplace, start: Path, books: Books, *, from_step: i
                     begun=ledger.tally().begun,
                     pending=ledger.pending(),
                     thins=curriculum(cfg, ledger),
+                    made_before=made_before if cfg.grpo.oversample.groups else 0,
                 )
                 await foreman.beside(train(rules, parts, order, from_step=from_step))
                 keeper.log_unused(cfg.grpo.steps)
@@ -265,14 +270,15 @@ class GrpoRecorder:
         self._progress.advance(step, headline(values))
         every = self._cfg.reward.calibration.every_steps
         if every is not None and step % every == 0:
-            await self._crew.check_judges()
+            await self._crew.watch_judges()
 
     async def before_stop(self, step: int) -> None:
         """Write the lines of what no step has used, and a checkpoint unless the step has one."""
         self._keeper.log_unused(step)
         if step:
             await self._keeper.save(step)
-            log.info("step %d of %d is saved", step, self._cfg.grpo.steps)
+        if self._keeper.saved:
+            log.info("step %d of %d is saved", self._keeper.saved, self._cfg.grpo.steps)
 
 
 def headline(values: Mapping[str, float]) -> dict[str, float | str]:

@@ -19,6 +19,7 @@ from gen_searcher.commands.crew import picture_rules
 from gen_searcher.commands.identity import read_identity
 from gen_searcher.commands.replay_learner import Lesson, learn
 from gen_searcher.commands.replay_parts import Outside, judges_of, redraw_of
+from gen_searcher.commands.replay_trust import check_trusted
 from gen_searcher.commands.workplace import Workplace, fingerprint
 from gen_searcher.config import load
 from gen_searcher.config.cluster import RolesConfig
@@ -39,6 +40,7 @@ from gen_searcher.train.replay import (
 )
 from gen_searcher.train.replay_table import ReplayTable, StepNumbers
 from gen_searcher.train.run import RunFolder
+from gen_searcher.train.step_log import config_digest
 from gen_searcher.types import StepReport
 
 log = logging.getLogger(__name__)
@@ -116,6 +118,7 @@ class Recorded:
         route = route_to(step, kept=states(folder), recorded=lines)
         attempts = Attempts(folder.attempts)
         place = workplace(folder, settings, lines[step].config)
+        check_trusted(place.cfg, settings)
         return cls(
             place=place,
             start=_start(place),
@@ -134,9 +137,14 @@ def workplace(folder: RunFolder, settings: ReplayConfig, digest: str) -> Workpla
     path = folder.step_config(digest)
     if not path.is_file():
         raise UserError(f"{path}: missing; it holds the settings of the step")
-    cfg = load.read(path.read_text(encoding="utf-8"), source=str(path))
+    text = path.read_text(encoding="utf-8")
+    if config_digest(text) != digest:
+        raise UserError(
+            f"{path}: not what the run wrote there, its digest is {config_digest(text)}; the record is not whole"
+        )
+    cfg = load.read(text, source=str(path))
     roles = cfg.cluster.roles if settings.placed == "as_run" else RolesConfig()
-    cluster = cfg.cluster.model_copy(update={"address": "local", "cpus": None, "roles": roles})
+    cluster = cfg.cluster.model_copy(update={"address": "local", "cpus": None, "roles": roles, "fault_plan": None})
     return Workplace(cfg=cfg.model_copy(update={"run_dir": folder.root, "cluster": cluster}), folder=folder)
 
 

@@ -48,10 +48,9 @@ class Outside:
         if record is not None:
             tape = Tape(CassetteConfig(mode="record"), folder=record.cassette, meter=Meter())
             closing.callback(tape.close)
-        judges = settings.judges or ("again" if settings.bundle is None else "taped")
         return cls(
             cassette=place.folder.cassette if settings.bundle is not None or kept.path is None else kept.path,
-            asks_local=judges == "again",
+            asks_local=settings.asks_judges,
             record=tape,
             closing=closing,
         )

@@ -33,4 +33,5 @@ def is_local(plug: Plug) -> bool:
     members = [one for group in groups for one in group.values() if isinstance(one, Plug)]
     if members:
         return all(map(is_local, members))
-    return isinstance(resolved.target, DeclaresLocal) and resolved.target.is_local
+    target = resolved.target
+    return isinstance(target, DeclaresLocal) and target.is_local is True  # a method of that name claims nothing

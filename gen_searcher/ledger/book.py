@@ -24,7 +24,7 @@ from gen_searcher.ledger.payload import (
     unpack_lost,
 )
 from gen_searcher.ledger.schema import connect, writing_to
-from gen_searcher.ledger.states import State, Tally
+from gen_searcher.ledger.states import LATE, State, Tally
 from gen_searcher.types import Attempt, Group, Task
 
 log = logging.getLogger(__name__)
@@ -55,6 +55,10 @@ class Pending:
     task_id: str
     version: int | None
     """Policy version that the kept attempts were started at; None when nothing is kept."""
+    begun_at: int = 0
+    """Policy version when it was begun last."""
+    set_aside: bool = False
+    """The run ended because groups like it had nothing to teach: they are not counted against the next start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +142,20 @@ class Ledger:
         """What was begun and not used, in the order of the visits."""
         rows = self._db.execute(
             "SELECT visit, task_id, version, EXISTS (SELECT 1 FROM members m WHERE m.visit = i.visit "
-            "AND m.kind = 'attempt' AND m.payload IS NOT NULL) OR state = 'scored' "
+            "AND m.kind = 'attempt' AND m.payload IS NOT NULL) OR state = 'scored', reason IS NOT NULL "
             "FROM instances i WHERE state IN ('queued', 'running', 'scored') ORDER BY visit"
         ).fetchall()
         return [
-            Pending(visit=visit, task_id=task_id, version=version if is_kept else None)
-            for visit, task_id, version, is_kept in cast("list[tuple[int, str, int | None, int]]", rows)
+            Pending(
+                visit=visit,
+                task_id=task_id,
+                version=version if is_kept else None,
+                begun_at=version or 0,
+                set_aside=bool(is_set_aside),
+            )
+            for visit, task_id, version, is_kept, is_set_aside in cast(
+                "list[tuple[int, str, int | None, int, int]]", rows
+            )
         ]
 
     def issue(self, visit: int, task_id: str, *, version: int) -> int:
@@ -155,8 +167,8 @@ class Ledger:
             elif kept:
                 version = min(version, self._one("SELECT version FROM instances WHERE visit = ?", visit))
             changed = db.execute(
-                "UPDATE instances SET state = 'running', version = ?, issues = issues + 1, is_orphan = is_orphan AND ? "
-                "WHERE visit = ? AND task_id = ? AND state = 'queued'",
+                "UPDATE instances SET state = 'running', version = ?, issues = issues + 1, is_orphan = is_orphan AND ?, "
+                "reason = NULL WHERE visit = ? AND task_id = ? AND state = 'queued'",
                 (version, kept, visit, task_id),
             ).rowcount
             _expect(changed, 1, f"visit {visit} of {task_id} to be issued")
@@ -234,21 +246,31 @@ class Ledger:
         state = State(rows[0][0]) if rows else None
         if state is not State.SCORED and not (reopened and state is State.RUNNING):
             return None
-        members = cast(
-            "list[tuple[str, bytes]]",
-            self._db.execute(
-                "SELECT kind, payload FROM members WHERE visit = ? AND place IS NOT NULL ORDER BY place", (visit,)
-            ).fetchall(),
-        )
-        if not members and state is State.RUNNING:
+        if state is State.RUNNING and not self._members(visit):
             return None
-        return Group(
-            task=task,
-            attempts=tuple(unpack_attempt(body) for kind, body in members if kind == "attempt"),
-            lost=tuple(unpack_lost(body) for kind, body in members if kind == "lost"),
-            version=rows[0][1],
-            visit=visit,
-        )
+        return self._group(visit, task, version=rows[0][1])
+
+    def late(self, step: int) -> list[Pending]:
+        """What a step passed over without waiting for it, when its weights were lost since and it is made again."""
+        rows = self._db.execute(
+            "SELECT visit, task_id, version FROM instances WHERE step = ? AND reason = ? ORDER BY visit", (step, LATE)
+        ).fetchall()
+        return [
+            Pending(visit=visit, task_id=task_id, version=version)
+            for visit, task_id, version in cast("list[tuple[int, str, int | None]]", rows)
+        ]
+
+    def left_of(self, late: Pending, task: Task) -> Group:
+        """What had ended of it. Raises Unreadable."""
+        return self._group(late.visit, task, version=late.version or 0)
+
+    def set_aside(self, visits: Sequence[int], reason: str) -> None:
+        """The run ends because these scored instances leave a step nothing; the next start's first step passes them over."""
+        with self.writing() as db:
+            db.executemany(
+                "UPDATE instances SET reason = ? WHERE visit = ? AND state = 'scored'",
+                [(reason, visit) for visit in visits],
+            )
 
     def forget(self, visit: int) -> None:
         """Queue a scored instance again and keep nothing of it."""
@@ -327,6 +349,23 @@ class Ledger:
         if {State(state): count for state, count in counted} != {s: n for s, n in tally.counts.items() if n}:
             raise LedgerBroken(f"{self._path}: {tally}, but the rows say {dict(counted)}")
         self.check_conserved()
+
+    def _members(self, visit: int) -> list[tuple[str, bytes]]:
+        """Kind and payload of the members that make up its group, the attempts and the lost ones each in their order."""
+        rows = self._db.execute(
+            "SELECT kind, payload FROM members WHERE visit = ? AND place IS NOT NULL ORDER BY place", (visit,)
+        ).fetchall()
+        return cast("list[tuple[str, bytes]]", rows)
+
+    def _group(self, visit: int, task: Task, *, version: int) -> Group:
+        members = self._members(visit)
+        return Group(
+            task=task,
+            attempts=tuple(unpack_attempt(body) for kind, body in members if kind == "attempt"),
+            lost=tuple(unpack_lost(body) for kind, body in members if kind == "lost"),
+            version=version,
+            visit=visit,
+        )
 
     def _one(self, query: str, *values: int) -> int:
         return cast("tuple[int]", self._db.execute(query, values).fetchone())[0]

@@ -6,7 +6,11 @@ The checkpoint's step is the truth. The rule, for a checkpoint of step C:
 - used by a later step, whose weights were lost: scored again if its attempts are kept, queued if not. It is trained
   again, once, from the same attempts; synchronous runs get the same weights, bit for bit.
 - scored and unused: stays, unless a member was given up as lost. Then it is queued; the members that ended are kept
-  and the lost ones get new tries: an outage that ended a run does not end the next start as well.
+  and the lost ones get new tries: an outage that ended a run does not end the next start as well. Members that we cut
+  off ourselves (`grpo.tail`, `grpo.oversample`) are no reason: the group is what it was meant to be.
+- given up whole, because a later step had enough others: stays rejected by that step, which is made again from the groups
+  that it had then. What is left of it is no group to learn from in the place of a complete one. Where the step was not
+  booked yet it is queued.
 - running: queued. The members that had ended are kept, the others are run again with the same seeds.
 
 The steps after C leave `steps`, and `metrics.jsonl` and `attempts.jsonl` are cut to where they ended at C; the metric
@@ -16,13 +20,15 @@ lines that go are kept as events. So neither file ever holds two lines for one t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from gen_searcher.errors import UserError
+from gen_searcher.errors import CUT_OFF, TOO_LATE, UserError
 from gen_searcher.ledger.book import BookedStep, Ledger, write_event
-from gen_searcher.ledger.states import State
+from gen_searcher.ledger.payload import Unreadable, unpack_lost
+from gen_searcher.ledger.states import LATE, State
+from gen_searcher.types import Lost
 
 _RUNNING = "SELECT visit FROM instances WHERE state = 'running'"
 
@@ -124,19 +130,38 @@ def roll_back(ledger: Ledger, step: int, *, cut_metrics: Sequence[str]) -> Found
 
 def _requeue_given_up(db: sqlite3.Connection) -> None:
     """Of groups that no step has used: a published step has accepted what it used."""
-    given_up = [
-        row[0]
-        for row in cast(
-            "list[tuple[int]]",
-            _all(
-                db,
-                "SELECT DISTINCT i.visit FROM instances i JOIN members m ON m.visit = i.visit WHERE i.state = 'scored' "
-                "AND m.kind = 'lost' AND m.place IS NOT NULL AND NOT EXISTS (SELECT 1 FROM members a "
-                "WHERE a.visit = i.visit AND a.seed = m.seed AND a.kind = 'attempt' AND a.place IS NOT NULL)",
-            ),
-        )
-    ]
-    _queue(db, given_up)
+    lost = _lost_members(db)
+    _queue(db, [visit for visit, tries in lost.items() if any(map(_is_reason, tries))])
+
+
+def _lost_members(db: sqlite3.Connection) -> Mapping[int, Sequence[Lost]]:
+    """Visit -> the lost tries of members that its scored group has no attempt of."""
+    rows = cast(
+        "list[tuple[int, bytes]]",
+        _all(
+            db,
+            "SELECT i.visit, m.payload FROM instances i JOIN members m ON m.visit = i.visit "
+            "WHERE i.state = 'scored' AND m.kind = 'lost' AND m.place IS NOT NULL AND NOT EXISTS (SELECT 1 FROM members a "
+            "WHERE a.visit = i.visit AND a.seed = m.seed AND a.kind = 'attempt' AND a.place IS NOT NULL)",
+        ),
+    )
+    found: dict[int, list[Lost]] = {}
+    for visit, body in rows:
+        found.setdefault(visit, []).append(_read(body))
+    return found
+
+
+def _read(body: bytes) -> Lost:
+    """A try that cannot be read was lost all the same."""
+    try:
+        return unpack_lost(body)
+    except Unreadable as error:
+        return Lost(task_id="", seed=0, stage="ledger", error=str(error))
+
+
+def _is_reason(lost: Lost) -> bool:
+    """To try again: the world's doing, or the end of a whole group. Not what a group did without on purpose."""
+    return lost.stage != CUT_OFF or lost.error == TOO_LATE
 
 
 def _unuse(db: sqlite3.Connection, step: int) -> None:
@@ -145,15 +170,16 @@ def _unuse(db: sqlite3.Connection, step: int) -> None:
         _all(
             db,
             "SELECT visit, NOT EXISTS (SELECT 1 FROM members m WHERE m.visit = i.visit AND m.place IS NOT NULL "
-            "AND m.payload IS NULL) FROM instances i WHERE step > ?",
+            "AND m.payload IS NULL) FROM instances i WHERE step > ? AND reason IS NOT ?",
             step,
+            LATE,
         ),
     )
     db.executemany(
         "UPDATE instances SET state = 'scored' WHERE visit = ?", [(visit,) for visit, is_whole in rows if is_whole]
     )
     _queue(db, [visit for visit, is_whole in rows if not is_whole])
-    db.execute("UPDATE instances SET step = NULL, reason = NULL WHERE step > ?", (step,))
+    db.execute("UPDATE instances SET step = NULL, reason = NULL WHERE step > ? AND reason IS NOT ?", (step, LATE))
 
 
 def _queue(db: sqlite3.Connection, visits: Sequence[int]) -> None:
@@ -162,5 +188,5 @@ def _queue(db: sqlite3.Connection, visits: Sequence[int]) -> None:
     db.executemany("UPDATE members SET place = NULL WHERE visit = ?", [(visit,) for visit in visits])
 
 
-def _all(db: sqlite3.Connection, query: str, *values: int) -> list[object]:
+def _all(db: sqlite3.Connection, query: str, *values: int | str) -> list[object]:
     return cast("list[object]", db.execute(query, values).fetchall())

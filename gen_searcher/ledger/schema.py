@@ -1,8 +1,8 @@
 """The ledger's tables and the one way to open them.
 
     run        one row: schema, token of the lease that opened it last, visits begun (the data cursor), exported step
-    instances  visit -> task, state, policy version it started at, step that used it, reason if rejected, times issued,
-               whether it was sampled by weights that no longer exist
+    instances  visit -> task, state, policy version it started at, step that used it, reason if rejected or set aside, times
+               issued, whether it was sampled by weights that no longer exist
     tally      state -> count, kept by triggers in the same transaction
     members    one row per ended member: visit, kind (attempt, lost), seed, place in its group, reward, cost, payload
     steps      published step -> how long the JSONL files were when it was booked

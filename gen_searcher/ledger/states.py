@@ -37,6 +37,11 @@ class State(StrEnum):
     """A published step passed it over, for the reason in its row."""
 
 
+LATE = "enough other groups were complete"
+"""Reason of an instance that a step passed over without waiting for it."""
+NOTHING_TO_TEACH = "nothing to teach"
+"""Reason of one whose attempts were all worth the same. A scored instance has it when the run ended because of such ones."""
+
 TRANSITIONS: Mapping[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING}),
     State.RUNNING: frozenset({State.SCORED, State.QUEUED}),

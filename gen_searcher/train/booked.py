@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import TOO_LATE, WorldError
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.payload import Unreadable
+from gen_searcher.ledger.states import NOTHING_TO_TEACH
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, GroupRunner, cut_off, member_seeds, run_group
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.tasks import Visit
 from gen_searcher.types import Attempt, Group, Task
 
 log = logging.getLogger(__name__)
-
-TOO_LATE = "its step had enough other groups; see grpo.oversample"
 
 
 class BookedGroups:
@@ -71,6 +71,10 @@ class BookedGroups:
         )
         self._ledger.score(group)
         return group
+
+    def set_aside(self, visits: Sequence[int]) -> None:
+        """The run ends because these have nothing to teach. See `SetsAside`."""
+        self._ledger.set_aside(visits, NOTHING_TO_TEACH)
 
     def _members(self, visit: Visit) -> GroupRunner:
         attempt = BookedAttempts(self._ledger, visit=visit.number, attempt=self._attempt)

@@ -113,6 +113,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
         keep=rules.keep,
         on_group=parts.recorder.on_group,
         give_up=groups.give_up,
+        set_aside=groups.set_aside,
         room=Room(attempts=rules.attempts_in_flight, group_size=rules.group.size + rules.group.spare),
         on_wait=parts.recorder.on_wait,
         version=from_step,

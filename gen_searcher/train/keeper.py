@@ -7,7 +7,9 @@ A kill between any two of these leaves something that `resume` brings back to th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,15 +19,16 @@ from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.ledger.book import BookedStep, Fence, Ledger
 from gen_searcher.ledger.payload import Unreadable
 from gen_searcher.ledger.recovery import Found, roll_back, standing
+from gen_searcher.ledger.states import LATE, NOTHING_TO_TEACH
 from gen_searcher.points import Point, passed
 from gen_searcher.train.run import AttemptLog, MetricLog, RunFolder, TurnReader, cut_lines, lines_beyond
 from gen_searcher.train.step_log import StepLog, cut_steps
 from gen_searcher.train.stream import Step
 from gen_searcher.types import Group, StepReport, Task
 
+log = logging.getLogger(__name__)
+
 ALL_LOST = "all members were lost"
-NOTHING_TO_TEACH = "nothing to teach"
-TOO_LATE = "enough other groups were complete"
 
 
 class Saves(Protocol):
@@ -88,9 +91,16 @@ class Keeper:
         self._fence = fence
         self._rules = rules
         self._saved = saved
+        self._booked = saved
+        """The last step that the ledger has."""
         self._attempts = AttemptLog(folder.attempts, read=read)
         self._metrics = MetricLog(folder.metrics)
         self._steps = StepLog(folder, config=config)
+
+    @property
+    def saved(self) -> int:
+        """The step of the last checkpoint; 0: there is none."""
+        return self._saved
 
     def close(self) -> None:
         """Close the files."""
@@ -100,7 +110,7 @@ class Keeper:
 
     async def book(self, step: int, taken: Step, report: StepReport, values: Mapping[str, float]) -> None:
         """Write the step down, everywhere; save a checkpoint every so often and at the end."""
-        for group in (*taken.groups, *taken.dropped, *taken.late):
+        for group in (*taken.groups, *taken.dropped, *taken.late, *self._late_before(step)):
             self._log(group, step)
         self._fence.check()
         self._steps.record(step, taken.groups, report)
@@ -111,16 +121,25 @@ class Keeper:
             trained=[group.visit for group in taken.groups],
             rejected={
                 **{group.visit: NOTHING_TO_TEACH if group.attempts else ALL_LOST for group in taken.dropped},
-                **{group.visit: TOO_LATE for group in taken.late},
+                **{group.visit: LATE for group in taken.late},
             },
         )
+        self._booked = step
         passed(Point.STEP_BOOKED)
         if step % self._rules.checkpoint_every_steps == 0 or step == self._rules.steps:
             await self.save(step)
 
     async def save(self, step: int) -> None:
-        """Write a checkpoint of the published step unless there is one, then let go of those before the last two."""
+        """Write a checkpoint of the published step unless there is one, then let go of those before the last two.
+
+        A step that could not be booked gets none: the books would not know it, and no start could go on from there.
+        """
         if step == self._saved:
+            return
+        if step != self._booked:
+            log.warning(
+                "step %d is not in the books and is not saved; the next start goes on from step %d", step, self._saved
+            )
             return
         for book in (self._attempts, self._metrics, self._steps, self._ledger):
             book.sync()  # a power cut must not leave a checkpoint of a step that the books do not know
@@ -137,7 +156,12 @@ class Keeper:
         return kept[-self._rules.keep_checkpoints] if len(kept) >= self._rules.keep_checkpoints else 0
 
     def log_unused(self, step: int) -> None:
-        """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them."""
+        """Write the lines of groups that ended after `step` and that none has used; the next start cuts and rewrites them.
+
+        None after a step that could not be booked, whose own groups the ledger calls unused still.
+        """
+        if step != self._booked:
+            return
         self._fence.check()
         for pending in self._ledger.pending():
             try:
@@ -146,6 +170,12 @@ class Keeper:
                 continue  # the next start runs it again
             if group is not None:
                 self._log(group, step + 1)
+
+    def _late_before(self, step: int) -> Iterator[Group]:
+        """What the step did not wait for when it was made the first time; its lines went with the weights."""
+        for late in self._ledger.late(step):
+            with contextlib.suppress(Unreadable):
+                yield self._ledger.left_of(late, self._tasks[late.task_id])
 
     def _log(self, group: Group, step: int) -> None:
         self._attempts.record(

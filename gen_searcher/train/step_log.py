@@ -59,12 +59,17 @@ STEP_LINE = TypeAdapter(StepLine)
 """Floats are written so that they read back as the same bits."""
 
 
+def config_digest(config: str) -> str:
+    """What a resolved configuration is kept under."""
+    return hashlib.sha256(config.encode()).hexdigest()[:16]
+
+
 class StepLog:
     """Writes `steps.jsonl`."""
 
     def __init__(self, folder: RunFolder, *, config: str) -> None:
         """`config` is the resolved configuration as text; it is kept under its digest."""
-        self._config = hashlib.sha256(config.encode()).hexdigest()[:16]
+        self._config = config_digest(config)
         kept = folder.step_config(self._config)
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(config, encoding="utf-8")

@@ -16,7 +16,7 @@ import asyncio
 import gc
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Protocol
@@ -25,7 +25,7 @@ from gen_searcher.errors import TooManyLost
 from gen_searcher.train.arrivals import Arrival, Arrivals
 from gen_searcher.train.outage import Losses, OutageRules, begin
 from gen_searcher.train.room import Room
-from gen_searcher.train.tasks import Visit
+from gen_searcher.train.tasks import Upcoming, Visit
 from gen_searcher.types import Group
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,9 @@ class GivesUp(Protocol):
         ...
 
 
+SetsAside = Callable[[Sequence[int]], None]
+"""Hears the visits without signal for which a run ends, so that the next start need not end for them as well."""
+
 OnWait = Callable[[str], None]
 """Hears a few words when a wait for the world begins, and an empty text when it is over."""
 
@@ -64,7 +67,8 @@ class StreamRules:
     max_staleness: int
     """Most publishes between a group's start and the step that trains on it; 0 is synchronous."""
     max_dropped: int
-    """Groups without signal after which a step takes what it has, or stops if it has nothing."""
+    """Groups without signal after which a step takes what it has, or stops if it has nothing. Those that have stopped an
+    earlier start of the run are not counted again."""
     outage: OutageRules
     """When the world is down."""
     spare_groups: int = 0
@@ -128,6 +132,11 @@ class _Gathering:
         self.given_up += by * given_up
 
     @property
+    def in_vain(self) -> list[_Finished]:
+        """What counts against `max_dropped`."""
+        return [finished for finished in self.dropped if not finished.started.visit.set_aside]
+
+    @property
     def losses(self) -> Losses:
         return Losses.of(list(self.latest.values()))
 
@@ -139,6 +148,10 @@ def _say_nothing(says: str) -> None:
 def _leave_nothing(visit: Visit, version: int, earlier: Group | None) -> Group:
     del earlier
     return Group(task=visit.task, attempts=(), version=version, visit=visit.number)
+
+
+def _keep_nothing(visits: Sequence[int]) -> None:
+    del visits
 
 
 class GroupStream:
@@ -154,6 +167,7 @@ class GroupStream:
         on_group: Callable[[Group], None],
         on_wait: OnWait = _say_nothing,
         give_up: GivesUp = _leave_nothing,
+        set_aside: SetsAside = _keep_nothing,
         room: Room | None = None,
         version: int = 0,
     ) -> None:
@@ -161,13 +175,14 @@ class GroupStream:
 
         `give_up` is asked for what is left of a group that ran when a step had enough others. A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
-        self._visits = visits
+        self._upcoming = Upcoming(visits)
         self._run = run
         self._rules = rules
         self._keep = keep
         self._on_group = on_group
         self._on_wait = on_wait
         self._give_up = give_up
+        self._set_aside = set_aside
         self._version = version
         self._slots = rules.groups_per_step * (rules.max_staleness + 1) + rules.spare_groups
         self._running: Arrivals[_Started, Group] = Arrivals()
@@ -211,10 +226,13 @@ class GroupStream:
         while True:
             if self._is_outage(gathering):
                 await self._wait_for_the_world(gathering)
-            self._left_empty = self._must_stay_empty(dropped=len(gathering.dropped))
+            self._left_empty = self._must_stay_empty(dropped=len(gathering.in_vain))
             if self._is_complete():
                 break
             self._fill()
+            if not self._running:
+                self._upcoming.hurry()
+                self._fill()
             if not self._running:
                 break
             self._collect(await self._running.some(), gathering)
@@ -225,9 +243,10 @@ class GroupStream:
         self._ready.sort(key=lambda finished: finished.started.order)
         taken, rest = self._ready[: self._rules.groups_per_step], self._ready[self._rules.groups_per_step :]
         if not taken:
+            self._set_aside([finished.started.visit.number for finished in gathering.dropped])
             raise TooManyLost(
-                f"{len(gathering.dropped)} groups in a row had nothing to teach (equal rewards, or all tries lost); the "
-                "policy is as it was before this step"
+                f"{len(gathering.in_vain)} groups in a row had nothing to teach (equal rewards, or all tries lost); the "
+                "policy is as it was before this step. The same command passes these over and tries as many others"
             )
         if self._rules.spare_groups:
             late += [finished for finished in rest if self._is_too_old(finished.started)]
@@ -261,8 +280,13 @@ class GroupStream:
 
     def _fill(self) -> None:
         """Start groups while there are slots and, for a first member, room."""
-        while self._left_empty is not None and self._free_slots > self._left_empty and self._room.has_space:
-            visit = next(self._visits)
+        while (
+            self._left_empty is not None
+            and self._free_slots > self._left_empty
+            and self._room.has_space
+            and self._upcoming.is_due(self._version)
+        ):
+            visit = self._upcoming.pop()
             version = self._version if visit.version is None else min(visit.version, self._version)
             self._start(_Started(version=version, visit=visit))
 

@@ -24,14 +24,51 @@ class Visit:
     task: Task
     version: int | None = None
     """Policy version at which kept work on it was started; None when there is none."""
+    not_before: int = 0
+    """Policy version before which it is not started, unless a step has nothing else left to wait for."""
+    set_aside: bool = False
+    """See `Pending`."""
+
+
+class Upcoming:
+    """The visits one after the other, each when it is due."""
+
+    def __init__(self, visits: Iterator[Visit]) -> None:
+        """The visits in their order."""
+        self._visits = visits
+        self._next: Visit | None = None
+        self._hurries = False
+
+    def is_due(self, version: int) -> bool:
+        """Whether the next one may start while the policy is at `version`."""
+        if self._next is None:
+            self._next = next(self._visits)
+        return self._hurries or self._next.not_before <= version
+
+    def pop(self) -> Visit:
+        """The next one; `is_due` has been asked."""
+        found = next(self._visits) if self._next is None else self._next
+        self._next, self._hurries = None, False
+        return found
+
+    def hurry(self) -> None:
+        """The next one may start whatever it is: nothing else is left to wait for."""
+        self._hurries = True
 
 
 def visits(
-    tasks: Sequence[Task], *, seed: int, begun: int, pending: Sequence[Pending], thins: Thins | None = None
+    tasks: Sequence[Task],
+    *,
+    seed: int,
+    begun: int,
+    pending: Sequence[Pending],
+    thins: Thins | None = None,
+    made_before: int = 0,
 ) -> Iterator[Visit]:
     """What was begun and not used, in its order, then everything from visit `begun` on.
 
-    `thins` None: every epoch visits every task.
+    `thins` None: every epoch visits every task. Steps up to `made_before` were made before, and are made again from the
+    groups that they had: what was begun after one of them is not theirs to take. 0: whoever comes first is taken.
 
     Raises:
         DataError: A task that was begun is not among `tasks`.
@@ -40,9 +77,16 @@ def visits(
     for one in pending:
         if one.task_id not in by_id:
             raise DataError(f"the run has begun with task {one.task_id!r}, which is not in the task file any more")
-        yield Visit(number=one.visit, task=by_id[one.task_id], version=one.version)
+        not_before = min(one.begun_at, made_before)
+        yield Visit(
+            number=one.visit,
+            task=by_id[one.task_id],
+            version=one.version,
+            not_before=not_before,
+            set_aside=one.set_aside,
+        )
     for number, task in enumerate(shuffled_forever(tasks, seed=seed, skip=begun, thins=thins), start=begun):
-        yield Visit(number=number, task=task)
+        yield Visit(number=number, task=task, not_before=made_before)
 
 
 def shuffled_forever(tasks: Sequence[Task], *, seed: int, skip: int = 0, thins: Thins | None = None) -> Iterator[Task]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from gen_searcher import cli
@@ -27,9 +28,10 @@ from gen_searcher.config import load
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.image_store import ImageStore
 from gen_searcher.train.attempt import run_group
+from gen_searcher.train.bundle import pack, unpack
 from gen_searcher.train.grpo import step_batch
 from gen_searcher.train.run import AttemptLog, RunFolder, TurnReader
-from gen_searcher.train.step_log import StepLog
+from gen_searcher.train.step_log import StepLog, config_digest
 from gen_searcher.types import Task, Trajectory
 from gen_searcher.world.teacher import Teacher, TeacherFlaws
 
@@ -153,6 +155,33 @@ def test_a_bundle_replays_from_the_file_alone_in_an_empty_directory(
     step = steps_of(run_dir)[1]
     assert f"= {step['loss']!r}" in done.stdout
     assert f"= {step['grad_norm']!r}" in done.stdout
+
+
+@pytest.mark.fault(43)
+def test_a_bundle_whose_settings_name_a_command_in_every_other_place_replays_and_runs_none_of_them(
+    bundle: Path, tmp_path: Path
+) -> None:
+    folder, harmed = RunFolder(root=tmp_path / "opened"), tmp_path / "harmed"
+    unpack(bundle, folder.root)
+    harm = {"_target_": "subprocess.Popen", "args": ["touch", str(harmed)]}
+    (line,) = steps_of(folder.root)
+    path = folder.step_config(str(line["config"]))
+    cfg = yaml.safe_load(path.read_text())
+    cfg["search"] |= {"search": harm, "images": harm, "reader": harm, "summarizer": harm}
+    cfg |= {"generator": harm, "trackers": {"mine": harm}}
+    cfg["reward"] |= {"shadow_judges": {"mine": harm}, "shadow_frac": 1.0}
+    cfg["data"]["verify"]["judges"] = {"mine": harm}
+    cfg["bench"]["generators"] = {"mine": harm}
+    cfg["cluster"]["fault_plan"] = harm
+    text = yaml.safe_dump(cfg)
+    path.unlink()
+    folder.step_config(config_digest(text)).write_text(text)
+    folder.steps.write_text(json.dumps({**line, "config": config_digest(text)}) + "\n")
+    pack(folder.root, tmp_path / "hostile.bundle")
+    done = run("replay", "--bundle", "hostile.bundle", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    assert "everything agrees" in done.stdout
+    assert not harmed.exists()
 
 
 def test_an_edited_reward_and_a_changed_picture_are_found_and_named(

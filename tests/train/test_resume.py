@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gen_searcher.errors import Interrupted, UserError
+from gen_searcher.errors import Interrupted, StopRun, TooManyLost, UserError
+from gen_searcher.ledger import schema
+from gen_searcher.points import Point, heard_by
+from gen_searcher.testing.toy_training import ToyAttempts, ToyLearner
 from gen_searcher.train.run import RunFolder
-from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, TASKS, toy_run
+from gen_searcher.types import Attempt, Reward, Task
+from tests.train.toy_run import GROUP_SIZE, GROUPS_PER_STEP, TASKS, toy_rules, toy_run, toy_training
 
 STEPS = 9
 
@@ -70,6 +76,80 @@ def test_groups_that_an_earlier_start_finished_are_not_run_again(tmp_path: Path,
     assert again.made == 0
     assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
     assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+
+
+@pytest.mark.fault(14)
+def test_a_step_that_cannot_be_booked_is_not_saved_and_the_same_command_makes_it_again(
+    tmp_path: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_S", 0.0)
+    folder, stepped = RunFolder(root=tmp_path), Counter[Point]()
+    with ExitStack() as lock:
+
+        def backs_up_the_ledger(point: Point) -> None:
+            """From the fifth step on, between the step and its booking."""
+            stepped[point] += 1
+            if point is Point.LEARNER_STEPPED and stepped[point] == 5:
+                db = lock.enter_context(closing(sqlite3.connect(folder.ledger, isolation_level=None)))
+                db.execute("BEGIN IMMEDIATE")
+
+        with heard_by(backs_up_the_ledger), pytest.raises(StopRun, match="database is locked"):
+            toy_run(tmp_path, steps=STEPS)
+    assert folder.checkpoints.latest() == 3
+    toy_run(tmp_path, steps=STEPS)
+    assert metric_steps(tmp_path) == list(range(1, STEPS + 1))
+    assert (tmp_path / "weights.json").read_text() == (whole / "weights.json").read_text()
+
+
+class Judged:
+    """Toy attempts by a judge that finds all of them worth nothing until it is mended."""
+
+    def __init__(self, learner: ToyLearner, *, is_mended: bool) -> None:
+        self.toy = ToyAttempts(learner, latency_s=0.001)
+        self._is_mended = is_mended
+
+    async def __call__(self, task: Task, *, seed: int) -> Attempt:
+        made = await self.toy(task, seed=seed)
+        return made if self._is_mended else replace(made, reward=Reward(total=0.0, parts={}))
+
+
+def judged_run(root: Path, made: list[Judged], *, is_mended: bool) -> None:
+    """One start; `made` gets its attempts."""
+
+    def own(learner: ToyLearner) -> Judged:
+        made.append(Judged(learner, is_mended=is_mended))
+        return made[-1]
+
+    rules = toy_rules(steps=5, max_staleness=0)
+    asyncio.run(toy_training(root, rules, own, checkpoint_every_steps=3))
+
+
+@pytest.mark.fault(39)
+def test_a_run_that_had_nothing_to_learn_from_goes_on_with_other_tasks_once_its_judge_is_mended(tmp_path: Path) -> None:
+    in_vain, made = 20, list[Judged]()  # those under way when the 18th had ended end too
+    for starts in (1, 2):
+        with pytest.raises(TooManyLost, match=f"^{in_vain} groups in a row had nothing to teach"):
+            judged_run(tmp_path, made, is_mended=False)
+        assert made[-1].toy.made == in_vain * GROUP_SIZE, "as many others, and none of those again"
+        with closing(sqlite3.connect(RunFolder(root=tmp_path).ledger)) as db:
+            assert db.execute("SELECT state, reason, count(*) FROM instances GROUP BY state, reason").fetchall() == [
+                ("scored", "nothing to teach", in_vain * starts)
+            ]
+    judged_run(tmp_path, made, is_mended=True)
+    assert metric_steps(tmp_path) == [1, 2, 3, 4, 5]
+    with closing(sqlite3.connect(RunFolder(root=tmp_path).ledger)) as db:
+        rows = db.execute("SELECT state, reason, step, count(*) FROM instances GROUP BY state, reason, step").fetchall()
+        (begun,) = db.execute("SELECT begun FROM run").fetchone()
+        (flat,) = db.execute(
+            "SELECT count(*) FROM instances WHERE visit < 36 AND state = 'rejected' AND step = 1"
+        ).fetchone()
+    assert flat == 36, "the next step that was published has passed all of them over"
+    assert sum(number for *_, number in rows) == begun
+    assert sum(number for state, _, _, number in rows if state == "trained") == 5 * GROUPS_PER_STEP
+    lines = [json.loads(line) for line in RunFolder(root=tmp_path).attempts.read_text().splitlines()]
+    members = Counter((row["group"], row["attempt"]["seed"]) for row in lines if row["kind"] == "attempt")
+    assert set(members.values()) == {1}
+    assert len(members) == begun * GROUP_SIZE
 
 
 def test_a_longer_run_goes_on_from_the_end(tmp_path: Path) -> None:

@@ -159,7 +159,14 @@ async def toy_training(
                 stop=stop,
             )
             thins = None if curriculum is None else Curriculum(ledger, rules=curriculum, seed=5)
-            order = visits(TASKS, seed=5, begun=ledger.tally().begun, pending=ledger.pending(), thins=thins)
+            order = visits(
+                TASKS,
+                seed=5,
+                begun=ledger.tally().begun,
+                pending=ledger.pending(),
+                thins=thins,
+                made_before=max(found.lost_steps, default=0) if rules.stream.spare_groups else 0,
+            )
             await train(rules, parts, order, from_step=found.step)
             keeper.log_unused(rules.steps)
         (root / "weights.json").write_text(json.dumps([weight.hex() for weight in learner.weights]))

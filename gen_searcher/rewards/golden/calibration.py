@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from gen_searcher.errors import JudgeDrift, JudgeError
+from gen_searcher.errors import EXIT_INTERRUPTED, JudgeDrift, JudgeError, StopRun, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.protocols import Judge
 from gen_searcher.rewards.compose import IMAGE
@@ -37,6 +37,8 @@ SCORE = "score"
 """Name of the one thing that the text judge grades."""
 CONCURRENCY = 16
 """Cases judged at once."""
+ENOUGH = 0.5
+"""Share of the cases that must have a verdict: agreement on the few that an outage has left says nothing of the judge."""
 _TOLERANCE = 1e-9
 
 
@@ -151,15 +153,47 @@ def check_drift(calibration: Calibration, *, min_kappa: float) -> None:
 
 
 async def check_judges(judges: Sequence[Judge], golden: GoldenSet, store: ImageStore, *, min_kappa: float) -> None:
-    """Calibrate every judge once and stop the run for one that has drifted: what a driver calls between steps.
+    """Calibrate every judge once: what a driver calls before a run.
 
     Raises:
-        JudgeDrift: A judge agrees less than it must. JudgeGone: it will never answer. JudgeError: it lost all cases.
+        JudgeDrift: A judge agrees less than it must. JudgeGone: it will never answer.
+        StopRun: Exit code 75; it answered too few cases to say anything.
     """
     for judge in judges:
+        lacking = await _held(judge, golden, store, min_kappa=min_kappa)
+        if lacking is not None:
+            raise StopRun(
+                f"{lacking}\nnothing was started; run the same command again once the judge answers, or leave the check "
+                "out with reward.calibration.before_run=false",
+                exit_code=EXIT_INTERRUPTED,
+            )
+
+
+async def watch_judges(judges: Sequence[Judge], golden: GoldenSet, store: ImageStore, *, min_kappa: float) -> None:
+    """Calibrate every judge once: what a driver calls between steps. One that is down now is asked the next time.
+
+    Raises:
+        JudgeDrift: A judge agrees less than it must. JudgeGone: it will never answer.
+    """
+    for judge in judges:
+        lacking = await _held(judge, golden, store, min_kappa=min_kappa)
+        if lacking is not None:
+            log.warning("%s; the run goes on, and the judge is held against the golden set the next time", lacking)
+
+
+async def _held(judge: Judge, golden: GoldenSet, store: ImageStore, *, min_kappa: float) -> str | None:
+    """Hold the judge against the golden set; says why that was not possible, None when it was. Raises JudgeDrift."""
+    try:
         calibration = await calibrate(judge, golden, store)
-        log.info("the %s judge agrees with the golden set: kappa %.3f", judge.name, calibration.overall.kappa or 0.0)
-        check_drift(calibration, min_kappa=min_kappa)
+    except JudgeError as error:
+        return error.message
+    asked = calibration.cases + len(calibration.lost)
+    if calibration.cases < ENOUGH * asked:
+        why = next(iter(calibration.lost.values()))
+        return f"the {judge.name} judge lost {len(calibration.lost)} of {asked} golden cases: {why}"
+    log.info("the %s judge agrees with the golden set: kappa %.3f", judge.name, calibration.overall.kappa or 0.0)
+    check_drift(calibration, min_kappa=min_kappa)
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +210,7 @@ async def _judge_all(judge: Judge, attempts: Sequence[GoldenAttempt], lost: dict
         async with free:
             try:
                 judgement = await judge.judge(golden.task, golden.trajectory, golden.image)
-            except JudgeError as error:
+            except WorldError as error:  # a worker that dies spoils a case as a judge does that is down
                 lost[golden.case.id] = str(error)
                 return None
             return _Judged(golden=golden, judgement=judgement)

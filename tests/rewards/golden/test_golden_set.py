@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gen_searcher.errors import JudgeDrift, JudgeError, JudgeGone
+from gen_searcher.errors import ActorGone, JudgeDrift, JudgeError, JudgeGone, JudgeUnavailable, ProviderDown, StopRun
 from gen_searcher.image_store import ImageStore
-from gen_searcher.rewards.golden.calibration import Calibration, calibrate, check_drift, check_judges
+from gen_searcher.rewards.golden.calibration import Calibration, calibrate, check_drift, check_judges, watch_judges
 from gen_searcher.rewards.golden.cases import CaseClass, GoldenSet, attempt, golden_digest, golden_set
 from gen_searcher.rewards.golden.drawing import draw
 from gen_searcher.rewards.offline.image_judge import OfflineImageJudge
@@ -122,6 +122,55 @@ async def test_a_judge_that_is_gone_stops_the_run_and_one_that_is_lost_is_no_gra
         await calibrate(Said(JudgeGone), PART, store)
     with pytest.raises(JudgeError, match="lost all"):
         await calibrate(Said(JudgeError), PART, store)
+
+
+class Failing(Said):
+    """Its world fails after so many verdicts."""
+
+    def __init__(self, error: type[Exception], *, after: int) -> None:
+        super().__init__()
+        self.fails, self.after = error, after
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        self.error = self.fails if self.asked >= self.after else None
+        return await super().judge(task, trajectory, image)
+
+
+CASES = sum(case.text is not None for case in PART.cases)
+
+
+@pytest.mark.fault(12)
+@pytest.mark.parametrize("error", [JudgeUnavailable, ActorGone, ProviderDown])
+async def test_an_outage_while_the_judges_are_watched_is_logged_and_the_run_goes_on(
+    tmp_path: Path, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ImageStore(tmp_path)
+    for after in (0, 1, CASES // 2 - 1):
+        caplog.clear()
+        await watch_judges([Failing(error, after=after), Said()], PART, store, min_kappa=0.85)
+        assert (
+            f"the text judge lost {'all ' if after == 0 else f'{CASES - after} of '}{CASES} golden cases" in caplog.text
+        )
+        assert "planted; the run goes on" in caplog.text
+    caplog.clear()
+    await watch_judges([Failing(error, after=CASES - 1)], PART, store, min_kappa=0.85)
+    assert caplog.text == "", "one case less is still a calibration"
+
+
+async def test_judges_that_have_drifted_or_are_gone_end_a_run_between_steps_too(tmp_path: Path) -> None:
+    judge, store = Said(), ImageStore(tmp_path)
+    judge.shift = 1.0
+    with pytest.raises(JudgeDrift):
+        await watch_judges([judge], PART, store, min_kappa=0.85)
+    with pytest.raises(JudgeGone):
+        await watch_judges([Said(JudgeGone)], PART, store, min_kappa=0.85)
+
+
+@pytest.mark.parametrize("after", [0, 1])
+async def test_a_run_whose_judges_are_down_before_it_begins_says_to_try_again(tmp_path: Path, after: int) -> None:
+    with pytest.raises(StopRun, match=r"golden cases: .*planted\nnothing was started") as caught:
+        await check_judges([Failing(ActorGone, after=after)], PART, ImageStore(tmp_path), min_kappa=0.85)
+    assert caught.value.exit_code == 75
 
 
 @pytest.mark.fault(31)
