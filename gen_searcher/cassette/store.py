@@ -5,6 +5,7 @@ key -> row (kind, label, sha256, size, small bodies) -> body, its digest checked
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
@@ -13,8 +14,8 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
@@ -74,19 +75,16 @@ class CassetteStore:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._index = root / "index.sqlite"
-        if not read_only:
-            root.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = _connect(self._index)
-        except sqlite3.DatabaseError as error:
-            if read_only or isinstance(error, sqlite3.OperationalError):
-                raise Damaged(f"{self._index} cannot be read: {error}") from error
-            aside = self._index.with_suffix(f".damaged-{time.time_ns()}")
-            log.exception("%s cannot be read; it is kept as %s and a new one is begun", self._index, aside.name)
-            for suffix in ("-wal", "-shm"):
-                Path(f"{self._index}{suffix}").unlink(missing_ok=True)
-            self._index.replace(aside)
-            self._db = _connect(self._index)
+        if read_only:
+            self._db = self._open(sqlite3.DatabaseError)
+            return
+        root.mkdir(parents=True, exist_ok=True)
+        with _alone(root / "index.lock"):  # whoever waits here finds what the one before has made, and leaves it alone
+            try:
+                self._db = self._open(sqlite3.OperationalError)
+            except sqlite3.DatabaseError:
+                _set_aside(self._index)
+                self._db = self._open(sqlite3.DatabaseError)
 
     def get(self, key: str) -> bytes | None:
         """The body, or None. Raises Damaged when it is not what was written."""
@@ -145,6 +143,13 @@ class CassetteStore:
         with self._lock:
             self._db.close()
 
+    def _open(self, fatal: type[sqlite3.DatabaseError]) -> sqlite3.Connection:
+        """See `_connect`; raises Damaged for what is `fatal`."""
+        try:
+            return _connect(self._index)
+        except fatal as error:
+            raise Damaged(f"{self._index} cannot be read: {error}") from error
+
     def _try(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
@@ -173,6 +178,23 @@ class CassetteStore:
             raise Damaged(f"{path} cannot be written: {error}") from error
 
 
+@contextmanager
+def _alone(lock: Path) -> Generator[None]:
+    """One process and one thread at a time; the system lets go of it when a process dies."""
+    with lock.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _set_aside(index: Path) -> None:
+    """Keep it under another name, its log first: a log that stayed would be taken for the next index's."""
+    aside = index.with_suffix(f".damaged-{time.time_ns()}")
+    log.exception("%s cannot be read; it is kept as %s and a new one is begun", index, aside.name)
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(FileNotFoundError):
+            Path(f"{index}{suffix}").replace(f"{aside}{suffix}")
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.DatabaseError for a file that is no index of this schema."""
     db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -180,13 +202,13 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA trusted_schema=OFF")  # the file may be a stranger's, from a bundle
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("BEGIN IMMEDIATE")  # version and tables of one moment: another process may be making them
         with closing(db.execute("PRAGMA user_version")) as version:
             found = int(cast("tuple[int]", version.fetchone())[0])
         with closing(db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")) as tables:
             names = {cast("str", row[0]) for row in tables.fetchall()}
         if names and found != SCHEMA:
             raise sqlite3.DatabaseError(f"schema {found}, not {SCHEMA}")
-        db.execute("BEGIN IMMEDIATE")
         db.execute(_TABLE)
         db.execute("CREATE TABLE IF NOT EXISTS used (total INTEGER NOT NULL)")
         db.execute("INSERT INTO used SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM used)")

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,10 @@ def sweep(parent: Path) -> list[Path]:
     """Delete our folders in `parent` that no living driver owns; returns them. Those of other users stay."""
     gone: list[Path] = []
     for folder in sorted(parent.glob(f"{PREFIX}*")):
-        if _is_left_behind(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-            gone.append(folder)
+        with suppress(FileNotFoundError):  # another command, or its own driver, has deleted it since we looked
+            if _is_left_behind(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                gone.append(folder)
     if gone:
         log.info("deleted %d temporary folders of drivers that were killed", len(gone))
     return gone

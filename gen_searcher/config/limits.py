@@ -19,8 +19,8 @@ class ProviderLimits(Config):
     concurrency: int | None = Field(default=None, ge=1)
     """Requests under way at once."""
     budget_usd: float | None = Field(default=None, ge=0)
-    """Dollars that may be spent in a run directory, earlier attempts included. The run stops (exit code 4) before a
-    request that would pass it."""
+    """Dollars that may be spent in a run directory, by earlier attempts and other commands too, at the same time or not. The
+    run stops (exit code 4) before a request that would pass it."""
     usd_per_request: float | None = Field(default=None, ge=0)
     """Dollars that one request is counted with, failed ones too, since nobody says which of them are billed; null takes
     the provider's own `usd_per_request`, or 0."""

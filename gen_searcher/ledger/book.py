@@ -78,8 +78,8 @@ class Ledger:
         self._path = path
         self._db = db
         self._fence = fence
-        self._written: dict[tuple[int, int], Attempt] = {}
-        """What `keep` wrote of instances that still run, by visit and seed."""
+        self._written: dict[int, dict[int, Attempt]] = {}
+        """What `keep` wrote of instances that still run: visit -> seed -> attempt, megabytes each."""
 
     @classmethod
     def open(cls, path: Path, *, fence: Fence) -> Self:
@@ -199,7 +199,7 @@ class Ledger:
         """An attempt has ended: it will not be made again."""
         with self.writing() as db:
             _write_attempt(db, visit, attempt)
-        self._written[visit, attempt.seed] = attempt
+        self._written.setdefault(visit, {})[attempt.seed] = attempt
 
     def note(self, kind: str, text: str, *, visit: int | None = None) -> None:
         """Something happened that is neither an attempt nor a transition."""
@@ -209,10 +209,11 @@ class Ledger:
     def score(self, group: Group) -> None:
         """All members of a running instance have ended; those not kept yet, or made anew since, are written now."""
         visit = group.visit
+        written = self._written.get(visit, {})
         with self.writing() as db:
             db.execute("DELETE FROM members WHERE visit = ? AND kind = 'lost' AND place IS NOT NULL", (visit,))
             for place, attempt in enumerate(group.attempts):
-                if self._written.get((visit, attempt.seed)) is not attempt:
+                if written.get(attempt.seed) is not attempt:
                     _write_attempt(db, visit, attempt)
                 db.execute(
                     "UPDATE members SET place = ? WHERE visit = ? AND seed = ? AND kind = 'attempt'",
@@ -228,8 +229,7 @@ class Ledger:
                 (group.version, visit),
             ).rowcount
             _expect(changed, 1, f"visit {visit} to be scored")
-        for attempt in group.attempts:
-            self._written.pop((visit, attempt.seed), None)
+        self._written.pop(visit, None)  # with attempts that the group has no place for
 
     def restored(self, visit: int, task: Task, *, reopened: bool = False) -> Group | None:
         """The finished group of an instance, None unless it is scored.

@@ -9,6 +9,7 @@ single requests. Money is committed when it is leased: what a worker that died m
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gen_searcher.config.limits import LimitsConfig, ProviderLimits
@@ -76,7 +77,7 @@ class Account:
     try_s: float
     """Longest time that a request runs."""
     spent_usd: float = 0.0
-    """Committed before and not returned."""
+    """Committed before, or by others, and not returned."""
     _tokens: float = 0.0
     _filled_s: float = -math.inf
     _quiet_until_s: float = -math.inf
@@ -197,8 +198,16 @@ class Accounts:
 
     config: LimitsConfig
     committed_usd: dict[str, float] = field(default_factory=dict[str, float])
-    """Of earlier starts, by provider; kept up to date."""
+    """Of earlier starts and other commands, by provider; kept up to date."""
     _open: dict[str, Account] = field(default_factory=dict[str, Account])
+
+    def hear(self, news_usd: Mapping[str, float]) -> None:
+        """Others have committed so much more, by provider, or less: what they did not use comes back."""
+        for provider, usd in news_usd.items():
+            self.committed_usd[provider] = self.committed_usd.get(provider, 0.0) + usd
+            account = self._open.get(provider)
+            if account is not None:
+                account.spent_usd += usd
 
     def exchange(self, provider: str, holder: str, usage: Usage, *, want: int, price_usd: float, now_s: float) -> Lease:
         """See `Account.exchange`. `price_usd` is what the provider says of itself; the settings go first."""

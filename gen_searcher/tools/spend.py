@@ -1,11 +1,16 @@
-"""What a run directory has committed to spend, on disk before it is spent."""
+"""What a run directory has committed to spend, on disk before it is spent, however many commands spend in it.
+
+alone -> news of other commands -> commit -> write
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -16,15 +21,34 @@ _COMMITTED = TypeAdapter(dict[str, float])
 
 
 class SpendFile:
-    """Dollars by provider. A reader never sees half a file."""
+    """Dollars by provider. A reader never sees half a file, and no writer overwrites another who is `alone` as well."""
 
     def __init__(self, path: Path) -> None:
         """`path` is made by the first write."""
         self._path = path
-        self._written: dict[str, float] = {}
+        self._seen: dict[str, float] = {}
+        """What the file held when it was last written, or asked for news."""
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Nobody else decides and writes in the meantime. Blocks for as long as others do; a dead one does not."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.with_name(f"{self._path.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def news(self) -> dict[str, float]:
+        """Dollars that others have committed, or given back, since this was last asked or written; at first, all.
+
+        Raises:
+            DataError: See `read`.
+        """
+        before, self._seen = self._seen, self.read()
+        changes = {name: self._seen.get(name, 0.0) - before.get(name, 0.0) for name in before | self._seen}
+        return {name: usd for name, usd in changes.items() if usd}
 
     def read(self) -> dict[str, float]:
-        """What earlier starts committed; empty when there were none.
+        """What all starts and commands have committed; empty when there were none.
 
         Raises:
             DataError: The file is damaged; nobody knows then what is left of the budget.
@@ -41,7 +65,7 @@ class SpendFile:
     def write(self, committed_usd: Mapping[str, float]) -> None:
         """Return once it is on the disk; costs nothing when nothing changed."""
         now = {name: usd for name, usd in sorted(committed_usd.items()) if usd > 0.0}
-        if now == self._written:
+        if now == self._seen:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".part")
@@ -54,4 +78,4 @@ class SpendFile:
         except OSError:
             Path(temporary).unlink(missing_ok=True)
             raise
-        self._written = now
+        self._seen = now

@@ -3,6 +3,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -95,6 +98,44 @@ def test_an_index_of_another_schema_is_set_aside_and_a_replay_refuses_it(tmp_pat
     assert store.count() == 0
     store.close()
     assert len(list(tmp_path.glob("*.damaged-*"))) == 1
+
+
+@pytest.mark.parametrize("before", [None, b"this is no database" * 100], ids=["new", "damaged"])
+def test_workers_that_open_a_cassette_together_all_write_into_one(tmp_path: Path, before: bytes | None) -> None:
+    workers = 4
+    for round_number in range(40):
+        path = tmp_path / str(round_number)
+        path.mkdir()
+        if before is not None:
+            (path / "index.sqlite").write_bytes(before)
+        together = threading.Barrier(workers)
+
+        def put(worker: int, path: Path = path, together: threading.Barrier = together) -> CassetteStore:
+            together.wait()
+            store = opened(path)
+            store.put(entry(f"k{worker}", b"x"))
+            return store
+
+        with ThreadPoolExecutor(workers) as pool:
+            for done in [pool.submit(put, worker) for worker in range(workers)]:
+                done.result().close()
+        store = opened(path)
+        assert [store.get(f"k{worker}") for worker in range(workers)] == [b"x"] * workers
+        store.close()
+        assert len(list(path.glob("*.damaged-*"))) == (0 if before is None else 1)
+
+
+def test_an_index_is_set_aside_with_its_log_and_loses_nothing(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None)) as old:
+        old.execute("PRAGMA journal_mode=WAL")
+        old.execute("CREATE TABLE answers (old TEXT)")
+        old.execute("INSERT INTO answers VALUES ('paid for')")
+        store = opened(tmp_path)
+        assert store.count() == 0
+        store.close()
+        (aside,) = (path for path in tmp_path.glob("*.damaged-*") if path.suffix[-4:] not in {"-wal", "-shm"})
+        with closing(sqlite3.connect(aside)) as kept:
+            assert kept.execute("SELECT old FROM answers").fetchall() == [("paid for",)]
 
 
 def _write(path: Path, worker: int) -> None:

@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,6 +59,22 @@ def test_the_folder_of_a_killed_driver_is_deleted_and_that_of_a_living_one_stays
         assert sweep(parent) == [its]
         assert not its.exists()
         assert stays.is_dir()
+    assert list(parent.iterdir()) == []
+
+
+def test_commands_that_sweep_together_leave_nothing_and_none_of_them_fails(parent: Path) -> None:
+    folders = [parent / f"gs-ray-{number:03}" for number in range(200)]
+    for folder in folders:
+        (folder / "session_1").mkdir(parents=True)
+    together = threading.Barrier(3)
+
+    def sweeping() -> None:
+        together.wait()
+        sweep(parent)
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(sweeping) for _ in range(3)]:
+            done.result()
     assert list(parent.iterdir()) == []
 
 

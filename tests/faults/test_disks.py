@@ -127,6 +127,7 @@ async def test_on_a_full_disk_nothing_is_half_written_and_a_drawing_that_cannot_
         assert sorted(path.name for path in disk.rglob("*") if path.is_file()) == before
         assert (disk / "lines").read_bytes() == b'{"number": 1}\n'
         assert spend.read() == {"serper": 1.0}
+        assert spend.news() == {}, "what could not be written was given back by nobody"
         ballast.unlink()
         lines.write_raw(long)
         assert (disk / "lines").read_bytes() == b'{"number": 1}\n' + long + b"\n"

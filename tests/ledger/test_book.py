@@ -64,6 +64,18 @@ def test_reward_and_cost_of_an_attempt_are_on_disk_before_its_group_ends(tmp_pat
     ledger.close()
 
 
+def test_nothing_of_a_group_stays_in_memory_once_it_is_scored_what_it_did_not_use_included(tmp_path: Path) -> None:
+    ledger = opened(tmp_path)
+    issue(ledger, 0, 1)
+    for number in (0, 1):
+        for one in (*group(number).attempts, attempt(f"t{number}", 99)):
+            ledger.keep(number, one)
+    ledger.score(group(0))
+    assert list(ledger._written) == [1], "only what still runs"
+    assert sorted(ledger.kept(0)) == [0, 1, 99], "on disk it stays"
+    ledger.close()
+
+
 def test_work_begun_before_counts_its_age_from_then_and_other_work_from_now(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     issue(ledger, 0, 1, version=3)
