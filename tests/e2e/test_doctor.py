@@ -10,6 +10,7 @@ import pytest
 
 from gen_searcher.commands import doctor
 from gen_searcher.config import load
+from tests.e2e.ray_head import ray_head
 from tests.faults.nodes import Nodes, ray_nodes
 
 pytestmark = pytest.mark.slow
@@ -87,3 +88,21 @@ def test_a_wrong_token_is_called_one(
     said = problems(capsys, tmp_path)
     assert "refuses the token of this process; put the cluster's token into RAY_AUTH_TOKEN" in said
     assert "`ray get-auth-token` on the head prints it" in said
+
+
+def test_a_submitted_command_with_a_share_of_its_own_starts_and_counts_it(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    with ray_head(tmp_path_factory.mktemp("ray")) as head:
+        done = head.submit_by_script(
+            "doctor",
+            "experiment=laptop",
+            f"run_dir={tmp_path}/run",
+            "cluster.roles.driver={cpus: 1, memory_gib: 1, labels: {market-type: '!spot'}}",
+            timeout_s=240,
+        )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "driver       1 x 1 CPUs, 0 GPUs, 1 GiB, a node with market-type=!spot" in said
+    assert "together         1.05 CPUs, 0 GPUs, 1 GiB kept for them" in said
+    assert "configuration: ready to start" in said
