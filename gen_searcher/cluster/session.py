@@ -51,26 +51,17 @@ HEAD_POLL_S = 1.0
 
 
 @contextmanager
-def cluster_session(
-    cfg: ClusterConfig, *, run_id: str, command: str, head_deadline_s: float | None = None
-) -> Generator[None]:
+def cluster_session(cfg: ClusterConfig, *, run_id: str, command: str) -> Generator[None]:
     """Ray for the length of the block.
 
     `address="local"` raises a private cluster in a temporary folder; `"auto"` joins the cluster this driver was
     submitted to and never starts one. All actors live in a namespace of this run and die with the driver.
 
-    Args:
-        cfg: Which cluster, and what its roles ask for.
-        run_id: Names the namespace.
-        command: Whose roles there must be room for.
-        head_deadline_s: Longest wait for the head of a cluster to join [s]; None: `HEAD_DEADLINE_S`.
-
     Raises:
         UserError: Exit code 3; there is no cluster to join, or it has no room for what `command` raises.
     """
     namespace = f"{run_id}-{uuid.uuid4().hex[:8]}"
-    deadline_s = HEAD_DEADLINE_S if head_deadline_s is None else head_deadline_s
-    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace, deadline_s)
+    raised = _private(cfg, namespace) if cfg.address == "local" else _joined(cfg, namespace)
     listener = None if cfg.fault_plan is None else cast("Listener", cfg.fault_plan.build())
     with raised, heard_by(listener):
         check_room(cfg, command=command)
@@ -149,10 +140,9 @@ def _logs_alike() -> Generator[dict[str, Any]]:
 
 
 @contextmanager
-def _joined(cfg: ClusterConfig, namespace: str, head_deadline_s: float) -> Generator[None]:
+def _joined(cfg: ClusterConfig, namespace: str) -> Generator[None]:
     guard_token_file()
-    address = _submitted_to()
-    _wait_for_head(address, head_deadline_s)
+    address = reach(HEAD_DEADLINE_S)
     try:
         with _logs_alike() as logs, _own_signals():
             ray.init(address="auto", namespace=namespace, runtime_env=_runtime_env(cfg), **logs)
@@ -164,6 +154,17 @@ def _joined(cfg: ClusterConfig, namespace: str, head_deadline_s: float) -> Gener
         yield
     finally:
         ray.shutdown()
+
+
+def reach(deadline_s: float) -> str:
+    """HOST:PORT of the head to join, once something listens there.
+
+    Raises:
+        UserError: Exit code 3; no cluster is named, or nobody answers within `deadline_s`.
+    """
+    address = _submitted_to()
+    _wait_for_head(address, deadline_s)
+    return address
 
 
 def _submitted_to() -> str:

@@ -17,8 +17,10 @@ from gen_searcher import __version__
 from gen_searcher.commands import footprints, preflight, room, standing
 from gen_searcher.commands.footprints import Gpus
 from gen_searcher.commands.placed import placed
+from gen_searcher.commands.room import Room
+from gen_searcher.commands.standing import Said
 from gen_searcher.config.endings import endings
-from gen_searcher.config.needs import needs
+from gen_searcher.config.needs import Need, needs
 from gen_searcher.config.root import RunConfig
 from gen_searcher.config.secrets import redact
 
@@ -30,12 +32,12 @@ BREAKING = ("torchaudio", "torchcodec")
 def run(cfg: RunConfig) -> int:
     """Write the findings to standard output; 0 when every command could start."""
     needed, here = needs(cfg.cluster, command="grpo"), footprints.gpus()
-    there = room.look(cfg.cluster, needed, here)
+    there, said = asyncio.run(_outside(cfg, needed, here))
     lines = [*_machine(cfg, here), "", *_packages(), "", *room.needed_lines(cfg.cluster, needed), there.line()]
     lines += [*footprints.lines(cfg, here), ""]
-    said = asyncio.run(standing.standings(cfg)) if cfg.doctor.online else []
     if cfg.doctor.online:
-        lines += [standing.PREFACE, *(f"  {one.at}: {one.words}" for one in said if not one.is_problem), ""]
+        shown = [f"  {one.at}: {one.words}" for one in said if not one.is_problem]
+        lines += [standing.PREFACE, *(shown if said else ["  there is none"]), ""]
     found = [*preflight.problems(cfg, command="grpo"), *_broken(), *there.problems, *footprints.problems(cfg, here)]
     found += [f"{one.at}: {one.words}" for one in said if one.is_problem]
     today = datetime.now(UTC).date()
@@ -46,6 +48,14 @@ def run(cfg: RunConfig) -> int:
         lines.append("configuration: ready to start")
     sys.stdout.write("\n".join(redact(line) for line in lines) + "\n")
     return preflight.EXIT_PREFLIGHT if found else 0
+
+
+async def _outside(cfg: RunConfig, needed: list[Need], here: Gpus) -> tuple[Room, list[Said]]:
+    """The cluster and the hosted services at the same time: each may take its whole deadline."""
+    looking = asyncio.to_thread(room.there, cfg.cluster, needed, here)
+    if not cfg.doctor.online:
+        return await looking, []
+    return await asyncio.gather(looking, standing.standings(cfg))
 
 
 def _machine(cfg: RunConfig, here: Gpus) -> list[str]:

@@ -9,17 +9,10 @@ from dataclasses import dataclass
 import psutil
 
 from gen_searcher.commands.footprints import Gpus
-from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
+from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.needs import SLACK, Need, together
-from gen_searcher.errors import UserError
 
-HEAD_DEADLINE_S = 15.0
-"""Longest wait for the head: nobody starts it beside a doctor, and the commonest mistake is an address where none is."""
 KINDS = ("CPU", "GPU", "memory")
-BARE = RolesConfig(
-    **dict.fromkeys(("learner", "rollout", "generator", "reward", "tool", "driver"), RoleConfig(cpus=0.0))
-)
-"""Roles that any cluster has room for: to join one and see what it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +43,7 @@ def needed_lines(cluster: ClusterConfig, needed: list[Need]) -> list[str]:
     return [*lines, f"  {'together':<10}       {total}"]
 
 
-def look(cluster: ClusterConfig, needed: list[Need], here: Gpus) -> Room:
+def there(cluster: ClusterConfig, needed: list[Need], here: Gpus) -> Room:
     """Join the cluster for a moment if one is named, else count what this machine has."""
     return _joined(cluster) if cluster.address == "auto" else _machine(cluster, needed, here)
 
@@ -61,27 +54,13 @@ def cores() -> int:
 
 
 def _joined(cluster: ClusterConfig) -> Room:
-    from gen_searcher.cluster.placement import check_room, totals
-    from gen_searcher.cluster.session import cluster_session
+    from gen_searcher.cluster.look import look  # brings Ray along, which a run on this machine alone does not need
 
-    cluster = cluster.model_copy(update={"nodes_timeout_s": 0.0, "fault_plan": None})
-    try:
-        with cluster_session(
-            cluster.model_copy(update={"roles": BARE}),
-            run_id="doctor",
-            command="grpo",
-            head_deadline_s=HEAD_DEADLINE_S,
-        ):
-            there = totals()
-            try:
-                check_room(cluster, command="grpo")
-            except UserError as error:
-                lacking = (str(error),)
-            else:
-                lacking = ()
-            return Room(where=f"on {there['node']:g} nodes of the cluster", totals=there, problems=lacking)
-    except UserError as error:
-        return Room(where="no cluster was joined, see below", totals=None, problems=(str(error),))
+    seen = look(cluster, command="grpo")
+    problems = () if seen.problem is None else (seen.problem,)
+    if seen.totals is None:
+        return Room(where="no cluster was joined, see below", totals=None, problems=problems)
+    return Room(where=f"on {seen.totals['node']:g} nodes of the cluster", totals=seen.totals, problems=problems)
 
 
 def _machine(cluster: ClusterConfig, needed: list[Need], here: Gpus) -> Room:

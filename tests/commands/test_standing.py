@@ -170,6 +170,11 @@ async def test_where_no_call_is_free_none_is_made_and_that_is_said(
     assert said.words == f"not checked: {name} has no free call that is known here"
 
 
+def test_the_doctor_says_when_there_is_nobody_to_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.run(config(tmp_path, "doctor.online=true")) == 0
+    assert f"{standing.PREFACE}\n  there is none\n" in capsys.readouterr().out
+
+
 def test_the_doctor_shows_what_was_asked_and_no_key(
     tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

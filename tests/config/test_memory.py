@@ -22,6 +22,31 @@ def test_weights_are_counted_over_all_files_of_a_folder(tmp_path: Path) -> None:
     assert memory.count_weights(tmp_path) == 15 + 7 + 8
 
 
+def test_a_pipeline_is_the_sum_of_the_parts_that_it_names_each_in_one_precision(tmp_path: Path) -> None:
+    sizes = {
+        "transformer/model-00001-of-00002": 3,
+        "transformer/model-00002-of-00002": 4,
+        "transformer/model.fp16-00001-of-00001": 100,  # the same once more
+        "vae/model.bf16": 5,  # there in one precision alone
+        "unnamed/model": 1000,
+        "whole": 10_000,  # the same weights in a single file, for other programs
+    }
+    for name, size in sizes.items():
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir(exist_ok=True)
+        save_file({"w": torch.zeros(size)}, path)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "X", "transformer": [], "vae": [], "scheduler": []}')
+    assert memory.count_pipeline_weights(tmp_path) == 3 + 4 + 5
+
+
+def test_a_folder_that_is_no_pipeline_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"is no folder of a diffusers pipeline: model_index\.json"):
+        memory.count_pipeline_weights(tmp_path)
+    (tmp_path / "model_index.json").write_text('{"vae": []}')
+    with pytest.raises(DataError, match=r"holds no \.safetensors file of a part"):
+        memory.count_pipeline_weights(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(b"\xff" * 8, "its header would take"), (b"\x02" + b"\0" * 7 + b"[]", "is no safetensors file")],
