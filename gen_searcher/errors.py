@@ -150,6 +150,12 @@ class JudgeInvalid(JudgeError):
     """An answer came and is no verdict (prose, half a JSON, a score off the scale); another try may mend it."""
 
 
+class JudgeUnable(JudgeError):
+    """The judge cannot take this question (its length, a picture, a task without what it judges by), now or later."""
+
+    passes: ClassVar[bool] = False
+
+
 class JudgeRefused(JudgeError):
     """The judge's model or its content filter declines this picture or text; asking again does not help."""
 

@@ -27,7 +27,7 @@ from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.bench.knowgen import complaint
 from gen_searcher.bench.rowfile import id_problem, read_rows, shown
 from gen_searcher.data.rows import Proposal, Reject, Rejected, Row, StageName
-from gen_searcher.errors import Outage, WorldError
+from gen_searcher.errors import Outage, TooManyLost, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import ImageRef
 
@@ -146,6 +146,8 @@ class _Entry:
 
 
 _ENTRY = TypeAdapter(_Entry)
+_IMPOSSIBLE = "impossible"
+"""Why a row is rejected that a service cannot take."""
 
 
 def row_id(row: Proposal | Row) -> str:
@@ -205,12 +207,15 @@ async def run_stage(
 
     Raises:
         Outage: Rows were lost to the outside and `lost` is `stop`; nothing is written but the journal.
+        TooManyLost: Not one of several rows can be worked on, now or later: a service that takes nothing at all. Nothing
+            is kept of that, so that a service that was mended is asked again.
     """
     started_s = time.monotonic()
     with closing(Journal(folder.journal(stage.name))) as journal:
         keys = [digest(stage.name, stage.who, stage.takes.dump_json(row.value).decode()) for row in inputs.rows]
         todo = [index for index, key in enumerate(keys) if journal.get(key) is None]
         spoiled: dict[int, WorldError] = {}
+        impossible: dict[int, _Entry] = {}
         gate = asyncio.Semaphore(concurrency)
         done = len(keys) - len(todo)
 
@@ -224,11 +229,22 @@ async def run_stage(
                     return
             rows = tuple(stage.gives.dump_python(row, mode="json") for row in made.rows)
             entry = _Entry(rows=rows, rejects=made.rejects, cost_usd=made.cost_usd)
-            journal.put(keys[index], _ENTRY.dump_json(entry))
+            if [one.reason for one in made.rejects] == [_IMPOSSIBLE]:
+                impossible[index] = entry
+            else:
+                journal.put(keys[index], _ENTRY.dump_json(entry))
             done += 1
             advance(done)
 
         await _all(one(index) for index in todo)
+        if len(impossible) == len(keys) > 1:
+            raise TooManyLost(
+                f"{stage.name}: none of {len(keys)} rows can be worked on, which is hardly their own doing; the first is "
+                f"{stage.ident(inputs.rows[0].value)} ({impossible[0].rejects[0].details}). Nothing of it is kept: mend "
+                "the service or its settings and run it again"
+            )
+        for index, entry in impossible.items():
+            journal.put(keys[index], _ENTRY.dump_json(entry))
         if spoiled and lost == "stop":
             first = min(spoiled)
             raise Outage(
@@ -296,7 +312,7 @@ async def _outcome(stage: Stage[In, Out], row: Located[In]) -> Made[Out]:
     except WorldError as error:
         if error.passes:
             raise
-        return Made(rejects=(replace(bad, reason="impossible", details=str(error)),))
+        return Made(rejects=(replace(bad, reason=_IMPOSSIBLE, details=str(error)),))
     located = [replace(one, file=one.file or row.file, line=one.line or row.line) for one in made.rejects]
     return replace(made, rejects=tuple(located))
 

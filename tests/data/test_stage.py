@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from gen_searcher.data.propose import PROPOSAL
 from gen_searcher.data.rows import Proposal, Reject, Rejected, StageName
 from gen_searcher.data.stage import DataFolder, Inputs, Located, Made, Stage, read_stage, row_id, run_stage
-from gen_searcher.errors import BudgetSpent, GeneratorInvalid, Outage, WorldError
+from gen_searcher.errors import BudgetSpent, GeneratorInvalid, JudgeUnable, Outage, TooManyLost, WorldError
 from gen_searcher.image_store import ImageStore
 from tests.data.pipeline_parts import lines, photo, proposal
 
@@ -65,6 +65,23 @@ async def test_rows_come_out_in_order_and_every_other_has_a_reason(tmp_path: Pat
     assert (report.taken, report.made, report.rejected) == (7, 4, {"impossible": 1, "malformed": 2})
     assert report.cost_usd == 4 * 0.5 + 0.25
     assert work.most_at_once == 2
+
+
+async def test_a_service_that_can_do_nothing_at_all_ends_the_stage_and_is_asked_again_once_mended(
+    tmp_path: Path,
+) -> None:
+    folder = DataFolder(root=tmp_path)
+    broken = Shout(a=lambda: JudgeUnable("status 400"), b=lambda: JudgeUnable("status 400"))
+    with pytest.raises(TooManyLost, match=r"none of 2 rows can be worked on, .* is a \(judge: status 400\)") as raised:
+        await run_stage(stage(broken), inputs("a", "b"), folder, concurrency=1, lost="reject")
+    assert raised.value.exit_code == 3
+    report = await run_stage(stage(Shout()), inputs("a", "b"), folder, concurrency=1)
+    assert report.made == 2
+    partly = await run_stage(stage(broken, who="another"), inputs("a", "b", "c"), folder, concurrency=1)
+    assert (partly.made, partly.rejected) == (1, {"impossible": 2, "malformed": 1})
+    again = Shout()
+    await run_stage(stage(again, who="another"), inputs("a", "b", "c"), folder, concurrency=1)
+    assert again.asked == []
 
 
 @pytest.mark.parametrize("left", [0, 1, 2, 3])

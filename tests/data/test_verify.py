@@ -7,11 +7,11 @@ import pytest
 
 from gen_searcher.config.data import VerifyConfig
 from gen_searcher.data.rows import Drawn, StageName, Step
-from gen_searcher.data.stage import DataFolder, Inputs, Located, run_stage
-from gen_searcher.data.verify import conflict, merged_scores, needs_search, verify_stage
-from gen_searcher.errors import ConfigError
+from gen_searcher.data.stage import DataFolder, Inputs, Located, read_stage, run_stage
+from gen_searcher.data.verify import VERIFIED, conflict, merged_scores, needs_search, verify_stage
+from gen_searcher.errors import ConfigError, JudgeUnable
 from gen_searcher.testing.fake_judge import FakeJudge
-from gen_searcher.types import Grounding, ImageRef, Reference, ToolKind
+from gen_searcher.types import Grounding, ImageRef, Judgement, Reference, Task, ToolKind, Trajectory
 from tests.data.pipeline_parts import drawn, judgement, lines, photo, proposal, store, work
 
 REF = ImageRef(sha256="a" * 64, width_px=8, height_px=8)
@@ -94,3 +94,27 @@ async def test_a_floor_moves_without_asking_a_judge_again_and_names_the_judges_w
     assert judge.asked == ["a"]
     with pytest.raises(ConfigError, match=r"data\.verify\.floors\.safety: nobody scores it \(there is correctness"):
         await verdicts(tmp_path, [drawn(ref)], judge, VerifyConfig(floors={"safety": 1.0}))
+
+
+class Picky(FakeJudge):
+    """Cannot take the tasks that its table does not hold."""
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        if task.id not in self._scores:
+            raise JudgeUnable("status 413: too large")
+        return await super().judge(task, trajectory, image)
+
+
+async def test_a_row_that_a_judge_cannot_take_is_rejected_without_a_score(tmp_path: Path) -> None:
+    ref = store(tmp_path).put(photo())
+    judge = Picky(scores={"a": 1.0}, parts={"visual_correctness": 1.0})
+    cfg = VerifyConfig(floors={"correctness": 0.0})
+    found = await verdicts(tmp_path, [drawn(ref), drawn(ref, "large")], judge, cfg)
+    assert found == {"large": ("impossible", "judge: status 413: too large")}
+    kept = read_stage(
+        DataFolder(root=tmp_path / "data").rows(StageName.VERIFY),
+        VERIFIED,
+        stage=StageName.DEDUPE,
+        store=store(tmp_path),
+    )
+    assert [row.value.proposal.id for row in kept.rows] == ["a"]

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from gen_searcher.errors import GeneratorError, JudgeError, JudgeGone, JudgeRefused, WorldError
+from gen_searcher.errors import GeneratorError, JudgeError, JudgeGone, JudgeRefused, JudgeUnable, WorldError
 from gen_searcher.testing.faults import FlakyJudge
 from gen_searcher.train.attempt import GroupRules, run_attempt, run_group, score_trajectory
 from gen_searcher.train.thrifty import ThriftyAttempt
@@ -126,11 +126,13 @@ async def test_a_bug_is_not_a_lost_attempt() -> None:
         await run_group(TASK, seed=1, version=0, rules=GroupRules(size=2), attempt=bug)
 
 
-async def test_a_request_that_can_never_be_served_is_tried_once() -> None:
-    attempt = FailingFor(JudgeRefused("not this picture"), times=99)
+@pytest.mark.parametrize("error", [JudgeRefused("not this picture"), JudgeUnable("status 400")])
+async def test_a_request_that_can_never_be_served_is_tried_once_and_not_scored(error: WorldError) -> None:
+    attempt = FailingFor(error, times=99)
     group = await run_group(TASK, seed=9, version=0, rules=GroupRules(size=2, tries=3), attempt=attempt)
     assert [(lost.stage, lost.passes) for lost in group.lost] == [("judge", False)] * 2
     assert len(group.hopeless) == len(group.given_up) == 2
+    assert group.attempts == ()
 
 
 async def test_a_later_run_of_a_group_makes_only_what_was_lost_and_keeps_the_order() -> None:

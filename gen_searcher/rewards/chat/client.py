@@ -6,7 +6,8 @@ a refusal, a content filter -> JudgeRefused, not asked again
 429, 503, 529               -> JudgeOverloaded, asked again when the server says
 other 5xx, 408, no answer   -> JudgeUnavailable, asked again
 401, 402, 403, 404, 410     -> JudgeGone: the model or the key will not come back, the run stops
-other 4xx                   -> JudgeError: this question cannot be asked
+400, 413, 414, 415, 422     -> JudgeUnable: this question cannot be asked, now or later
+any other status            -> JudgeError
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from gen_searcher.errors import (
     JudgeInvalid,
     JudgeOverloaded,
     JudgeRefused,
+    JudgeUnable,
     JudgeUnavailable,
 )
 from gen_searcher.rewards.chat.question import Question, body
@@ -49,6 +51,7 @@ _GONE_CODES = frozenset({"model_not_found", "model_deprecated", "deployment_not_
 _CREDIT_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"})
 _FILTER_CODES = frozenset({"content_policy_violation", "content_filter", "moderation_blocked"})
 _FLAG_KEYS = frozenset({"flagged_input", "reasons"})
+_UNABLE_STATUSES = frozenset({400, 413, 414, 415, 422})
 _BUSY_STATUSES = frozenset({429, 503, 529})
 
 
@@ -242,7 +245,7 @@ class ChatClient:
             return JudgeOverloaded(said, retry_after_s=reply.retry_after_s)
         if status >= 500 or status == 408:
             return JudgeUnavailable(said)
-        return JudgeError(said)
+        return JudgeUnable(said) if status in _UNABLE_STATUSES else JudgeError(said)
 
     def _cost(self, completion: _Completion) -> float:
         server, usage = self._server, completion.usage

@@ -10,7 +10,7 @@ import asyncio
 from typing import Literal
 
 from gen_searcher.config.rewards import ChatServer
-from gen_searcher.errors import JudgeError
+from gen_searcher.errors import JudgeUnable
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.chat.client import ChatClient
 from gen_searcher.rewards.chat.pictures import Pictures
@@ -57,7 +57,7 @@ class ChatImageJudge:
         if image is None:
             raise ValueError(f"task {task.id}: the image judge was given no picture")
         if task.target is None:
-            raise JudgeError(f"task {task.id} has no ground-truth picture to judge by")
+            raise JudgeUnable(f"task {task.id} has no ground-truth picture to judge by")
         drawing, truth = await asyncio.gather(self._pictures.get(image), self._pictures.get_kept(task.target))
         shown = [drawing, truth] if self._first == "drawing" else [truth, drawing]
         question = Question(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from gen_searcher.config.rewards import ChatServer
-from gen_searcher.errors import JudgeError
+from gen_searcher.errors import JudgeUnable
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.chat.client import ChatClient
 from gen_searcher.rewards.chat.pictures import Pictures
@@ -38,7 +38,7 @@ class ChatTextJudge:
         if grounding is None:
             raise ValueError(f"task {task.id}: the text judge was given a trajectory without a grounding")
         if task.target is None:
-            raise JudgeError(f"task {task.id} has no ground-truth picture to judge by")
+            raise JudgeUnable(f"task {task.id} has no ground-truth picture to judge by")
         truth, *references = await asyncio.gather(
             self._pictures.get_kept(task.target),
             *(self._pictures.get(reference.image) for reference in grounding.references[: self._shown]),

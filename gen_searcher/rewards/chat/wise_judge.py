@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from gen_searcher.config.rewards import ChatServer
-from gen_searcher.errors import JudgeError, JudgeInvalid
+from gen_searcher.errors import JudgeInvalid, JudgeUnable
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.chat.client import ChatClient
 from gen_searcher.rewards.chat.pictures import Pictures
@@ -127,7 +127,7 @@ class ChatWiseJudge:
         if image is None:
             raise ValueError(f"task {task.id}: the WISE judge was given no picture")
         if not task.facts.explanation:
-            raise JudgeError(f"task {task.id} has no explanation to judge by")
+            raise JudgeUnable(f"task {task.id} has no explanation to judge by")
         question = Question(
             system=self._prompt.text,
             parts=[

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from gen_searcher.errors import JudgeError
+from gen_searcher.errors import JudgeError, JudgeUnable
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.rewards.offline import caption as captions
@@ -152,18 +152,18 @@ class OfflineImageJudge:
     def _check(self, task: Task) -> None:
         facts = task.facts
         if facts.layout not in ARRANGEMENTS or facts.style not in STYLES:
-            raise JudgeError(
+            raise JudgeUnable(
                 f"task {task.id} has no facts of the embedded world (layout {facts.layout!r}, style {facts.style!r}, "
                 f"{len(facts.subjects)} subjects); judge it with a judge that asks a vision-language model"
             )
         if len(facts.subjects) != len(ARRANGEMENTS[facts.layout].slots):
-            raise JudgeError(
+            raise JudgeUnable(
                 f"task {task.id}: layout {facts.layout} shows {len(ARRANGEMENTS[facts.layout].slots)} subjects, "
                 f"the facts name {len(facts.subjects)}"
             )
         unknown = [subject.entity for subject in facts.subjects if subject.entity not in self._world.entities]
         if unknown:
-            raise JudgeError(f"task {task.id} asks for entities that the embedded world does not have: {unknown}")
+            raise JudgeUnable(f"task {task.id} asks for entities that the embedded world does not have: {unknown}")
 
     def _slot(self, drawn: Image.Image, facts: Facts, index: int) -> SlotVerdict:
         subject = facts.subjects[index]

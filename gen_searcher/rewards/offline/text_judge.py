@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from typing import Protocol
 
-from gen_searcher.errors import JudgeError
+from gen_searcher.errors import JudgeUnable
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.compose import TEXT
 from gen_searcher.rewards.offline.reading import layout_in, right_words, styles_in
@@ -79,7 +79,7 @@ class OfflineTextJudge:
             raise ValueError(f"task {task.id}: the text judge was given a trajectory without a grounding")
         facts = task.facts
         if facts.layout not in ARRANGEMENTS or facts.style not in STYLES:
-            raise JudgeError(
+            raise JudgeUnable(
                 f"task {task.id} has no facts of the embedded world (layout {facts.layout!r}, style {facts.style!r}, "
                 f"{len(facts.subjects)} subjects); judge it with a judge that asks a language model"
             )

@@ -233,11 +233,13 @@ async def test_a_judge_that_will_not_come_back_ends_the_run_with_code_3(reply: C
     assert run.script.asked == 1
 
 
-async def test_a_question_that_cannot_be_asked_is_lost_at_once() -> None:
-    run = Run(problem(400, code="invalid_image", message="too large"))
-    with pytest.raises(JudgeError, match="too large"):
+@pytest.mark.parametrize(("status", "passes"), [(400, False), (413, False), (422, False), (409, True), (302, True)])
+async def test_a_question_that_cannot_be_asked_is_lost_at_once_and_for_good(status: int, passes: bool) -> None:
+    run = Run(problem(status, code="invalid_image", message="too large"))
+    with pytest.raises(JudgeError, match="too large") as caught:
         await run.ask()
     assert run.script.asked == 1
+    assert caught.value.passes is passes
 
 
 async def test_a_price_that_cannot_be_known_is_not_zero() -> None:
