@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 
 from gen_searcher import __version__
 from gen_searcher.commands.ending import MEANINGS, Ending
-from gen_searcher.errors import EXIT_INTERRUPTED, UserError, disk_trouble
+from gen_searcher.errors import EXIT_INTERRUPTED, UserError, WorldError, ending_of
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -144,10 +144,10 @@ def run(argv: Sequence[str], *, ending: Ending | None = None) -> int:
     """Run one command line and return its exit code; `ending` learns what it was."""
     try:
         return _dispatch(argv, ending or Ending())
-    except (UserError, OSError) as error:
+    except (UserError, WorldError, OSError) as error:
         from gen_searcher.config.secrets import redact
 
-        said = error if isinstance(error, UserError) else disk_trouble(error)
+        said = ending_of(error)
         if said is None:
             raise
         sys.stderr.write(f"gen-searcher: {redact(str(said))}\n")

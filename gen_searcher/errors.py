@@ -217,6 +217,18 @@ def disk_trouble(error: OSError, *, at: object = None) -> DiskTrouble | None:
     )
 
 
+def ending_of(error: UserError | WorldError | OSError) -> UserError | None:
+    """What a command says and ends with that did not expect this error; None for one that nobody outside has caused."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, OSError):
+        return disk_trouble(error)
+    if error.passes:
+        again = "What was saved is whole; run the same command again once that is mended"
+        return StopRun(f"{error}. {again}", exit_code=EXIT_INTERRUPTED)
+    return StopRun(f"{error}. No other try of the same command mends that")
+
+
 class TooManyLost(StopRun):
     """A step found nothing to learn from, and waiting would not change that."""
 

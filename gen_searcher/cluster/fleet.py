@@ -17,7 +17,7 @@ import ray
 from ray.actor import ActorHandle
 
 from gen_searcher.cluster.actors.generator import GeneratorActor
-from gen_searcher.cluster.actors.learner import LearnerActor, LearnerSpec, Meeting
+from gen_searcher.cluster.actors.learner import LearnerActor, LearnerSpec
 from gen_searcher.cluster.actors.limits import LIMITS_ACTOR, LimitsActor
 from gen_searcher.cluster.actors.reward import RewardActor
 from gen_searcher.cluster.actors.rollout import RolloutActor, RolloutSpec
@@ -159,18 +159,21 @@ class Fleet:
         return self._pool("reward", self.cluster.reward_workers, one, stage="judge", wraps_plugs=True, care=self._care)
 
     async def learner(self, spec: LearnerSpec, *, rollouts: Pool | None) -> LearnerRanks:
-        """Learner ranks, joined. They are never restarted: their state is only in checkpoints."""
+        """Learner ranks, joined. They are never restarted: their state is only in checkpoints.
+
+        Raises:
+            LearnerGone: One of them died or hung before it had joined.
+        """
         world, role = self.cluster.learner_ranks, self.cluster.roles.learner
-        device = "cuda" if role.gpus else "cpu"
         places = packed(role, ranks=world) if self.shared is None else [*map(self.shared.learner, range(world))]
         handles = [
             _actor(f"learner-{rank}", LearnerActor, spec, options=options, restarts=0)
             for rank, options in enumerate(places)
         ]
         pool = Pool("learner", handles, stage="learn", wraps_plugs=False)
-        meeting = cast("Meeting", await pool.call_on(0, "meeting", world))
-        await asyncio.gather(*(pool.call_on(rank, "setup", rank, world, meeting, device) for rank in range(world)))
-        return LearnerRanks(pool, board=self.board, rollouts=rollouts, timeout_s=self.cluster.learner_timeout_s)
+        ranks = LearnerRanks(pool, board=self.board, rollouts=rollouts, timeout_s=self.cluster.learner_timeout_s)
+        await ranks.join(device="cuda" if role.gpus else "cpu")
+        return ranks
 
     @property
     def _care(self) -> Care:

@@ -22,6 +22,8 @@ from gen_searcher.types import Batch, Sample, StepReport
 
 GO_ON = "Its state is in the last checkpoint; run the same command again to continue from there"
 
+BEGIN_AGAIN = "It had not begun, and nothing is lost; run the same command again"
+
 
 class LearnerRanks:
     """One actor per rank. A rank that dies ends the run: its state cannot be rebuilt but from a checkpoint.
@@ -38,6 +40,12 @@ class LearnerRanks:
         self._board = board
         self._rollouts = rollouts
         self._timeout_s = timeout_s
+
+    async def join(self, *, device: str) -> None:
+        """Let the ranks find each other and load the policy onto `cpu` or `cuda`. Before everything else, once."""
+        world = len(self._pool.handles)
+        (meeting,) = await self._asked("meeting", [(world,)], then=BEGIN_AGAIN)
+        await self._asked("setup", [(rank, world, meeting, device) for rank in range(world)], then=BEGIN_AGAIN)
 
     async def step(self, batch: Batch) -> StepReport:
         """One optimizer step over all ranks; the report is rank 0's, whose numbers are already reduced."""
@@ -86,15 +94,19 @@ class LearnerRanks:
 
     async def _on_ranks(self, method: str, each: Sequence[tuple[object, ...]]) -> list[object]:
         """Call `method` on every rank, with the arguments of `each`."""
+        return await self._asked(method, each, then=GO_ON)
+
+    async def _asked(self, method: str, each: Sequence[tuple[object, ...]], *, then: str) -> list[object]:
+        """Call `method` on the first ranks, as many as `each` has arguments for. `then` is what somebody is told to do."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.gather(
                     *(self._pool.call_on(rank, method, *args) for rank, args in enumerate(each))
                 )
         except ActorGone as error:
-            raise LearnerGone(f"{method}: {error.message}. {GO_ON}") from error
+            raise LearnerGone(f"{method}: {error.message}. {then}") from error
         except TimeoutError as error:
-            raise LearnerGone(f"{method}: no answer from the learner within {self._timeout_s:g} s. {GO_ON}") from error
+            raise LearnerGone(f"{method}: no answer from the learner within {self._timeout_s:g} s. {then}") from error
 
 
 def _copy_policy_files(base: Path, path: Path) -> None:

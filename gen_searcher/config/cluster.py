@@ -100,8 +100,8 @@ class ClusterConfig(Config):
     """Longest time until a new or restarted worker serves, its model loaded [s]; after it, and after `nodes_timeout_s` more,
     another one is raised, or, when the role has no other worker, the run ends with exit code 3."""
     learner_timeout_s: float = Field(default=3600.0, gt=0.0)
-    """Longest time for one call of the learner (a step, a checkpoint) [s]; after it the run ends with exit code 75, to go
-    on from the last checkpoint."""
+    """Longest time for one call of the learner (to load its policy, a step, a checkpoint) [s]; after it the run ends with
+    exit code 75, to go on from the last checkpoint."""
     hang_s: float = Field(default=300.0, gt=0.0)
     """An image or reward worker that has work and finishes none of it for so long [s] is taken for hung: it is killed
     and restarted, and what it was asked is asked once more. Shorter than `call_timeout_s`, or attempts give up first.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gen_searcher.config.objective import ObjectiveConfig
-from gen_searcher.errors import UserError
+from gen_searcher.errors import UserError, WorldError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pack import pack
 from gen_searcher.grpo.samples import group_samples, trajectory_sample
@@ -142,10 +142,10 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
 
 @asynccontextmanager
 async def _saved(recorder: Recorder, step: int) -> AsyncGenerator[None]:
-    """What ends the run on purpose in here leaves the weights of `step`, which is published, in a checkpoint."""
+    """What ends the run in here, on purpose or with the world, leaves the weights of `step`, which is published, saved."""
     try:
         yield
-    except UserError:
+    except (UserError, WorldError):
         await recorder.before_stop(step)
         raise
 

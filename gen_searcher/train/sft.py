@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gen_searcher.data.demonstrations import Demonstration, LabelledSample
-from gen_searcher.errors import DataError, WorldError
+from gen_searcher.errors import EXIT_INTERRUPTED, DataError, StopRun, WorldError
 from gen_searcher.grpo.pack import pack, sample_tokens
 from gen_searcher.grpo.samples import trajectory_sample
 from gen_searcher.protocols import Learner, Searcher
@@ -27,8 +27,11 @@ async def collect(
 ) -> list[Demonstration]:
     """Let the teacher work `count` times through the tasks, in a seeded order.
 
-    Demonstrations without a grounding are dropped: a teacher that found no answer teaches none. A try that the
-    world spoiled raises, since a demonstration set with holes depends on the weather.
+    Demonstrations without a grounding are dropped: a teacher that found no answer teaches none.
+
+    Raises:
+        StopRun: The world spoiled one, and a demonstration set with holes depends on the weather: exit code 75, or 3 where
+            no waiting helps. Or none of them reached an answer: 3.
     """
     order = [task for epoch in range(-(-count // len(tasks))) for task in _shuffled(tasks, seed, epoch)][:count]
     gate = asyncio.Semaphore(concurrency)
@@ -36,12 +39,20 @@ async def collect(
     async def demonstrate(number: int, task: Task) -> Demonstration:
         async with gate:
             each = derive_seed(seed, "demonstration", task.id, number)
-            return Demonstration(task=task, trajectory=await searcher_for(task, each).search(task, seed=each))
+            try:
+                trajectory = await searcher_for(task, each).search(task, seed=each)
+            except WorldError as error:
+                raise StopRun(
+                    f"demonstration {number + 1} of {count}, task {task.id}, is lost: {error}. Nothing is kept of them; run the "
+                    "same command again, or give it a file of them (sft.demonstrations)",
+                    exit_code=EXIT_INTERRUPTED if error.passes else 3,
+                ) from error
+            return Demonstration(task=task, trajectory=trajectory)
 
     made = await asyncio.gather(*(demonstrate(number, task) for number, task in enumerate(order)))
     kept = [demo for demo in made if demo.trajectory.outcome is Outcome.GROUNDED]
     if not kept:
-        raise WorldError(f"none of {len(made)} demonstrations reached an answer", "teacher")
+        raise StopRun(f"none of {len(made)} demonstrations of the teacher reached an answer; see agent and search")
     return kept
 
 

@@ -40,6 +40,16 @@ class Rank:
     async def export(self, path: str) -> None:
         await self.save(path)
 
+    async def meeting(self, world: int) -> str:
+        return f"a room for {world}"
+
+    async def setup(self, rank: int, world: int, meeting: str, device: str) -> bool:
+        if self.says == "tells":
+            await asyncio.to_thread(Path(device).write_text, f"{rank} of {world} in {meeting}")
+        elif self.says:
+            await self.save(device)
+        return True
+
     async def logprobs(self, rows: tuple[Row, ...]) -> list[tuple[float, ...]]:
         return [
             tuple(-0.5 * token for token, trained in zip(each.token_ids, each.loss_mask, strict=True) if trained)
@@ -91,6 +101,25 @@ async def test_a_hung_learner_is_given_up_after_its_time(tmp_path: Path) -> None
     learner = LearnerRanks(ranks("hangs"), board=WeightBoard(tmp_path), rollouts=None, timeout_s=1.0)
     with pytest.raises(LearnerGone, match="save: no answer from the learner within 1 s"):
         await learner.save(tmp_path / "checkpoint")
+
+
+async def test_ranks_that_join_learn_who_they_are_and_where_the_others_wait(tmp_path: Path) -> None:
+    learner = LearnerRanks(ranks("", "tells"), board=WeightBoard(tmp_path), rollouts=None)
+    await learner.join(device=str(tmp_path / "told"))
+    assert (tmp_path / "told").read_text() == "1 of 2 in a room for 2"
+
+
+@pytest.mark.fault(3)
+@pytest.mark.parametrize(("says", "said"), [("dies", "learner actor 1 is gone"), ("hangs", "no answer .* within 5 s")])
+async def test_a_rank_that_dies_or_hangs_before_it_has_joined_ends_the_command_with_the_same_code(
+    tmp_path: Path, says: str, said: str
+) -> None:
+    pool = ranks("", says)
+    await pool.wait_ready()  # a process may take longer to begin than this learner has for a call
+    learner = LearnerRanks(pool, board=WeightBoard(tmp_path), rollouts=None, timeout_s=5.0)
+    with pytest.raises(LearnerGone, match=rf"^setup: {said}.*run the same command again") as caught:
+        await learner.join(device="cpu")
+    assert caught.value.exit_code == EXIT_INTERRUPTED
 
 
 def learner_board(folder: Path) -> list[str]:
