@@ -16,33 +16,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from gen_searcher.cluster.failures import failure_in, reason_of
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, answer_of, goes_to, node_of, reason_of
-from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError, disk_trouble
-from gen_searcher.train.routing import Router, home
+from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of
+from gen_searcher.errors import ActorGone, WorkersGone, WorldError
+from gen_searcher.train.routing import Near, Router, home
 
 log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.5
 LAST_WORD_S = 600.0
 """Longest wait for what an actor says when it leaves: it may have work from others than this pool."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Near:
-    """Calls that gain by going to one actor."""
-
-    key: int
-    """Equal for calls that belong together."""
-    slack: int
-    """Calls more than the idlest actor that the favourite may have."""
 
 
 class Pool:
@@ -98,57 +88,52 @@ class Pool:
         `sticky` is a number that every pool of the same actors understands alike, also while its actor is down; `near` is
         what this pool remembers.
         """
+        work = Asked(method=method, args=args, kwargs=kwargs)
         index = await self._pick(sticky, near)
         try:
-            return await self._serve(index, method, *args, **kwargs)
+            return await self._serve(index, work)
         except ActorGone as error:
             if self._care is None or not self._care.repeats:
                 raise
             log.warning("%s; asking once more", error)
-        return await self._serve(await self._pick(sticky, near), method, *args, **kwargs)
+        return await self._serve(await self._pick(sticky, near), work)
 
-    async def _serve(self, index: int, method: str, *args: object, **kwargs: object) -> object:
+    async def _serve(self, index: int, work: Asked) -> object:
         goes_to(index)
         watch = self._watches[index]
-        answer = await self.call_on(index, method, *args, **kwargs)
+        answer = await self._call(index, self._care, work)
         watch.served += 1
         return answer
 
     async def call_on(self, index: int, method: str, *args: object, **kwargs: object) -> object:
         """Call `method` on the actor `index`. Raises ActorGone when it is dead or hangs."""
-        return await self._call(index, self._care, method, *args, **kwargs)
+        return await self._call(index, self._care, Asked(method=method, args=args, kwargs=kwargs))
 
-    async def _call(self, index: int, care: Care | None, method: str, *args: object, **kwargs: object) -> object:
+    async def _call(self, index: int, care: Care | None, asked: Asked) -> object:
         handle = self.handles.get(index)
         if handle is None:
             raise ActorGone(f"{self.role} actor {index} has left")
-        remote = cast("Method", getattr(handle, method))
         try:
-            return await self._answer(index, remote.remote(*args, **kwargs), care)
+            return await self._answer(index, handle, asked, care)
         except RayTaskError as error:
-            cause = cast("object", error.cause)
-            if isinstance(cause, WorldError | UserError):
-                raise cause from error
-            trouble = disk_trouble(cause) if isinstance(cause, OSError) else None
-            if trouble is not None:
-                raise trouble from error
-            if self._wraps_plugs:
-                raise WorldError(str(error), self._stage) from error
-            raise
+            failure = failure_in(error, stage=self._stage if self._wraps_plugs else None)
+            if failure is None:
+                raise
+            raise failure from error
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
                 self._suspend(index, reason_of(error))
             raise ActorGone(f"{self.role} actor {index} is gone: {reason_of(error)}") from error
 
-    async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
-        watch = self._watches[index]
+    async def _answer(self, index: int, handle: ActorHandle, asked: Asked, care: Care | None) -> object:
+        watch, ref = self._watches[index], asked.begin(handle)
         watch.begin()
         self._router.began(index)
         answer = asyncio.ensure_future(answer_of(ref))
         try:
             while not answer.done():
                 if care is not None and watch.left_s(care.hang_s) == 0.0:
-                    await self._check_hung(index, care)
+                    await self._check_hung(index, handle, watch, care)
                 await asyncio.wait({answer}, timeout=None if care is None else watch.left_s(care.hang_s))
             return answer.result()
         finally:
@@ -157,18 +142,28 @@ class Pool:
                 self._router.ended(index)
             answer.cancel()
 
-    async def _check_hung(self, index: int, care: Care) -> None:
-        """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone."""
-        if care.asks_first and index in self._healthy:
-            self._watches[index].since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
+    async def _check_hung(self, index: int, handle: ActorHandle, watch: Watch, care: Care) -> None:
+        """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone.
+
+        One that has left finishes what it was doing, and is asked like any other.
+        """
+        if care.asks_first and (index in self._healthy or self._has_left(index, watch)):
+            watch.since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(care.hang_s):
-                    await self._ready(self.handles[index])
+                    await self._ready(handle)
                     return
-        if index in self._healthy:
-            ray.kill(self.handles[index], no_restart=False)
-        self._suspend(index, "it hung")
+        if self._has_left(index, watch):
+            ray.kill(handle)
+        else:
+            if index in self._healthy:
+                ray.kill(handle, no_restart=False)
+            self._suspend(index, "it hung")
         raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
+
+    def _has_left(self, index: int, watch: Watch) -> bool:
+        """Whether the actor with this watch is not the pool's any more; another one may have its number."""
+        return self._watches.get(index) is not watch
 
     async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
         """Call `method` on every healthy actor; the failure of one is the failure of the call."""
@@ -194,7 +189,9 @@ class Pool:
         """Return once every actor has been built, one that died meanwhile again. Raises WorkersGone for one that cannot be."""
         for index in self.members:
             try:
-                await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
+                await self._call(
+                    index, None, Asked(method="ready", args=self._greeting())
+                )  # loading a model takes as long as it takes
             except WorldError as error:
                 cause = error.__cause__
                 failed = not isinstance(cause, RayError) or (

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -28,6 +28,19 @@ class Method(Protocol):
     def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef[object]:
         """Begin the call."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call."""
+
+    method: str
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
+
+    def begin(self, handle: ActorHandle) -> ray.ObjectRef[object]:
+        """Make it."""
+        return cast("Method", getattr(handle, self.method)).remote(*self.args, **self.kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,9 +134,3 @@ def goes_to(index: int) -> None:
 async def answer_of(ref: ray.ObjectRef[object]) -> object:
     """A coroutine of what Ray only lets await."""
     return await ref
-
-
-def reason_of(error: BaseException) -> str:
-    """Ray's first line; what a constructor has raised stands in the last one."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]

@@ -12,11 +12,11 @@ from typing import cast
 import pytest
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.roles import ToolPool
-from gen_searcher.cluster.watched import Care
+from gen_searcher.cluster.watched import Care, Method
 from gen_searcher.errors import ActorGone, DiskTrouble, JudgeError, JudgeGone, WorkersGone, WorldError
 from gen_searcher.types import ToolCall
 
@@ -206,3 +206,31 @@ async def test_a_slow_actor_that_answers_is_left_alone_and_a_hung_one_loses_its_
     with pytest.raises(ActorGone, match=r"rollout actor 0 finished nothing for 1.5 s and was killed"):
         await pool.call("hang_unless", str(tmp_path / "hung"))
     assert await pool.call("work") == "a:1", "a restarted actor counts anew"
+
+
+async def test_a_slow_actor_that_leaves_is_asked_and_finishes_what_it_has() -> None:
+    care = Care(hang_s=0.5, repeats=False, asks_first=True)
+    pool = Pool("rollout", [actor("a", restarts=0)], stage="search", wraps_plugs=False, care=care)
+    await pool.wait_ready()
+    asked = asyncio.ensure_future(pool.call("slow", 3))
+    await asyncio.sleep(0)  # it is on its way
+    leaving = pool.leave(0)
+    word = asyncio.ensure_future(pool.dismiss(leaving))
+    assert await asked == "a:1", "it took 3 s, and its pool looked every 0.5 s"
+    assert await word is None
+
+
+async def test_an_actor_that_hangs_while_it_leaves_is_killed(tmp_path: Path) -> None:
+    care = Care(hang_s=0.5, repeats=False, asks_first=True)
+    handle = actor("a", restarts=1)
+    pool = Pool("rollout", [handle], stage="search", wraps_plugs=False, care=care)
+    await pool.wait_ready()
+    mark = tmp_path / "hung"
+    asked = asyncio.ensure_future(pool.call("hang_unless", str(mark)))
+    while not await asyncio.to_thread(mark.exists):  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.05)
+    pool.leave(0)
+    with pytest.raises(ActorGone, match=r"finished nothing for 0.5 s and was killed"):
+        await asked
+    with pytest.raises(ActorDiedError):
+        await cast("Method", handle.ready).remote()
