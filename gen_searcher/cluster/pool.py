@@ -2,7 +2,8 @@
 
 A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again: Ray restarts it, and where
 that is over, `Upkeep` raises another one in its place. `Care` says when an actor that has work hangs: it is killed, which
-makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on.
+makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on. Work that its
+caller gives up is cancelled where it is done.
 What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
 mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
@@ -24,7 +25,7 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.failures import failure_in, reason_of
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of
+from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
 from gen_searcher.errors import ActorGone, WorkersGone, WorldError
 from gen_searcher.train.routing import Near, Router, home
 
@@ -86,9 +87,9 @@ class Pool:
         """Call `method` on one actor: the idlest, unless `sticky` or `near` says which, when that one is healthy.
 
         `sticky` is a number that every pool of the same actors understands alike, also while its actor is down; `near` is
-        what this pool remembers.
+        what this pool remembers. When the caller gives up, the actor is told and does nothing more for it.
         """
-        work = Asked(method=method, args=args, kwargs=kwargs)
+        work = Asked(method=method, args=args, kwargs=kwargs, is_work=True)
         index = await self._pick(sticky, near)
         try:
             return await self._serve(index, work)
@@ -106,7 +107,7 @@ class Pool:
         return answer
 
     async def call_on(self, index: int, method: str, *args: object, **kwargs: object) -> object:
-        """Call `method` on the actor `index`. Raises ActorGone when it is dead or hangs."""
+        """Call `method` on the actor `index`, which ends it even if nobody waits. Raises ActorGone when it is dead or hangs."""
         return await self._call(index, self._care, Asked(method=method, args=args, kwargs=kwargs))
 
     async def _call(self, index: int, care: Care | None, asked: Asked) -> object:
@@ -140,6 +141,8 @@ class Pool:
             watch.end(finished=answer.done())
             if self._watches.get(index) is watch:
                 self._router.ended(index)
+            if asked.is_work and not answer.done():
+                stop(ref)
             answer.cancel()
 
     async def _check_hung(self, index: int, handle: ActorHandle, watch: Watch, care: Care) -> None:

@@ -37,6 +37,8 @@ class Asked:
     method: str
     args: tuple[object, ...]
     kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
+    is_work: bool = False
+    """It serves nobody but its caller and may be cancelled at any point; loading weights and a learner's step may not."""
 
     def begin(self, handle: ActorHandle) -> ray.ObjectRef[object]:
         """Make it."""
@@ -134,3 +136,12 @@ def goes_to(index: int) -> None:
 async def answer_of(ref: ray.ObjectRef[object]) -> object:
     """A coroutine of what Ray only lets await."""
     return await ref
+
+
+def stop(ref: ray.ObjectRef[object]) -> None:
+    """End a call in its actor, where an `asyncio.CancelledError` is raised; what it has asked others for, it gives up itself.
+
+    Ray tries, and promises nothing: a call that ends at the same time has ended.
+    """
+    if ray.is_initialized():  # otherwise the actors are gone, and the question would begin a cluster
+        ray.cancel(ref, recursive=False)
