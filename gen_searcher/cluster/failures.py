@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import cast
 
-from ray.exceptions import RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from gen_searcher.errors import UserError, WorldError, disk_trouble
+from gen_searcher.errors import UserError, WorkersGone, WorldError, disk_trouble
 
 
 def failure_in(error: RayTaskError, *, stage: str | None) -> Exception | None:
@@ -23,6 +23,19 @@ def failure_in(error: RayTaskError, *, stage: str | None) -> Exception | None:
     if trouble is not None:
         return trouble
     return None if stage is None else WorldError(str(error), stage)
+
+
+def was_lost(cause: BaseException | None) -> bool:
+    """Whether an actor that was being built died of something else than its constructor."""
+    return isinstance(cause, RayError) and not (isinstance(cause, ActorDiedError) and cause.actor_init_failed)
+
+
+def none_left(role: str, why: str) -> WorkersGone:
+    """What a run ends with when nobody is left to do its work."""
+    return WorkersGone(
+        f"no {role} actor is left: {why}; the log says more. Mend the cause and run the same command again "
+        "(cluster.restarts, cluster.ready_timeout_s)"
+    )
 
 
 def reason_of(error: BaseException) -> str:

@@ -23,7 +23,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from gen_searcher.cluster.failures import failure_in, reason_of
+from gen_searcher.cluster.failures import failure_in, none_left, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
 from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
 from gen_searcher.errors import ActorGone, WorkersGone, WorldError
@@ -196,11 +196,7 @@ class Pool:
                     index, None, Asked(method="ready", args=self._greeting())
                 )  # loading a model takes as long as it takes
             except WorldError as error:
-                cause = error.__cause__
-                failed = not isinstance(cause, RayError) or (
-                    isinstance(cause, ActorDiedError) and cause.actor_init_failed
-                )
-                if failed or not await self._returns(index):
+                if not was_lost(error.__cause__) or not await self._returns(index):
                     raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def _returns(self, index: int) -> bool:
@@ -294,17 +290,11 @@ class Pool:
                 while not self._healthy:
                     is_patient = self._upkeep is not None and self._upkeep.restarts is None
                     if not is_patient and not self._returning.keys() - self._resting:
-                        raise WorkersGone(self._none_left("each is dead and out of restarts"))
+                        raise none_left(self.role, "each is dead and out of restarts")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError as error:
-            raise WorkersGone(self._none_left(f"none came back within {self._ready_s:g} s")) from error
-
-    def _none_left(self, why: str) -> str:
-        return (
-            f"no {self.role} actor is left: {why}; the log says more. Mend the cause and run the same command again "
-            "(cluster.restarts, cluster.ready_timeout_s)"
-        )
+            raise none_left(self.role, f"none came back within {self._ready_s:g} s") from error
 
     @property
     def _ready_s(self) -> float:
