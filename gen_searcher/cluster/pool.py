@@ -2,7 +2,8 @@
 
 A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again: Ray restarts it, and where
 that is over, `Upkeep` raises another one in its place. `Care` says when an actor that has work hangs: it is killed, which
-makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on.
+makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on. Work that its
+caller gives up is cancelled where it is done.
 What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
 mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
@@ -16,33 +17,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import cast
 
 import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
+from gen_searcher.cluster.failures import failure_in, none_left, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
-from gen_searcher.cluster.watched import Care, Leaving, Method, Watch, answer_of, goes_to, node_of, reason_of
-from gen_searcher.errors import ActorGone, UserError, WorkersGone, WorldError, disk_trouble
-from gen_searcher.train.routing import Router, home
+from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
+from gen_searcher.errors import ActorGone, WorkersGone, WorldError
+from gen_searcher.train.routing import Near, Router, home
 
 log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.5
 LAST_WORD_S = 600.0
 """Longest wait for what an actor says when it leaves: it may have work from others than this pool."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Near:
-    """Calls that gain by going to one actor."""
-
-    key: int
-    """Equal for calls that belong together."""
-    slack: int
-    """Calls more than the idlest actor that the favourite may have."""
 
 
 class Pool:
@@ -96,79 +87,86 @@ class Pool:
         """Call `method` on one actor: the idlest, unless `sticky` or `near` says which, when that one is healthy.
 
         `sticky` is a number that every pool of the same actors understands alike, also while its actor is down; `near` is
-        what this pool remembers.
+        what this pool remembers. When the caller gives up, the actor is told and does nothing more for it.
         """
+        work = Asked(method=method, args=args, kwargs=kwargs, is_work=True)
         index = await self._pick(sticky, near)
         try:
-            return await self._serve(index, method, *args, **kwargs)
+            return await self._serve(index, work)
         except ActorGone as error:
             if self._care is None or not self._care.repeats:
                 raise
             log.warning("%s; asking once more", error)
-        return await self._serve(await self._pick(sticky, near), method, *args, **kwargs)
+        return await self._serve(await self._pick(sticky, near), work)
 
-    async def _serve(self, index: int, method: str, *args: object, **kwargs: object) -> object:
+    async def _serve(self, index: int, work: Asked) -> object:
         goes_to(index)
         watch = self._watches[index]
-        answer = await self.call_on(index, method, *args, **kwargs)
+        answer = await self._call(index, self._care, work)
         watch.served += 1
         return answer
 
     async def call_on(self, index: int, method: str, *args: object, **kwargs: object) -> object:
-        """Call `method` on the actor `index`. Raises ActorGone when it is dead or hangs."""
-        return await self._call(index, self._care, method, *args, **kwargs)
+        """Call `method` on the actor `index`, which ends it even if nobody waits. Raises ActorGone when it is dead or hangs."""
+        return await self._call(index, self._care, Asked(method=method, args=args, kwargs=kwargs))
 
-    async def _call(self, index: int, care: Care | None, method: str, *args: object, **kwargs: object) -> object:
+    async def _call(self, index: int, care: Care | None, asked: Asked) -> object:
         handle = self.handles.get(index)
         if handle is None:
             raise ActorGone(f"{self.role} actor {index} has left")
-        remote = cast("Method", getattr(handle, method))
         try:
-            return await self._answer(index, remote.remote(*args, **kwargs), care)
+            return await self._answer(index, handle, asked, care)
         except RayTaskError as error:
-            cause = cast("object", error.cause)
-            if isinstance(cause, WorldError | UserError):
-                raise cause from error
-            trouble = disk_trouble(cause) if isinstance(cause, OSError) else None
-            if trouble is not None:
-                raise trouble from error
-            if self._wraps_plugs:
-                raise WorldError(str(error), self._stage) from error
-            raise
+            failure = failure_in(error, stage=self._stage if self._wraps_plugs else None)
+            if failure is None:
+                raise
+            raise failure from error
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
                 self._suspend(index, reason_of(error))
             raise ActorGone(f"{self.role} actor {index} is gone: {reason_of(error)}") from error
 
-    async def _answer(self, index: int, ref: ray.ObjectRef[object], care: Care | None) -> object:
-        watch = self._watches[index]
+    async def _answer(self, index: int, handle: ActorHandle, asked: Asked, care: Care | None) -> object:
+        watch, ref = self._watches[index], asked.begin(handle)
         watch.begin()
         self._router.began(index)
         answer = asyncio.ensure_future(answer_of(ref))
         try:
             while not answer.done():
                 if care is not None and watch.left_s(care.hang_s) == 0.0:
-                    await self._check_hung(index, care)
+                    await self._check_hung(index, handle, watch, care)
                 await asyncio.wait({answer}, timeout=None if care is None else watch.left_s(care.hang_s))
             return answer.result()
         finally:
             watch.end(finished=answer.done())
             if self._watches.get(index) is watch:
                 self._router.ended(index)
+            if asked.is_work and not answer.done():
+                stop(ref)
             answer.cancel()
 
-    async def _check_hung(self, index: int, care: Care) -> None:
-        """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone."""
-        if care.asks_first and index in self._healthy:
-            self._watches[index].since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
+    async def _check_hung(self, index: int, handle: ActorHandle, watch: Watch, care: Care) -> None:
+        """Return if it only takes long. Otherwise kill it, which ends its other calls too, and raise ActorGone.
+
+        One that has left finishes what it was doing, and is asked like any other.
+        """
+        if care.asks_first and (index in self._healthy or self._has_left(index, watch)):
+            watch.since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(care.hang_s):
-                    await self._ready(self.handles[index])
+                    await self._ready(handle)
                     return
-        if index in self._healthy:
-            ray.kill(self.handles[index], no_restart=False)
-        self._suspend(index, "it hung")
+        if self._has_left(index, watch):
+            ray.kill(handle)
+        else:
+            if index in self._healthy:
+                ray.kill(handle, no_restart=False)
+            self._suspend(index, "it hung")
         raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
+
+    def _has_left(self, index: int, watch: Watch) -> bool:
+        """Whether the actor with this watch is not the pool's any more; another one may have its number."""
+        return self._watches.get(index) is not watch
 
     async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
         """Call `method` on every healthy actor; the failure of one is the failure of the call."""
@@ -194,13 +192,11 @@ class Pool:
         """Return once every actor has been built, one that died meanwhile again. Raises WorkersGone for one that cannot be."""
         for index in self.members:
             try:
-                await self._call(index, None, "ready", *self._greeting())  # loading a model takes as long as it takes
+                await self._call(
+                    index, None, Asked(method="ready", args=self._greeting())
+                )  # loading a model takes as long as it takes
             except WorldError as error:
-                cause = error.__cause__
-                failed = not isinstance(cause, RayError) or (
-                    isinstance(cause, ActorDiedError) and cause.actor_init_failed
-                )
-                if failed or not await self._returns(index):
+                if not was_lost(error.__cause__) or not await self._returns(index):
                     raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def _returns(self, index: int) -> bool:
@@ -294,17 +290,11 @@ class Pool:
                 while not self._healthy:
                     is_patient = self._upkeep is not None and self._upkeep.restarts is None
                     if not is_patient and not self._returning.keys() - self._resting:
-                        raise WorkersGone(self._none_left("each is dead and out of restarts"))
+                        raise none_left(self.role, "each is dead and out of restarts")
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError as error:
-            raise WorkersGone(self._none_left(f"none came back within {self._ready_s:g} s")) from error
-
-    def _none_left(self, why: str) -> str:
-        return (
-            f"no {self.role} actor is left: {why}; the log says more. Mend the cause and run the same command again "
-            "(cluster.restarts, cluster.ready_timeout_s)"
-        )
+            raise none_left(self.role, f"none came back within {self._ready_s:g} s") from error
 
     @property
     def _ready_s(self) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from gen_searcher.cluster.pool import Near, Pool
+from gen_searcher.cluster.pool import Pool
 from gen_searcher.drawing import OwnPicture
 from gen_searcher.metrics.traces import names
 from gen_searcher.metrics.traces.spans import Attributes, carried, span
-from gen_searcher.train.routing import ALWAYS, SHARED_PREFIX_CALLS
+from gen_searcher.train.routing import ALWAYS, SHARED_PREFIX_CALLS, Near
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.train.traced import searched
 from gen_searcher.types import Grounding, ImageRef, Judgement, Task, ToolCall, ToolResult, Trajectory

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, cast
@@ -28,6 +28,21 @@ class Method(Protocol):
     def remote(self, *args: object, **kwargs: object) -> ray.ObjectRef[object]:
         """Begin the call."""
         ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One call."""
+
+    method: str
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
+    is_work: bool = False
+    """It serves nobody but its caller and may be cancelled at any point; loading weights and a learner's step may not."""
+
+    def begin(self, handle: ActorHandle) -> ray.ObjectRef[object]:
+        """Make it."""
+        return cast("Method", getattr(handle, self.method)).remote(*self.args, **self.kwargs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +138,10 @@ async def answer_of(ref: ray.ObjectRef[object]) -> object:
     return await ref
 
 
-def reason_of(error: BaseException) -> str:
-    """Ray's first line; what a constructor has raised stands in the last one."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]
+def stop(ref: ray.ObjectRef[object]) -> None:
+    """End a call in its actor, where an `asyncio.CancelledError` is raised; what it has asked others for, it gives up itself.
+
+    Ray tries, and promises nothing: a call that ends at the same time has ended.
+    """
+    if ray.is_initialized():  # otherwise the actors are gone, and the question would begin a cluster
+        ray.cancel(ref, recursive=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import OrderedDict
 from collections.abc import Container, Iterable
+from dataclasses import dataclass
 
 from gen_searcher.train.seeds import derive_seed
 
@@ -15,6 +16,16 @@ SHARED_PREFIX_CALLS = 4
 engine that is four trajectories behind the idlest loses more."""
 ALWAYS = 1 << 30
 """Slack of what is done once where it was done before, and again anywhere else."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """Calls that gain by going to one worker."""
+
+    key: int
+    """Equal for calls that belong together."""
+    slack: int
+    """Calls more than the idlest worker that the favourite may have."""
 
 
 class Router:

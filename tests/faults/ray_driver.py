@@ -18,14 +18,16 @@ from ray.actor import ActorHandle
 
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.placement import spread
-from gen_searcher.cluster.pool import Care, Near, Pool
+from gen_searcher.cluster.pool import Pool
 from gen_searcher.cluster.session import cluster_session
+from gen_searcher.cluster.watched import Care
 from gen_searcher.config.base import Config
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.errors import UserError
 from gen_searcher.points import Point, passed
 from gen_searcher.testing.toy_training import ToyLearner, toy_attempt
+from gen_searcher.train.routing import Near
 from gen_searcher.train.seeds import derive_seed
 from gen_searcher.types import Attempt, Task
 from tests.train.toy_run import toy_rules, toy_training

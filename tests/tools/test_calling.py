@@ -252,6 +252,23 @@ def test_a_caller_who_gives_up_frees_its_slot() -> None:
     assert run_virtually(main()) == "ok"
 
 
+def test_a_request_whose_caller_gives_up_is_paid_for_and_its_next_try_is_not_made() -> None:
+    bench, provider = Bench(usd_per_request=0.25, budget_usd=1.0), Provider([ProviderDown("x")], takes_s=5.0)
+
+    async def main() -> None:
+        caller = bench.caller()
+        asked = asyncio.ensure_future(caller.call(provider))
+        await asyncio.sleep(1.0)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        await caller.call(Provider(["ok"]))
+
+    run_virtually(main())
+    assert len(provider.asked_s) == 1
+    assert bench.meter.take()["tool/spent_usd"].value == 0.5
+    assert bench.authority.accounts.committed_usd == {"p": 0.5}
+
+
 def test_the_tab_of_a_tool_call_holds_what_it_began() -> None:
     async def main() -> float:
         caller = Bench(usd_per_request=0.25).caller()

@@ -1,0 +1,44 @@
+"""What Ray says about a call that failed -> what the caller gets to hear."""
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
+# (ray is only partly typed)
+
+from __future__ import annotations
+
+from typing import cast
+
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
+
+from gen_searcher.errors import UserError, WorkersGone, WorldError, disk_trouble
+
+
+def failure_in(error: RayTaskError, *, stage: str | None) -> Exception | None:
+    """What to raise for what an actor raised; None: a bug of ours, which goes on as it is.
+
+    `stage`: where an actor that runs somebody else's code works; None for one that runs only ours.
+    """
+    cause = cast("object", error.cause)
+    if isinstance(cause, WorldError | UserError):
+        return cause
+    trouble = disk_trouble(cause) if isinstance(cause, OSError) else None
+    if trouble is not None:
+        return trouble
+    return None if stage is None else WorldError(str(error), stage)
+
+
+def was_lost(cause: BaseException | None) -> bool:
+    """Whether an actor that was being built died of something else than its constructor."""
+    return isinstance(cause, RayError) and not (isinstance(cause, ActorDiedError) and cause.actor_init_failed)
+
+
+def none_left(role: str, why: str) -> WorkersGone:
+    """What a run ends with when nobody is left to do its work."""
+    return WorkersGone(
+        f"no {role} actor is left: {why}; the log says more. Mend the cause and run the same command again "
+        "(cluster.restarts, cluster.ready_timeout_s)"
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """Ray's first line; what a constructor has raised stands in the last one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0].partition(', ray::')[0]}: {lines[-1]}" if "creation task" in lines[0] else lines[0]
