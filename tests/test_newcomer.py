@@ -33,6 +33,8 @@ RUN_BY = {
     "gen-searcher report": "tests/launch/test_demo.py::test_one_command_goes_from_a_clone_to_the_table_and_names_the_report",
     "ray job submit": "tests/e2e/test_ray_job.py::test_a_submitted_run_writes_to_its_absolute_run_directory_and_succeeds",
     "launch/ray_job.sh": "tests/e2e/test_hosts.py::test_a_job_from_outside_learns_and_searches_on_two_hosts",
+    "(umask 077; ray get-auth-token": "tests/e2e/test_token.py::test_both_machines_have_one_token_that_only_its_owner_reads",
+    "ssh SECOND": "tests/e2e/test_token.py::test_both_machines_have_one_token_that_only_its_owner_reads",
     "ray start": "tests/e2e/test_hosts.py::test_a_job_from_outside_learns_and_searches_on_two_hosts",
 }
 """What stands in a block of its own, by its first words, and the test that runs it with smaller settings."""
