@@ -119,7 +119,8 @@ class Pipeline:
             return await self._through(stage(writer=None), inputs, concurrency=cfg.concurrency)
         async with self._workers() as workers:
             price = _most_usd(cfg.writer, read=WRITER_PROMPT_TOKENS, written=cfg.writer.max_tokens)
-            model = ChatModel(cfg.writer, workers.caller("chatwriter", "propose", price_usd=price), stage="propose")
+            caller = workers.caller("chatwriter", "propose", price_usd=price, timeout_s=cfg.writer.timeout_s)
+            model = ChatModel(cfg.writer, caller, stage="propose")
             try:
                 writer = Writer(model, temperature=cfg.temperature)
                 return await self._through(stage(writer=writer), inputs, concurrency=cfg.concurrency)

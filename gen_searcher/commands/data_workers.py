@@ -59,8 +59,8 @@ class Workers:
             pool.stop()
         self._models, self._tools, self._pools = [], [], []
 
-    def caller(self, provider: str, stage: str, *, price_usd: float) -> Caller:
-        """A door to a paid service under the run's limits: `limits.providers.PROVIDER`."""
+    def caller(self, provider: str, stage: str, *, price_usd: float, timeout_s: float) -> Caller:
+        """A door to a paid service under the run's limits: `limits.providers.PROVIDER`. See `Caller`."""
         return Caller(
             provider,
             stage=stage,
@@ -69,6 +69,7 @@ class Workers:
             meter=Meter(),
             holder=f"data-{uuid.uuid4().hex[:8]}",
             price_usd=price_usd,
+            timeout_s=timeout_s,
         )
 
     async def generator(self) -> Generator:
@@ -113,7 +114,8 @@ class Workers:
             raise ConfigError("data.collect.chat: missing; the chat teacher needs a server")
         read, written = cfg.agent.max_context_tokens, cfg.agent.max_turn_tokens
         price = (read * server.usd_per_m_input + written * server.usd_per_m_output) / 1e6
-        model = ChatModel(server, self.caller("chatteacher", "collect", price_usd=price), stage="collect")
+        caller = self.caller("chatteacher", "collect", price_usd=price, timeout_s=server.timeout_s)
+        model = ChatModel(server, caller, stage="collect")
         self._models.append(model)
         store = self._place.store
 

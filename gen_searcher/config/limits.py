@@ -48,9 +48,9 @@ class RetryConfig(Config):
     max_s: float = Field(default=30.0, ge=0)
     """Longest such wait in seconds. A longer `Retry-After` is kept to, if the deadline allows."""
     try_s: float = Field(default=60.0, gt=0)
-    """Deadline of one try in seconds."""
+    """Deadline of one try in seconds; a service whose own `timeout_s` is longer has that."""
     total_s: float = Field(default=180.0, gt=0)
-    """Deadline of a request with all its waits in seconds."""
+    """Deadline of a request with all its waits in seconds; at least that of one try."""
 
 
 class BreakerConfig(Config):

@@ -62,13 +62,19 @@ class LocalAuthority:
 class Gate:
     """One worker's door to one provider: nobody passes without a lease."""
 
-    def __init__(self, provider: str, authority: Authority, *, holder: str, price_usd: float, want: int) -> None:
-        """`holder` names this worker among all that share the account; `want`: requests asked for at a time."""
+    def __init__(
+        self, provider: str, authority: Authority, *, holder: str, price_usd: float, want: int, try_s: float = 0.0
+    ) -> None:
+        """`holder` names this worker among all that share the account; `want`: requests asked for at a time.
+
+        `try_s`: how long a request holds its slot at most.
+        """
         self._provider = provider
         self._authority = authority
         self._holder = holder
         self._price_usd = price_usd
         self._want = want
+        self._try_s = try_s
         self._lease = Lease(requests=0, slots=None, valid_s=0.0)
         self._until_s = -math.inf
         self._left = self._made = self._running = 0
@@ -119,7 +125,7 @@ class Gate:
     async def _exchange(self, *, want: int) -> None:
         asked_s, made = _now_s(), self._made
         told_s = max(0.0, self._told_until_s - asked_s)
-        usage = Usage(made=made, running=self._running, told_to_wait_s=told_s)
+        usage = Usage(made=made, running=self._running, told_to_wait_s=told_s, try_s=self._try_s)
         self._left = 0
         try:
             self._lease = await self._authority.exchange(
@@ -146,16 +152,27 @@ class Caller:
         meter: Meter,
         holder: str,
         price_usd: float = 0.0,
+        timeout_s: float = 0.0,
         rng: random.Random | None = None,
     ) -> None:
-        """`price_usd` is the provider's own word on a request; the settings go first."""
+        """`price_usd` is the provider's own word on a request; the settings go first.
+
+        `timeout_s` is what the provider's own settings allow a request: `limits.retry.try_s` does not cut it short.
+        """
         own = limits.of(provider).usd_per_request
         self._provider = provider
         self._stage = stage
         self._retry = limits.retry
+        self._try_s = max(limits.retry.try_s, timeout_s)
+        self._total_s = max(limits.retry.total_s, self._try_s)
         self._price_usd = price_usd if own is None else own
         self._gate = Gate(
-            provider, authority, holder=f"{holder}/{stage}", price_usd=self._price_usd, want=limits.lease_requests
+            provider,
+            authority,
+            holder=f"{holder}/{stage}",
+            price_usd=self._price_usd,
+            want=limits.lease_requests,
+            try_s=self._try_s,
         )
         self._breaker = Breaker(limits.breaker)
         self._meter = meter
@@ -170,7 +187,7 @@ class Caller:
             ProviderClosed: The key or the account is refused; no try mends it and no attempt should be lost to it.
             BudgetSpent: Another request would pass the budget.
         """
-        deadline_s = _now_s() + self._retry.total_s
+        deadline_s = _now_s() + self._total_s
         for attempt in range(self._retry.attempts):
             await self._wait_for_breaker(deadline_s)
             try:
@@ -194,15 +211,15 @@ class Caller:
                 begun = True
                 self._meter.add("tool/spent_usd", self._price_usd)
                 pay(self._price_usd)
-                async with asyncio.timeout(self._retry.try_s):
+                async with asyncio.timeout(self._try_s):
                     value = await make()
         except TimeoutError:
             if not begun:
                 raise ProviderOverloaded(
-                    f"{self._provider}: no turn within {self._retry.total_s:g} s", self._stage
+                    f"{self._provider}: no turn within {self._total_s:g} s (limits.retry.total_s)", self._stage
                 ) from None
             self._breaker.failed(_now_s())
-            raise ProviderDown(f"{self._provider}: no answer within {self._retry.try_s:g} s", self._stage) from None
+            raise ProviderDown(self._too_slow(deadline_s), self._stage) from None
         except (ProviderDown, ProviderOverloaded):
             self._breaker.failed(_now_s())
             raise
@@ -218,6 +235,13 @@ class Caller:
             raise
         self._breaker.answered()
         return value
+
+    def _too_slow(self, deadline_s: float) -> str:
+        """Which deadline it was, and where it is set."""
+        said = f"{self._provider}: no answer within"
+        if _now_s() >= deadline_s:
+            return f"{said} {self._total_s:g} s, all tries and waits together (limits.retry.total_s)"
+        return f"{said} {self._try_s:g} s (limits.retry.try_s, or the service's own timeout_s where that is longer)"
 
     async def _wait_for_breaker(self, deadline_s: float) -> None:
         while (wait_s := self._breaker.enter(_now_s())) > 0.0:

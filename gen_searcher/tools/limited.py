@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol, runtime_checkable
 
 from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvider, Summarizer
@@ -20,6 +21,29 @@ class Priced(Protocol):
 
 
 @runtime_checkable
+class Timed(Protocol):
+    """A provider whose settings say how long a call may take."""
+
+    @property
+    def timeout_s(self) -> float:
+        """Seconds."""
+        ...
+
+
+@runtime_checkable
+class Queued(Protocol):
+    """A summarizer that reads so many pages at once and no more: a page waits for its turn before its time runs."""
+
+    def turn(self, page: Page) -> AbstractAsyncContextManager[None]:
+        """Entered when the page may be read."""
+        ...
+
+    async def summarize_in_turn(self, page: Page, *, query: str) -> Summary:
+        """As `summarize`, by somebody who has the page's turn."""
+        ...
+
+
+@runtime_checkable
 class Closing(Protocol):
     """A provider that holds connections open; not every one does."""
 
@@ -31,6 +55,12 @@ class Closing(Protocol):
 def price_usd(provider: object) -> float:
     """Of one request; 0 for a provider that says nothing."""
     return provider.usd_per_request if isinstance(provider, Priced) else 0.0
+
+
+def timeout_s(provider: object) -> float:
+    """Of one call; 0 for a provider that says nothing."""
+    told_s = provider.timeout_s if isinstance(provider, Timed) else 0.0
+    return told_s if isinstance(told_s, int | float) else 0.0  # pyright: ignore[reportUnnecessaryIsInstance] - a plug
 
 
 async def close(part: object) -> None:
@@ -99,8 +129,12 @@ class LimitedSummarizer:
         self._caller = caller
 
     async def summarize(self, page: Page, *, query: str) -> Summary:
-        """Waits for a lease; see `Caller.call` for what it raises."""
-        return await self._caller.call(lambda: self._provider.summarize(page, query=query))
+        """Waits for its turn, then for a lease; see `Caller.call` for what it raises."""
+        provider = self._provider
+        if not isinstance(provider, Queued):
+            return await self._caller.call(lambda: provider.summarize(page, query=query))
+        async with provider.turn(page):
+            return await self._caller.call(lambda: provider.summarize_in_turn(page, query=query))
 
     async def close(self) -> None:
         """Close the provider."""

@@ -34,6 +34,8 @@ class Usage:
     """Requests under way."""
     told_to_wait_s: float = 0.0
     """Longest time for which the provider asked to be left alone, in seconds from now."""
+    try_s: float = 0.0
+    """Longest time that the worker lets a request run, where that is more than the account's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,7 @@ class Account:
         Raises:
             BudgetSpent: Not even one more request can be paid, whatever others give back.
         """
+        self.try_s = max(self.try_s, usage.try_s)
         self._settle(holder, usage, now_s)
         if want <= 0:
             self._asked_s.pop(holder, None)

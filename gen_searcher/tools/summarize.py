@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 from gen_searcher.config.secrets import Secret
 from gen_searcher.errors import ProviderInvalid
@@ -65,7 +68,7 @@ class ChatSummarizer:
             max_tokens: Longest notes on a chunk.
             usd_per_million_read: Price of a million prompt tokens.
             usd_per_million_written: Price of a million completion tokens.
-            timeout_s: Seconds for one request.
+            timeout_s: Seconds for one request; a page with more chunks than `parallel` takes that several times.
             max_bytes: Largest answer.
         """
         if not 0 <= overlap_chars < chunk_chars:
@@ -85,20 +88,46 @@ class ChatSummarizer:
         self._max_tokens = max_tokens
         self._usd_read = usd_per_million_read / 1e6
         self._usd_written = usd_per_million_written / 1e6
+        self._parallel = parallel
         self._slots = asyncio.Semaphore(parallel)
+        self._next = asyncio.Lock()
+        self.timeout_s = timeout_s * math.ceil(max_chunks / parallel)
+        """How long a page may take once it is its turn."""
+
+    @asynccontextmanager
+    async def turn(self, page: Page) -> AsyncGenerator[None]:
+        """Wait until all of the page's chunks may be read at once, as far as `parallel` allows; hold their slots."""
+        taken = 0
+        try:
+            async with self._next:  # one page at a time: two that each hold half of what they need would wait for ever
+                while taken < min(len(self._chunks(page)), self._parallel):
+                    await self._slots.acquire()
+                    taken += 1
+            yield
+        finally:
+            for _ in range(taken):
+                self._slots.release()
 
     async def summarize(self, page: Page, *, query: str) -> Summary:
         """Notes of all chunks in page order. One chunk that fails fails the page: half a page would look whole."""
-        chunks = split(page.text, chars=self._chunk_chars, overlap=self._overlap_chars)[: self._max_chunks]
-        notes = await asyncio.gather(*(self._notes(chunk, page.title, query) for chunk in chunks))
+        async with self.turn(page):
+            return await self.summarize_in_turn(page, query=query)
+
+    async def summarize_in_turn(self, page: Page, *, query: str) -> Summary:
+        """`summarize` without its waiting: for who has the page's `turn`."""
+        own = asyncio.Semaphore(self._parallel)
+        notes = await asyncio.gather(*(self._notes(chunk, page.title, query, own) for chunk in self._chunks(page)))
         kept = [note.text for note in notes if note.text]
         return Summary(text="\n".join(kept), cost_usd=sum(note.cost_usd for note in notes))
+
+    def _chunks(self, page: Page) -> list[str]:
+        return split(page.text, chars=self._chunk_chars, overlap=self._overlap_chars)[: self._max_chunks]
 
     async def close(self) -> None:
         """Close all connections."""
         await self._api.close()
 
-    async def _notes(self, chunk: str, title: str, query: str) -> Summary:
+    async def _notes(self, chunk: str, title: str, query: str, slots: asyncio.Semaphore) -> Summary:
         body: Fields = {
             "model": self._model,
             "messages": [
@@ -108,7 +137,7 @@ class ChatSummarizer:
             "temperature": 0,
             "max_tokens": self._max_tokens,
         }
-        async with self._slots:
+        async with slots:
             answer = await self._api.post("/chat/completions", stage=STAGE, body=body)
         of = Source(provider="summarizer", stage=STAGE)
         choices = rows(answer, "choices", of=of)

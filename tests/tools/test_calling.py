@@ -59,7 +59,7 @@ class Bench:
         self.authority = LocalAuthority(Accounts(config=self.config))
         self.meter = Meter()
 
-    def caller(self, holder: str = "w") -> Caller:
+    def caller(self, holder: str = "w", *, timeout_s: float = 0.0) -> Caller:
         return Caller(
             "p",
             stage="search",
@@ -67,6 +67,7 @@ class Bench:
             limits=self.config,
             meter=self.meter,
             holder=holder,
+            timeout_s=timeout_s,
             rng=random.Random(1),
         )
 
@@ -126,12 +127,24 @@ def test_retry_after_beyond_the_deadline_is_not_waited_for() -> None:
 def test_a_stuck_call_ends_at_its_deadline() -> None:
     async def main() -> float:
         provider = Provider(["never"], takes_s=1e9)
-        with pytest.raises(ProviderDown, match="no answer within 10 s"):
+        with pytest.raises(ProviderDown, match=r"no answer within 10 s \(limits\.retry\.try_s, or"):
             await Bench(retry=RETRY.model_copy(update={"attempts": 2})).caller().call(provider)
         assert len(provider.asked_s) == 2
         return asyncio.get_running_loop().time()
 
     assert 20.0 <= run_virtually(main()) <= 21.0
+
+
+@pytest.mark.parametrize("total_s", [100.0, 15.0])
+def test_a_service_that_is_given_more_time_by_its_own_settings_has_it(total_s: float) -> None:
+    retry = RETRY.model_copy(update={"total_s": total_s})  # try_s is 10
+
+    async def main(timeout_s: float) -> str:
+        return await Bench(retry=retry).caller(timeout_s=timeout_s).call(Provider(["ok"], takes_s=25.0))
+
+    assert run_virtually(main(30.0)) == "ok"
+    with pytest.raises(ProviderDown, match=r"\(limits\.retry\.t"):
+        run_virtually(main(20.0))
 
 
 def test_the_whole_call_ends_at_its_deadline() -> None:

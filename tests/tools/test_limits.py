@@ -64,6 +64,13 @@ def test_slots_are_divided_and_a_dead_worker_gives_its_own_back_in_time() -> Non
     assert book.exchange("c", Usage(), want=100, now_s=16.1).slots == 4  # they died: lease_s + try_s are over
 
 
+def test_a_worker_whose_requests_take_longer_keeps_its_slots_for_as_long() -> None:
+    book = account(concurrency=1)
+    assert book.exchange("a", Usage(try_s=50.0), want=1, now_s=0.0).slots == 1
+    assert book.exchange("b", Usage(), want=1, now_s=59.9).requests == 0
+    assert book.exchange("b", Usage(), want=1, now_s=60.1).slots == 1  # it died: lease_s and its 50 are over
+
+
 def test_a_request_to_wait_reaches_everybody() -> None:
     book = account(requests_per_s=100.0, burst_requests=100)
     book.exchange("a", Usage(made=1, told_to_wait_s=60.0), want=0, now_s=0.0)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gen_searcher.errors import ProviderDown, ProviderInvalid
 from gen_searcher.testing.loopback import Answer, Loopback
+from gen_searcher.tools.limited import Queued, timeout_s
 from gen_searcher.tools.summarize import ChatSummarizer, break_markup, request, split
 from gen_searcher.web import Page, Summary
 
@@ -78,6 +79,54 @@ async def test_a_chunk_that_fails_fails_the_page() -> None:
             with pytest.raises(ProviderInvalid, match="no text"):
                 await summarizer.summarize(PAGE, query="q")
         await summarizer.close()
+
+
+async def test_a_page_waits_for_its_turn_until_all_of_its_chunks_may_be_read() -> None:
+    summarizer = ChatSummarizer(base_url="http://127.0.0.1:9", model="m", chunk_chars=10, overlap_chars=0, parallel=3)
+    long, short = (Page(url="http://a.example/", title="t", text="x" * count) for count in (20, 10))
+    entered: list[str] = []
+
+    async def reads(name: str, page: Page, leaves: asyncio.Event) -> None:
+        async with summarizer.turn(page):
+            entered.append(name)
+            await leaves.wait()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        first, second, last = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        group.create_task(reads("two of three", long, first))
+        group.create_task(reads("the third", short, second))
+        waiting = group.create_task(reads("two again", long, last))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert entered == ["two of three", "the third"]
+        second.set()
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert entered == ["two of three", "the third"], "one slot is free, and it needs two"
+        first.set()
+        while not waiting.done():
+            await asyncio.sleep(0)
+            last.set()
+    assert entered == ["two of three", "the third", "two again"]
+
+
+async def test_a_page_that_is_given_up_while_it_waits_takes_no_slot_with_it() -> None:
+    summarizer = ChatSummarizer(base_url="http://127.0.0.1:9", model="m", chunk_chars=10, overlap_chars=0, parallel=2)
+    long = Page(url="http://a.example/", title="t", text="x" * 20)
+    async with summarizer.turn(Page(url="http://a.example/", title="t", text="x")):
+        waiting = asyncio.create_task(summarizer.turn(long).__aenter__())
+        for _ in range(9):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    async with asyncio.timeout(20), summarizer.turn(long):
+        pass
+
+
+def test_a_page_may_take_as_long_as_its_rounds_of_requests() -> None:
+    summarizer = ChatSummarizer(base_url="http://a.example", model="m", timeout_s=120.0, max_chunks=5, parallel=2)
+    assert timeout_s(summarizer) == 360.0
+    assert isinstance(summarizer, Queued)
 
 
 def test_a_page_cannot_close_its_own_marks_or_write_a_special_token() -> None:

@@ -29,7 +29,14 @@ from gen_searcher.protocols import ImageSearchProvider, PageReader, SearchProvid
 from gen_searcher.tools.calling import Authority, Caller
 from gen_searcher.tools.guard import Address
 from gen_searcher.tools.http import Fetcher
-from gen_searcher.tools.limited import LimitedImageSearch, LimitedReader, LimitedSearch, LimitedSummarizer, price_usd
+from gen_searcher.tools.limited import (
+    LimitedImageSearch,
+    LimitedReader,
+    LimitedSearch,
+    LimitedSummarizer,
+    price_usd,
+    timeout_s,
+)
 from gen_searcher.tools.meter import Meter, Reading
 from gen_searcher.tools.providers.guarded_reader import GuardedReader
 from gen_searcher.tools.toolbox import Toolbox
@@ -129,6 +136,7 @@ def build_toolbox(spec: ToolSpec, *, name: str, authority: Authority, hosts: Map
             meter=meter,
             holder=name,
             price_usd=price_usd(provider),
+            timeout_s=timeout_s(provider),
         )
 
     found, seen = spec.search.search_plug, spec.search.images_plug
