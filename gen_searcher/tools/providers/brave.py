@@ -47,8 +47,6 @@ class Brave:
         }
         self.usd_per_request = usd_per_request
         """What a request costs; nobody is asked for it."""
-        self.timeout_s = timeout_s
-        """How long a request may take."""
 
     async def search(self, query: str, *, limit: int) -> list[Hit]:
         """Pages, best first."""

@@ -35,8 +35,6 @@ class Exa:
         self._kind = kind
         self.usd_per_request = usd_per_request
         """What a request of up to ten results costs; nobody is asked for it."""
-        self.timeout_s = timeout_s
-        """How long a request may take."""
 
     async def search(self, query: str, *, limit: int) -> list[Hit]:
         """Pages, best first."""

@@ -51,8 +51,6 @@ class JinaReader:
         )
         self.usd_per_request = usd_per_request
         """What a page costs; nobody is asked for it."""
-        self.timeout_s = timeout_s
-        """How long a page may take."""
 
     async def read(self, url: str) -> Page | None:
         """The page as Markdown without pictures, or None when its server says there is none."""

@@ -26,8 +26,6 @@ class SearXNG:
     ) -> None:
         """`base_url` is your instance; `engines` asks only these, all that it has enabled when empty."""
         self._api = JsonApi(provider="searxng", base_url=base_url, timeout_s=timeout_s, max_bytes=max_bytes)
-        self.timeout_s = timeout_s
-        """How long a request may take."""
         self._asked = {"language": language} if language is not None else {}
         if engines:
             self._asked["engines"] = ",".join(engines)

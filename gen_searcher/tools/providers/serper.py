@@ -34,8 +34,6 @@ class Serper:
         self._place = {name: code for name, code in (("gl", country), ("hl", language)) if code is not None}
         self.usd_per_request = usd_per_request
         """What a request costs; nobody is asked for it."""
-        self.timeout_s = timeout_s
-        """How long a request may take."""
 
     async def search(self, query: str, *, limit: int) -> list[Hit]:
         """Pages, best first."""
