@@ -64,8 +64,10 @@ class SharedDevices:
 
     def _place_left(self) -> int | None:
         """A device that an engine has left for good, where all ranks are at work."""
-        left = cast("Mapping[str, float]", ray.available_resources())
+        free = cast("Mapping[str, float]", ray.available_resources())
+        most = 1.0 - self.roles.learner.gpus + SLACK  # more: its rank is not there yet, and must find its place
         for bundle in range(self.ranks):
-            if left.get(f"GPU_group_{bundle}_{self.group.id.hex()}", 0.0) >= self.roles.rollout.gpus - SLACK:
+            left = free.get(f"GPU_group_{bundle}_{self.group.id.hex()}", 0.0)
+            if self.roles.rollout.gpus - SLACK <= left <= most:
                 return bundle
         return None

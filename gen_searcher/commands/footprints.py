@@ -109,7 +109,9 @@ def _policy(cfg: RunConfig) -> Iterator[Taken]:
     yield Taken(
         role="learner",
         asks=roles.learner,
-        footprint=memory.learner_rank(weights, cfg.grpo.optim, ranks=ranks),
+        footprint=memory.learner_rank(
+            weights, cfg.grpo.optim, ranks=ranks, has_reference=cfg.grpo.objective.kl.coefficient > 0
+        ),
         each=f"each of {ranks} ranks, for {weights:,} weights",
     )
     yield Taken(

@@ -69,8 +69,7 @@ def run(cfg: RunConfig) -> int:
             place = scaled(place)
             with cluster_session(place.cfg.cluster, run_id=place.folder.root.name, command="grpo"):
                 books = Books(ledger=ledger, lease=lease)
-                made_before = max(found.lost_steps, default=0)
-                run = train_run(place, start, books, from_step=found.step, made_before=made_before)
+                run = train_run(place, start, books, from_step=found.step, made_before=found.made_before)
                 asyncio.run(while_head_lives(run))
     return 0
 

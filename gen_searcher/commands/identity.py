@@ -30,6 +30,7 @@ SAFE = (
     "policy.max_concurrent_requests",
     "policy.max_batched_tokens",
     "policy.kv_cache_mib",
+    "policy.device_frac",
     "policy.tensor_parallel",
     "policy.threads",
     "policy.weights",

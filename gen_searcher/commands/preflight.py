@@ -110,6 +110,8 @@ def _plugs(cfg: RunConfig, *, command: str) -> Iterator[str]:
 
 def _is_asked(at: str, cfg: RunConfig, *, command: str) -> bool:
     """Whether the command will build the plug, and so need its keys."""
+    if at.startswith("judges.") and command in ("data build", "data verify"):
+        return not cfg.data.verify.judges
     if at.startswith(("judges.", "reward.")):
         has_own_judge = cfg.bench.benchmark is not None and cfg.bench.benchmark.judge is not None
         return command in ("grpo", "bench analysis", "judge calibrate") or (command == "bench" and not has_own_judge)
@@ -280,7 +282,17 @@ def _devices(cfg: RunConfig) -> Iterator[str]:
 
 
 def _grpo(cfg: RunConfig) -> Iterator[str]:
-    reward = cfg.reward
+    reward, optim = cfg.reward, cfg.grpo.optim
+    if cfg.agent.max_context_tokens > optim.row_tokens:
+        yield (
+            f"grpo.optim.row_tokens: {optim.row_tokens} is less than agent.max_context_tokens={cfg.agent.max_context_tokens}, "
+            "and a trajectory that long could not be learned from; set it at least as high"
+        )
+    if optim.backend == "fsdp2" and optim.offload_optimizer and cfg.cluster.roles.learner.gpus:
+        yield (
+            "grpo.optim.offload_optimizer: with backend=fsdp2 on GPUs gradients that lie in host memory cannot be summed over "
+            "ranks by NCCL; use grpo.optim.backend=deepspeed, or false"
+        )
     if cfg.grpo.pictures.only_useful and (reward.format_share or reward.tool_call_cost or reward.token_cost_per_1k):
         yield (
             "grpo.pictures.only_useful: which pictures can move the policy is known only for the plain blend of two "

@@ -51,8 +51,8 @@ class OptimConfig(Config):
     zero_stage: Literal[1, 2, 3] = 1
     """DeepSpeed ZeRO: 1 shards optimizer states, 2 also gradients, 3 also weights; `fsdp2` does not read it."""
     offload_optimizer: bool = False
-    """Keep optimizer state, float32 weights and the update itself in host memory: 12 of 16 bytes per weight leave the
-    device, for a slower step."""
+    """Keep optimizer state, float32 weights and the update itself in host memory: 12 of 18 bytes per weight leave the
+    device, for a slower step. On GPUs with `fsdp2` not yet."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of weights and activations; the softmax over the vocabulary, optimizer state and its copy of the weights are
     float32 either way. A model of a few million weights on a CPU is better off with `float32`."""

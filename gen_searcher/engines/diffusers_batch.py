@@ -35,7 +35,7 @@ class ReferenceRows:
         """`prepare` is the method of the pipeline; it takes the distribution's mode, so it draws from no generator."""
         self._prepare = prepare
         self._latents: OrderedDict[str, Tensor] = OrderedDict()
-        self._places: dict[_Shapes, Tensor] = {}
+        self._places: OrderedDict[_Shapes, Tensor] = OrderedDict()
 
     def __call__(
         self, images: list[Tensor], batch_size: int, generator: object, device: torch.device, dtype: torch.dtype
@@ -64,6 +64,9 @@ class ReferenceRows:
         shapes = tuple(tuple(image.shape) for image in row)
         if shapes not in self._places:
             _, self._places[shapes] = self._asked(row, device, dtype)
+        self._places.move_to_end(shapes)
+        while len(self._places) > KEPT:  # references come from the web, in every shape
+            self._places.popitem(last=False)
         return self._places[shapes]
 
     def _asked(self, images: list[Tensor], device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

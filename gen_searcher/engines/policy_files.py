@@ -170,11 +170,15 @@ def read_tokens(folder: Path) -> PolicyTokens:
 
 
 def read_geometry(folder: Path) -> VisionGeometry:
-    """Read the picture sizes from `preprocessor_config.json`."""
+    """Read the picture sizes from `preprocessor_config.json`; any picture of a token or more is taken as it is.
+
+    The file's own least area is not asked: the engine is told another one (`vllm_request`), and learners resize nothing.
+    """
     file = _PreprocessorFile.model_validate_json(_read(folder / "preprocessor_config.json"))
+    token_px = file.patch_size * file.merge_size
     return VisionGeometry(
-        token_px=file.patch_size * file.merge_size,
-        min_area_px=file.size.shortest_edge,
+        token_px=token_px,
+        min_area_px=token_px**2,
         max_area_px=file.size.longest_edge,
     )
 

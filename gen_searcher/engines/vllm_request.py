@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from gen_searcher.engines.policy_files import TOKEN_PX
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,6 +79,8 @@ def engine_args(kind: type[A], folder: Path, config: PolicyConfig) -> A:
         block_size=BLOCK_TOKENS,
         tensor_parallel_size=config.tensor_parallel,
         limit_mm_per_prompt={"image": config.max_images, "video": 0},
+        # Published processors enlarge what has less than 65,536 pixels: flat pictures would get other tokens than we count.
+        mm_processor_kwargs={"images_kwargs": {"min_pixels": TOKEN_PX**2}},
         mm_processor_cache_gb=0.0,  # the cache loses pictures when requests are frozen or cancelled
         logprobs_mode="processed_logprobs",
         worker_extension_cls=KEPT_WORKER,

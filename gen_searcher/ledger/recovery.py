@@ -30,6 +30,9 @@ from gen_searcher.ledger.payload import Unreadable, unpack_lost
 from gen_searcher.ledger.states import LATE, State
 from gen_searcher.types import Lost
 
+LOST_UP_TO = "steps lost up to"
+"""Kind of an event whose text is a step."""
+_LOST_UP_TO = f"SELECT coalesce(max(CAST(text AS INTEGER)), 0) FROM events WHERE kind = '{LOST_UP_TO}'"
 _RUNNING = "SELECT visit FROM instances WHERE state = 'running'"
 
 
@@ -48,7 +51,9 @@ class Found:
     kept_attempts: int
     """Attempts of those that had ended and are not made again."""
     lost_steps: tuple[int, ...]
-    """Steps whose weights were lost; they are trained again."""
+    """Steps whose weights were lost since the last start; they are trained again."""
+    made_before: int
+    """The last step that was ever made, and lost later; 0 for none. Steps up to it are made again."""
     attempts_bytes: int
     """How much of `attempts.jsonl` stands."""
     metrics_bytes: int
@@ -103,6 +108,9 @@ def roll_back(ledger: Ledger, step: int, *, cut_metrics: Sequence[str]) -> Found
         _queue(db, [row[0] for row in cast("list[tuple[int]]", _all(db, _RUNNING))])
         db.execute("UPDATE instances SET is_orphan = 1 WHERE state IN ('queued', 'scored') AND version > ?", (step,))
         db.execute("DELETE FROM steps WHERE step > ?", (step,))
+        if lost:
+            write_event(db, LOST_UP_TO, str(max(lost)))  # the next start must know it too
+        made_before = cast("list[tuple[int]]", _all(db, _LOST_UP_TO))[0][0]
         for line in cut_metrics:
             write_event(db, "cut metric line", line)
         write_event(db, "start", f"from step {step}; steps lost: {lost}")
@@ -123,6 +131,7 @@ def roll_back(ledger: Ledger, step: int, *, cut_metrics: Sequence[str]) -> Found
         unfinished=tally.counts[State.QUEUED],
         kept_attempts=kept[0][0],
         lost_steps=tuple(sorted(lost)),
+        made_before=made_before,
         attempts_bytes=booked.attempts_bytes,
         metrics_bytes=booked.metrics_bytes,
     )

@@ -62,7 +62,25 @@ def test_each_rank_has_a_gpu_of_its_own_and_one_engine_beside_it_wherever_engine
     wait_for_place(shared)
     again = started(shared.rollout(2))
     assert gpus_of([again]) == [on_ranks[1]]
-    assert gpus_of([started(shared.rollout(3))]) == [third]
+    last = started(shared.rollout(3))
+    assert gpus_of([last]) == [third]
+    for actor in (engines[0], again, last, *ranks):
+        ray.kill(actor)
+    ray.util.remove_placement_group(shared.group)
+
+
+def test_an_engine_too_many_takes_no_rank_s_place_while_the_ranks_are_not_there() -> None:
+    shared = SharedDevices.reserve(colocated())
+    assert shared is not None
+    ray.get(shared.group.ready(), timeout=60)
+    first = started(shared.rollout(0))
+    assert gpus_of([first])
+    assert shared.rollout(2)["scheduling_strategy"] == "SPREAD"
+    ranks = [started(shared.learner(rank)) for rank in range(2)]
+    assert len(set(gpus_of(ranks))) == 2
+    for actor in (first, *ranks):
+        ray.kill(actor)
+    ray.util.remove_placement_group(shared.group)
 
 
 def wait_for_place(shared: SharedDevices) -> None:

@@ -41,6 +41,7 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
             "cluster.roles.learner.gpus=0.5",
             "cluster.roles.learner.gpus: 0.5; a rank computes on one GPU of its own (1)",
         ),
+        ("grpo.optim.row_tokens=1024", "grpo.optim.row_tokens: 1024 is less than agent.max_context_tokens=2048"),
         ("cluster.roles.learner.gpus=2", "cluster.roles.learner.gpus: 2; a rank computes on one GPU of its own (1)"),
         ("cluster.roles.rollout.gpus=2", "cluster.roles.rollout.gpus: 2, and policy.tensor_parallel=1"),
         ("judges.taste._target_=a.B", "judges: the reward blends 'image' and 'text'; it does not know taste"),
@@ -49,6 +50,13 @@ def test_a_sound_configuration_has_no_problem(tmp_path: Path) -> None:
 def test_each_inconsistency_names_its_setting(tmp_path: Path, override: str, complaint: str) -> None:
     found = messages(config(tmp_path, "cluster.learner_ranks=2", override))
     assert any(text.startswith(complaint) for text in found), found
+
+
+def test_fsdp2_does_not_offload_from_gpus(tmp_path: Path) -> None:
+    asked = ("grpo.optim.backend=fsdp2", "grpo.optim.offload_optimizer=true")
+    assert messages(config(tmp_path, *asked)) == []
+    (refused,) = messages(config(tmp_path, *asked, "cluster.roles.learner.gpus=1"))
+    assert refused.startswith("grpo.optim.offload_optimizer: with backend=fsdp2 on GPUs")
 
 
 def test_an_engine_beside_a_learner_rank_is_told_how_much_of_the_gpu_it_may_take(tmp_path: Path) -> None:
@@ -132,6 +140,21 @@ def test_the_keys_of_judges_are_wanted_by_the_commands_that_ask_them(
     }
     both = ["judges.image.server.key", "judges.text.server.key"]
     assert wanted == {"grpo": both, "judge calibrate": both, "sft": [], "generate": []}
+
+
+def test_the_data_pipeline_wants_the_keys_of_the_run_s_judges_unless_it_has_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys(command: str, *overrides: str) -> list[str]:
+        cfg = config(tmp_path, "experiment=laptop_data", "judge=openai", *overrides)
+        return [text.partition(": ")[0] for text in preflight.problems(cfg, command=command) if ".key: " in text]
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    both = ["judges.image.server.key", "judges.text.server.key"]
+    assert keys("data build") == keys("data verify") == both
+    assert keys("data draw") == []
+    own = "+data.verify.judges.image={_target_: gen_searcher.rewards.offline.image_judge.OfflineImageJudge}"
+    assert keys("data verify", own) == []
 
 
 def test_a_summarizer_is_checked_like_any_plug(tmp_path: Path) -> None:

@@ -60,20 +60,28 @@ def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path: Path, content:
 @pytest.mark.parametrize(
     ("changes", "ranks", "device", "host"),
     [
-        ({"zero_stage": 1}, 4, 2 + 2 + 3, 0),
-        ({"zero_stage": 2}, 4, 2 + 0.5 + 3, 0),
-        ({"zero_stage": 3}, 4, 0.5 + 0.5 + 3, 0),
+        ({"zero_stage": 1}, 4, 2 + 4 + 3, 0),
+        ({"zero_stage": 2}, 4, 2 + 1 + 3, 0),
+        ({"zero_stage": 3}, 4, 0.5 + 1 + 3, 0),
         ({"backend": "fsdp2"}, 4, 4, 0),
-        ({"zero_stage": 3, "offload_optimizer": True}, 4, 1, 3),
+        ({"zero_stage": 3, "offload_optimizer": True}, 4, 1.5, 3),
         ({"dtype": "float32"}, 1, 4 + 4 + 8, 0),
         ({"lora": LoraConfig()}, 2, 2, 0),
+        ({"lora": LoraConfig(), "backend": "fsdp2"}, 2, 2, 0),
     ],
 )
-def test_a_learner_rank_takes_what_the_zero_paper_says(
+def test_a_learner_rank_takes_what_the_zero_paper_says_and_its_gradients_in_float32(
     changes: dict[str, object], ranks: int, device: float, host: float
 ) -> None:
     found = memory.learner_rank(BILLION, OptimConfig.model_validate(changes), ranks=ranks)
     assert (found.device, found.host) == (device * BILLION, host * BILLION)
+
+
+def test_a_kl_term_keeps_the_whole_starting_policy_on_every_rank() -> None:
+    alone, beside = (
+        memory.learner_rank(BILLION, OptimConfig(zero_stage=3), ranks=4, has_reference=has) for has in (False, True)
+    )
+    assert beside.device - alone.device == 2 * BILLION
 
 
 def test_an_engine_shares_its_weights_and_keeps_its_cache() -> None:

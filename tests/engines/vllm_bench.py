@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,16 @@ class Bench:
         corpus = [f"<think>find {i}</think> pictures for: the flag of Poland is IMG_{i:03d}" for i in range(50)]
         build_small_policy(folder / "policy", config=config.small, corpus=corpus)
         self.folder = folder / "policy"
+        self.publish_sizes()
         self.store = ImageStore(folder / "images")
         self.tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.policy = asyncio.run(VllmPolicy.start(self.folder, config=config, store=self.store))
+
+    def publish_sizes(self) -> None:
+        """Bounds as in the folders that Qwen publishes: pictures of less than 65,536 pixels would be enlarged."""
+        path = self.folder / "preprocessor_config.json"
+        said = json.loads(path.read_text())
+        path.write_text(json.dumps({**said, "size": {"shortest_edge": 65_536, "longest_edge": 16_777_216}}))
 
     def ids(self, text: str) -> tuple[int, ...]:
         return tuple(self.tokenizer.encode(text, add_special_tokens=False).ids)
@@ -96,7 +104,8 @@ class Bench:
         inputs: dict[str, torch.Tensor] = {}
         if images:
             processor = AutoImageProcessor.from_pretrained(self.folder)
-            features = processor(images=[self.store.get(image) for image in images], return_tensors="pt")
+            size = {"shortest_edge": 1024, "longest_edge": 16_777_216}
+            features = processor(images=[self.store.get(image) for image in images], size=size, return_tensors="pt")
             inputs = {name: features[name] for name in ("pixel_values", "image_grid_thw")}
         ids = torch.tensor([expanded])
         with torch.no_grad():

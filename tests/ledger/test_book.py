@@ -104,6 +104,9 @@ def test_a_step_whose_weights_were_lost_gives_its_groups_back_and_none_of_the_ea
     assert later.tally().counts[State.TRAINED] == later.tally().counts[State.REJECTED] == 1
     assert later.restored(2, task(2)) == group(2, version=1)
     assert later.orphans() == frozenset()
+    assert found.made_before == 2
+    again = roll_back(later, 1, cut_metrics=())
+    assert (again.lost_steps, again.made_before) == ((), 2), "a start that was killed before it made the step again"
     assert roll_back(later, 0, cut_metrics=()).finished == 4
     assert later.orphans() == {2, 3}, "sampled by weights of step 1, which a start from step 0 does not have"
     later.close()

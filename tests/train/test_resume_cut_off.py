@@ -94,7 +94,10 @@ def counts(root: Path) -> tuple[int, int]:
     return ended, len(lines)
 
 
-def test_groups_that_lost_steps_did_not_wait_for_are_not_trained_in_the_place_of_complete_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("restarts", [(), (1,), (1, 2)])
+def test_groups_that_lost_steps_did_not_wait_for_are_not_trained_in_the_place_of_complete_ones(
+    tmp_path: Path, restarts: tuple[int, ...]
+) -> None:
     rules, whole, again = rules_of(spare_groups=2), tmp_path / "whole", tmp_path / "again"
     started(whole, rules)
     with heard_by(dies_when_booked(5)), pytest.raises(PlantedFault):
@@ -102,6 +105,9 @@ def test_groups_that_lost_steps_did_not_wait_for_are_not_trained_in_the_place_of
     with closing(sqlite3.connect(RunFolder(root=again).ledger)) as db:
         late = "SELECT count(*) FROM instances WHERE step > 3 AND reason = 'enough other groups were complete'"
         assert db.execute(late).fetchone()[0] > 0, "a fragment could be taken for a group"
+    for dies_after in restarts:
+        with pytest.raises(PlantedFault):
+            started(again, rules, dies_after=dies_after)
     started(again, rules)
     assert trained(again) == trained(whole)
     assert counts(again) == counts(whole), "what was not waited for is on record once, the second time too"

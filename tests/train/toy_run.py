@@ -165,7 +165,7 @@ async def toy_training(
                 begun=ledger.tally().begun,
                 pending=ledger.pending(),
                 thins=thins,
-                made_before=max(found.lost_steps, default=0) if rules.stream.spare_groups else 0,
+                made_before=found.made_before if rules.stream.spare_groups else 0,
             )
             await train(rules, parts, order, from_step=found.step)
             keeper.log_unused(rules.steps)
