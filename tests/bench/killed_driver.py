@@ -6,7 +6,8 @@ gradient. Once undisturbed, once killed by SIGKILL at random instants and starte
 lost            task instances of the undisturbed run that the other did not train or reject in the same step
 twice           instances trained by more than one step, as metrics.jsonl and the ledger tell it
 bit_equal       1 when the final weights of both runs are the same, byte for byte
-orphans         processes of killed drivers that still ran two minutes later
+orphans         processes of killed drivers that still ran two minutes after the last start ended; Ray's own agents take
+                up to that long to see that they are alone
 repeat_equal    1 when a second undisturbed run gives the same weights (only with --repeat): what the others rest on
 """
 
@@ -91,6 +92,7 @@ def killed_run(run_dir: Path, log: Path, *, kills: int, longest_s: float, seed: 
     """Start and kill; every other time only once the loop is under way. Counts kills and orphans."""
     instants = random.Random(seed)
     counts: Counter[str] = Counter()
+    below: list[psutil.Process] = []
     for number in range(kills):
         with log.open("ab") as out:
             process = subprocess.Popen(command("grpo", run_dir), stdout=out, stderr=out, start_new_session=True)
@@ -99,22 +101,22 @@ def killed_run(run_dir: Path, log: Path, *, kills: int, longest_s: float, seed: 
         try:
             process.wait(timeout=instants.uniform(0.0, longest_s / (8 if number % 2 else 2)))
         except subprocess.TimeoutExpired:
-            below = psutil.Process(process.pid).children(recursive=True)
+            below += psutil.Process(process.pid).children(recursive=True)
             process.kill()
             process.wait()
             counts["kills"] += 1
-            _, alive = psutil.wait_procs(below, timeout=ORPHANS_S)
-            counts["orphans"] += len(alive)
             step = run_dir / "grpo" / "checkpoints" / "latest"
             sys.stderr.write(
                 f"kill {number + 1}: {step.read_text().strip() if step.exists() else 'no checkpoint'}, "
-                f"{len(alive)} processes left\n"
+                f"{sum(each.is_running() for each in below)} processes of killed drivers are still there\n"
             )
             continue
         if process.returncode:
             raise RuntimeError(f"exit code {process.returncode}:\n{log.read_text()[-3000:]}")
         break
     whole_run(run_dir, log)
+    _, alive = psutil.wait_procs(below, timeout=ORPHANS_S)
+    counts["orphans"] = len(alive)
     return counts
 
 
