@@ -47,7 +47,7 @@ def config(tmp_path: Path, *words: str) -> RunConfig:
 def test_learner_engine_and_image_model_are_counted_by_the_headers_of_their_files(tmp_path: Path) -> None:
     found = {one.role: one for one in footprints.taken(config(tmp_path, "cluster.learner_ranks=2"))}
     assert {role: one.footprint.device for role, one in found.items()} == {
-        "learner": (2 + 2 + 6) * WEIGHTS,
+        "learner": (2 + 4 + 6) * WEIGHTS,
         "rollout": 2 * WEIGHTS,
         "generator": 2 * 2 * WEIGHTS,
     }
