@@ -26,6 +26,8 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 SUFFIXES = frozenset({".json", ".jsonl", ".yaml", ".txt", ".jinja", ".safetensors", ".png", ".sqlite", ""})
 """Of what a bundle may hold; no suffix: the checkpoints' pointer and the cassette's bodies."""
+LOCK = ".lock"
+"""What those who open a cassette together wait for; of no use to anybody else."""
 _MANIFEST = TypeAdapter(dict[str, JsonValue])
 _BROKEN = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 """What a damaged archive raises, or one that is encrypted or packed by a method that we do not have."""
@@ -70,7 +72,7 @@ def pack(folder: Path, file: Path) -> None:
     """Zip the folder; the file appears under its name only when it is whole. Equal folders give equal bytes."""
     partial = file.with_name(file.name + ".part")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != LOCK):
             info = zipfile.ZipInfo(path.relative_to(folder).as_posix())
             info.compress_type = zipfile.ZIP_STORED if path.suffix == ".png" else zipfile.ZIP_DEFLATED
             with path.open("rb") as content, archive.open(info, "w", force_zip64=True) as entry:
