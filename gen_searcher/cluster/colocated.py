@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import cast
 
 import ray
-from ray.util import placement_group
 from ray.util.placement_group import PlacementGroup
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from gen_searcher.cluster.placement import actor_options, spread
-from gen_searcher.config.cluster import ClusterConfig, RolesConfig
+from gen_searcher.cluster.placement import inside, reserved, spread
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
 from gen_searcher.config.needs import SLACK, engines_beside
 
 
@@ -37,33 +35,26 @@ class SharedDevices:
         if not engines:
             return None
         learner, rollout = roles.learner, roles.rollout
-        bundle: dict[str, float] = {"CPU": learner.cpus + engines * rollout.cpus, "GPU": 1.0}
-        if memory := learner.memory_bytes + engines * rollout.memory_bytes:
-            bundle["memory"] = memory
-        selectors = [{**rollout.labels, **learner.labels}] * ranks if learner.labels or rollout.labels else None
-        group = placement_group(
-            [bundle] * ranks, strategy="PACK", bundle_label_selector=cast("list[dict[str, str]]", selectors)
+        each = RoleConfig(
+            cpus=learner.cpus + engines * rollout.cpus,
+            gpus=1.0,
+            memory_gib=learner.memory_gib + engines * rollout.memory_gib,
+            labels={**rollout.labels, **learner.labels},
         )
-        return cls(group=group, ranks=ranks, roles=roles)
+        return cls(group=reserved(each, places=ranks), ranks=ranks, roles=roles)
 
     def learner(self, rank: int) -> dict[str, object]:
         """What a rank is started with."""
-        return self._inside(actor_options(self.roles.learner), rank)
+        return inside(self.roles.learner, self.group, place=rank)
 
     def rollout(self, number: int) -> dict[str, object]:
         """What engine `number` is started with: beside a rank while there is a place, else wherever Ray finds one."""
-        if number < self.ranks * engines_beside(self.roles):
-            return self._inside(actor_options(self.roles.rollout), number % self.ranks)
-        place = self._place_left()
-        return spread(self.roles.rollout) if place is None else self._inside(actor_options(self.roles.rollout), place)
-
-    def _inside(self, options: Mapping[str, object], bundle: int) -> dict[str, object]:
-        strategy = PlacementGroupSchedulingStrategy(placement_group=self.group, placement_group_bundle_index=bundle)
-        plain = {name: value for name, value in options.items() if name != "label_selector"}
-        return {**plain, "scheduling_strategy": strategy}
+        is_first = number < self.ranks * engines_beside(self.roles)
+        place = number % self.ranks if is_first else self._place_left()
+        return spread(self.roles.rollout) if place is None else inside(self.roles.rollout, self.group, place=place)
 
     def _place_left(self) -> int | None:
-        """A device that an engine has left for good, where all ranks are at work."""
+        """A device that an engine has left for good, beside a rank that is at work."""
         free = cast("Mapping[str, float]", ray.available_resources())
         most = 1.0 - self.roles.learner.gpus + SLACK  # more: its rank is not there yet, and must find its place
         for bundle in range(self.ranks):

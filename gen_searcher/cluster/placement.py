@@ -11,10 +11,11 @@ from typing import cast
 
 import ray
 from ray.util import placement_group
+from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig
-from gen_searcher.config.needs import SLACK, Need, needs, together
+from gen_searcher.config.needs import KINDS, Need, amount, lacking, needs, together
 from gen_searcher.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -45,23 +46,26 @@ def packed(role: RoleConfig, *, ranks: int) -> list[dict[str, object]]:
     """
     if ranks == 1 or role.gpus == 0.0:
         return [actor_options(role)] * ranks
-    bundle: dict[str, float] = {"CPU": role.cpus, "GPU": role.gpus}
-    if role.memory_gib:
-        bundle["memory"] = role.memory_bytes
-    selectors = [dict(role.labels)] * ranks if role.labels else None
-    group = placement_group(
-        [bundle] * ranks, strategy="PACK", bundle_label_selector=cast("list[dict[str, str]]", selectors)
+    group = reserved(role, places=ranks)
+    return [inside(role, group, place=rank) for rank in range(ranks)]
+
+
+def reserved(each: RoleConfig, *, places: int) -> PlacementGroup:
+    """So many places with what `each` asks for, on as few nodes as hold them."""
+    bundle: dict[str, float] = {"CPU": each.cpus, "GPU": each.gpus}
+    if each.memory_gib:
+        bundle["memory"] = each.memory_bytes
+    selectors = [dict(each.labels)] * places if each.labels else None
+    return placement_group(
+        [bundle] * places, strategy="PACK", bundle_label_selector=cast("list[dict[str, str]]", selectors)
     )
+
+
+def inside(role: RoleConfig, group: PlacementGroup, *, place: int) -> dict[str, object]:
+    """What an actor of the role is started with in a place of `group`, which has chosen the node by its labels."""
     options = {name: value for name, value in actor_options(role).items() if name != "label_selector"}
-    return [
-        {
-            **options,
-            "scheduling_strategy": PlacementGroupSchedulingStrategy(
-                placement_group=group, placement_group_bundle_index=rank
-            ),
-        }
-        for rank in range(ranks)
-    ]
+    strategy = PlacementGroupSchedulingStrategy(placement_group=group, placement_group_bundle_index=place)
+    return {**options, "scheduling_strategy": strategy}
 
 
 def check_room(cluster: ClusterConfig, *, command: str) -> None:
@@ -75,14 +79,14 @@ def check_room(cluster: ClusterConfig, *, command: str) -> None:
     said = False
     while True:
         found = cast("Mapping[str, float]", ray.cluster_resources())
-        lacking = [kind for kind in ("CPU", "GPU", "memory") if together(needed, kind) > found.get(kind, 0.0) + SLACK]
+        short = lacking(needed, found)
         homeless = _homeless(needed)
-        if not lacking and not homeless:
+        if not short and not homeless:
             return
         if time.monotonic() >= deadline:
-            raise UserError(_too_small(needed, found, lacking) if lacking else _unlabelled(homeless), exit_code=3)
+            raise UserError(_too_small(needed, found, short) if short else _unlabelled(homeless), exit_code=3)
         if not said:
-            waits_for = _shares(needed, found, lacking) if lacking else _unlabelled(homeless)
+            waits_for = _shares(needed, found, short) if short else _unlabelled(homeless)
             log.info("waiting up to %g s for nodes: %s", cluster.nodes_timeout_s, waits_for)
             said = True
         time.sleep(POLL_S)
@@ -92,7 +96,7 @@ def totals() -> dict[str, float]:
     """What the cluster that was joined has: `CPU`, `GPU` and `memory` [bytes], and how many nodes as `node`."""
     resources = cast("Mapping[str, float]", ray.cluster_resources())
     nodes = sum(1 for node in ray.nodes() if node["Alive"])
-    return {"node": nodes, **{kind: resources.get(kind, 0.0) for kind in ("CPU", "GPU", "memory")}}
+    return {"node": nodes, **{kind: resources.get(kind, 0.0) for kind in KINDS}}
 
 
 def _homeless(needed: list[Need]) -> list[Need]:
@@ -127,29 +131,24 @@ def _unlabelled(homeless: list[Need]) -> str:
     )
 
 
-def _shares(needed: list[Need], found: Mapping[str, float], lacking: list[str]) -> str:
+def _shares(needed: list[Need], found: Mapping[str, float], short: list[str]) -> str:
     return "; ".join(
-        f"{_amount(kind, together(needed, kind))} needed, {_amount(kind, found.get(kind, 0.0))} found"
-        for kind in lacking
+        f"{amount(kind, together(needed, kind))} needed, {amount(kind, found.get(kind, 0.0))} found" for kind in short
     )
 
 
-def _too_small(needed: list[Need], found: Mapping[str, float], lacking: list[str]) -> str:
+def _too_small(needed: list[Need], found: Mapping[str, float], short: list[str]) -> str:
     lines = [
-        f"    {need.role}: {need.actors} x {_amount(kind, need.each(kind))}"
-        for kind in lacking
+        f"    {need.role}: {need.actors} x {amount(kind, need.each(kind))}"
+        for kind in short
         for need in needed
         if need.each(kind)
     ]
     return "\n".join(
         [
-            f"the cluster is too small: {_shares(needed, found, lacking)}",
+            f"the cluster is too small: {_shares(needed, found, short)}",
             *lines,
             "  ask for fewer (cluster.rollout_workers, cluster.generator_workers, cluster.roles.*), add nodes, or let the "
             "run wait for an autoscaler with cluster.nodes_timeout_s",
         ]
     )
-
-
-def _amount(kind: str, value: float) -> str:
-    return f"{value / 2**30:.1f} GiB of memory" if kind == "memory" else f"{value:g} {kind}s"

@@ -34,11 +34,12 @@ def run(cfg: RunConfig) -> int:
     needed, here = needs(cfg.cluster, command="grpo"), footprints.gpus()
     there, said = asyncio.run(_outside(cfg, needed, here))
     lines = [*_machine(cfg, here), "", *_packages(), "", *room.needed_lines(cfg.cluster, needed), there.line()]
-    lines += [*footprints.lines(cfg, here), ""]
+    taken = footprints.taken(cfg)
+    lines += [*footprints.lines(taken, here), ""]
     if cfg.doctor.online:
         shown = [f"  {one.at}: {one.words}" for one in said if not one.is_problem]
         lines += [standing.PREFACE, *(shown if said else ["  there is none"]), ""]
-    found = [*preflight.problems(cfg, command="grpo"), *_broken(), *there.problems, *footprints.problems(cfg, here)]
+    found = [*preflight.problems(cfg, command="grpo"), *_broken(), *there.problems, *footprints.problems(taken, here)]
     found += [f"{one.at}: {one.words}" for one in said if one.is_problem]
     today = datetime.now(UTC).date()
     lines += [f"advice: {text}" for text in endings({one.at: one.plug for one in placed(cfg)}, today=today)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,9 +70,8 @@ def taken(cfg: RunConfig) -> list[Taken]:
     return [*_policy(cfg), *_generator(cfg)]
 
 
-def lines(cfg: RunConfig, here: Gpus) -> Iterator[str]:
+def lines(found: Sequence[Taken], here: Gpus) -> Iterator[str]:
     """For people: what each role takes, and whether anything was there to compare it with."""
-    found = taken(cfg)
     if not found:
         return
     yield "in memory, without activations:"
@@ -85,11 +84,11 @@ def lines(cfg: RunConfig, here: Gpus) -> Iterator[str]:
         yield f"  compared with the smallest GPU of this machine, {here.memory / GIB:.1f} GiB"
 
 
-def problems(cfg: RunConfig, here: Gpus) -> Iterator[str]:
+def problems(found: Sequence[Taken], here: Gpus) -> Iterator[str]:
     """Roles whose weights alone are more than their share of the smallest GPU of this machine."""
     if here.memory is None:
         return
-    for one in taken(cfg):
+    for one in found:
         share = min(one.asks.gpus, 1.0)
         if share and one.footprint.device > share * here.memory:
             of = f"{share:g} of the smallest GPU of this machine" if share < 1.0 else "the smallest GPU of this machine"

@@ -10,9 +10,7 @@ import psutil
 
 from gen_searcher.commands.footprints import Gpus
 from gen_searcher.config.cluster import ClusterConfig
-from gen_searcher.config.needs import SLACK, Need, together
-
-KINDS = ("CPU", "GPU", "memory")
+from gen_searcher.config.needs import KINDS, Need, amount, lacking, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,20 +63,13 @@ def _joined(cluster: ClusterConfig) -> Room:
 
 def _machine(cluster: ClusterConfig, needed: list[Need], here: Gpus) -> Room:
     there = {"CPU": cluster.cpus or cores(), "GPU": here.count, "memory": psutil.virtual_memory().total}
-    lacking: list[str] = []
-    for kind in KINDS:
-        asked = together(needed, kind)
-        if asked > there[kind] + SLACK:
-            lacking.append(
-                f"cluster: {_amount(kind, asked)} needed, {_amount(kind, there[kind])} found on this machine; ask for less "
-                "(cluster.roles.*, cluster.*_workers), or join a cluster with cluster.address=auto"
-            )
-    return Room(where="on this machine", totals=there, problems=tuple(lacking))
+    problems = tuple(
+        f"cluster: {amount(kind, together(needed, kind))} needed, {amount(kind, there[kind])} found on this machine; ask "
+        "for less (cluster.roles.*, cluster.*_workers), or join a cluster with cluster.address=auto"
+        for kind in lacking(needed, there)
+    )
+    return Room(where="on this machine", totals=there, problems=problems)
 
 
 def _amounts(there: Mapping[str, float]) -> str:
-    return ", ".join(_amount(kind, there[kind]) for kind in KINDS)
-
-
-def _amount(kind: str, value: float) -> str:
-    return f"{value / 2**30:.1f} GiB of memory" if kind == "memory" else f"{value:g} {kind}s"
+    return ", ".join(amount(kind, there[kind]) for kind in KINDS)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
 
+KINDS = ("CPU", "GPU", "memory")
+"""What is counted, by Ray's names; memory in bytes."""
 SLACK = 1e-6
 """Of sums of fractions."""
 
@@ -48,6 +50,16 @@ def together(needed: Sequence[Need], kind: str) -> float:
     if kind != "GPU":
         return asked
     return max(asked, sum(need.actors * math.ceil(need.asks.gpus) for need in needed if need.asks.gpus > 0.5))
+
+
+def lacking(needed: Sequence[Need], found: Mapping[str, float]) -> list[str]:
+    """The kinds of which there is too little."""
+    return [kind for kind in KINDS if together(needed, kind) > found.get(kind, 0.0) + SLACK]
+
+
+def amount(kind: str, value: float) -> str:
+    """For people, with its unit."""
+    return f"{value / 2**30:.1f} GiB of memory" if kind == "memory" else f"{value:g} {kind}s"
 
 
 def needs(cluster: ClusterConfig, *, command: str) -> list[Need]:

@@ -56,21 +56,21 @@ def test_learner_engine_and_image_model_are_counted_by_the_headers_of_their_file
 
 def test_what_is_more_than_a_gpu_or_its_share_is_a_problem_with_a_cure_for_its_role(tmp_path: Path) -> None:
     cfg = config(tmp_path, ON_GPUS)
-    learner, generator = footprints.problems(cfg, SMALL)  # the engine's 2,000 bytes fit
+    learner, generator = footprints.problems(footprints.taken(cfg), SMALL)  # the engine's 2,000 bytes fit
     assert learner.startswith("cluster.roles.learner: ")
     assert "take more ranks (cluster.learner_ranks) with grpo.optim.zero_stage=3" in learner
     assert "0.5 of the smallest GPU of this machine is" in generator
     assert generator.endswith(
         "give a worker a larger share (cluster.roles.generator.gpus), or choose a smaller image model"
     )
-    assert list(footprints.problems(cfg, LARGE)) == []
+    assert list(footprints.problems(footprints.taken(cfg), LARGE)) == []
 
 
 def test_roles_on_the_cpu_and_machines_without_a_gpu_are_not_compared(tmp_path: Path) -> None:
     cfg = config(tmp_path)
-    assert list(footprints.problems(cfg, SMALL)) == []
-    assert list(footprints.problems(cfg, Gpus(count=0, memory=None))) == []
-    assert "not compared with a GPU" in "\n".join(footprints.lines(cfg, Gpus(count=0, memory=None)))
+    assert list(footprints.problems(footprints.taken(cfg), SMALL)) == []
+    assert list(footprints.problems(footprints.taken(cfg), Gpus(count=0, memory=None))) == []
+    assert "not compared with a GPU" in "\n".join(footprints.lines(footprints.taken(cfg), Gpus(count=0, memory=None)))
 
 
 def test_a_model_of_a_hub_that_was_never_fetched_is_left_out_and_not_fetched(tmp_path: Path) -> None:
