@@ -77,7 +77,8 @@ class Ledger:
         """Use `open`."""
         self._path = path
         self._db = db
-        self._fence = fence
+        self.fence = fence
+        """Asked before anything else of the run is written, too."""
         self._written: dict[int, dict[int, Attempt]] = {}
         """What `keep` wrote of instances that still run: visit -> seed -> attempt, megabytes each."""
 
@@ -114,11 +115,11 @@ class Ledger:
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
         """One transaction, whole or not at all. Raises LeaseLost when it is not ours to write any more."""
-        self._fence.check()
+        self.fence.check()
         with writing_to(self._path):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                if self._one("SELECT token FROM run") != self._fence.token:
+                if self._one("SELECT token FROM run") != self.fence.token:
                     raise LeaseLost(f"another process has taken over {self._path}; this one has stopped writing")
                 yield self._db
                 self._db.execute("COMMIT")
@@ -336,9 +337,9 @@ class Ledger:
             self._db.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
     def _take_over(self) -> None:
-        self._fence.check()
+        self.fence.check()
         with writing_to(self._path):
-            newest = self._db.execute("UPDATE run SET token = ?1 WHERE token <= ?1", (self._fence.token,)).rowcount
+            newest = self._db.execute("UPDATE run SET token = ?1 WHERE token <= ?1", (self.fence.token,)).rowcount
         if newest != 1:
             raise LeaseLost(f"another process has taken over {self._path}; this one has stopped writing")
         counted = cast(

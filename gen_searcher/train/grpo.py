@@ -95,6 +95,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
         StopRun: The world stayed down, or cannot serve this run; the last step is checkpointed.
         Interrupted: `parts.stop` was asked for; the last step is checkpointed.
         MismatchError: Sampler and learner disagree by more than `rules.max_gap_nats`.
+        LeaseLost: Another process has taken over the run directory; nothing of the step under way is published or kept.
     """
     groups = BookedGroups(
         parts.ledger,
@@ -104,7 +105,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
         seed=rules.seed,
     )
     orphans = parts.ledger.orphans()
-    await parts.learner.publish(from_step)
+    await _publish(parts, from_step)
     idle = 0
     async with GroupStream(
         order,
@@ -134,10 +135,16 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
                 report = await parts.learner.step(batch)
                 if rules.stream.max_staleness == 0:
                     check_step(report, step=step, bound_nats=rules.max_gap_nats)
-                await parts.learner.publish(step)
+                await _publish(parts, step)
                 stream.published()
                 async with _saved(parts.recorder, step):
                     await parts.recorder.after_step(step, taken, report)
+
+
+async def _publish(parts: GrpoParts, version: int) -> None:
+    """Not over the weights of a process that has taken over: it publishes in the same place. Raises LeaseLost."""
+    parts.ledger.fence.check()
+    await parts.learner.publish(version)
 
 
 @asynccontextmanager

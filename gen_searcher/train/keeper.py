@@ -109,10 +109,14 @@ class Keeper:
         self._steps.close()
 
     async def book(self, step: int, taken: Step, report: StepReport, values: Mapping[str, float]) -> None:
-        """Write the step down, everywhere; save a checkpoint every so often and at the end."""
+        """Write the step down, everywhere; save a checkpoint every so often and at the end.
+
+        Raises:
+            LeaseLost: Somebody else writes the run directory now; nothing was written.
+        """
+        self._fence.check()  # while the step was made, this process may have hung and been taken over
         for group in (*taken.groups, *taken.dropped, *taken.late, *self._late_before(step)):
             self._log(group, step)
-        self._fence.check()
         self._steps.record(step, taken.groups, report)
         self._metrics.log(step, values)
         booked = BookedStep(step=step, attempts_bytes=self._attempts.size, metrics_bytes=self._metrics.size)
