@@ -24,7 +24,7 @@ from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.failures import failure_in, none_left, reason_of, was_lost
-from gen_searcher.cluster.upkeep import READY_S, Deaths, Upkeep
+from gen_searcher.cluster.upkeep import READY_S, DeathsOfAll, Upkeep
 from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
 from gen_searcher.errors import ActorGone, WorkersGone, WorldError
 from gen_searcher.train.routing import Near, Router, home
@@ -32,8 +32,8 @@ from gen_searcher.train.routing import Near, Router, home
 log = logging.getLogger(__name__)
 
 READY_POLL_S = 0.5
-LAST_WORD_S = 600.0
-"""Longest wait for what an actor says when it leaves: it may have work from others than this pool."""
+RAISE_AGAIN_S = 10.0
+"""Until an actor is raised that could not be: a head that restarts is back within a minute."""
 
 
 class Pool:
@@ -71,7 +71,7 @@ class Pool:
         self._upkeep = upkeep
         self._greeting = greeting
         self._watches = {index: Watch() for index in self.handles}
-        self._deaths: dict[int, Deaths] = {}
+        self._deaths = DeathsOfAll(upkeep)
         self._router = Router(len(handles))
         self._healthy = set(self.handles)
         self._next = len(handles)
@@ -242,7 +242,7 @@ class Pool:
         is_well = index in self._healthy
         self._healthy.discard(index)
         self._router.leave(index)
-        self._deaths.pop(index, None)
+        self._deaths.forget(index)
         self._resting.discard(index)
         returning = self._returning.pop(index, None)
         if returning is not None:
@@ -252,14 +252,7 @@ class Pool:
 
     async def dismiss(self, leaving: Leaving) -> object:
         """Wait for the calls of an actor that leaves, hear its last word (`retire`), kill it. None from one that is dead."""
-        word: object = None
-        if leaving.is_well:
-            await leaving.watch.none()  # each of them ends, at the latest by the deadline of its attempt
-            try:
-                async with asyncio.timeout(LAST_WORD_S):
-                    word = await cast("Method", leaving.handle.retire).remote()
-            except (RayError, TimeoutError) as error:
-                log.warning("%s actor %d left without a word: %s", self.role, leaving.index, reason_of(error))
+        word = await leaving.last_word(self.role)
         ray.kill(leaving.handle)
         log.info("%s actor %d has left after %d calls", self.role, leaving.index, leaving.watch.served)
         return word
@@ -313,39 +306,42 @@ class Pool:
         self._healthy.discard(index)
         if index in self.handles and index not in self._returning:
             log.warning("%s actor %d is gone; waiting for its restart: %s", self.role, index, why)
-            self._note_death(index)
+            self._deaths.note(index)
             self._returning[index] = asyncio.ensure_future(self._come_back(index, wait_s=READY_POLL_S))
 
     async def _come_back(self, index: int, *, wait_s: float) -> None:
         """Use the actor once it is ready, or another one in its place. `wait_s`: a killed one may answer once more."""
-        await asyncio.sleep(wait_s)
-        is_ready = self._rest_s(index) == 0.0 and await self._becomes_ready(index)
-        while not is_ready and await self._replace(index):
-            is_ready = await self._becomes_ready(index)
-        if is_ready:
-            self._healthy.add(index)
-            log.warning("%s actor %d %s", self.role, index, "is back" if wait_s else "is in use")
-        del self._returning[index]
-        self._changed.set()
+        try:
+            await asyncio.sleep(wait_s)
+            is_ready = self._deaths.rest_s(index) == 0.0 and await self._becomes_ready(index)
+            while not is_ready and await self._replace(index):
+                is_ready = await self._becomes_ready(index)
+            if is_ready:
+                self._healthy.add(index)
+                log.warning("%s actor %d %s", self.role, index, "is back" if wait_s else "is in use")
+        finally:
+            if self._returning.get(index) is asyncio.current_task():  # it may have left meanwhile
+                del self._returning[index]
+            self._changed.set()
 
     async def _becomes_ready(self, index: int) -> bool:
         """Poll `ready` until it answers knowing all that is new. False when another actor should take its place."""
         handle, upkeep = self.handles[index], self._upkeep
         try:
             async with asyncio.timeout(None if upkeep is None else upkeep.ready_s):
-                while self._rest_s(index) == 0.0:
+                while self._deaths.rest_s(index) == 0.0:
                     news = self._news
                     try:
                         await self._ready(handle)
                     except RayTaskError:
                         log.exception("%s actor %d cannot be built; trying again", self.role, index)
-                        self._note_death(index)
+                        self._deaths.note(index)
                         ray.kill(handle, no_restart=False)
                         await asyncio.sleep(READY_POLL_S)
                     except ActorDiedError as error:
                         log.exception("%s actor %d cannot be restarted, or is out of restarts", self.role, index)
                         if error.actor_init_failed:
-                            self._note_death(index)
+                            self._deaths.note(index)
                         return False
                     except RayError:
                         await asyncio.sleep(READY_POLL_S)
@@ -354,37 +350,44 @@ class Pool:
                             return True
         except TimeoutError:
             log.exception("%s actor %d did not come back within %g s", self.role, index, self._ready_s)
+        except Exception:
+            log.exception("%s actor %d cannot be asked whether it is ready", self.role, index)
+            self._deaths.note(index)
+            await asyncio.sleep(READY_POLL_S)
         return False
 
     async def _replace(self, index: int) -> bool:
-        """Raise another actor in its place, after a rest if it died too often. False when there is nobody to do it."""
-        if self._upkeep is None:
-            return False
-        ray.kill(self.handles[index])
-        rest_s = self._rest_s(index)
+        """Raise another actor in its place, after a rest if it died too often. False when there is nobody to do it.
+
+        What cannot be raised (the head restarts) counts as one more death and is tried again.
+        """
+        while self._upkeep is not None:
+            try:
+                ray.kill(self.handles[index])
+                await self._rest(index, self._upkeep)
+                handle = await self._upkeep.raise_actor(index)
+            except Exception:
+                log.exception("no actor can be raised in the place of %s actor %d; trying again", self.role, index)
+                self._deaths.note(index)
+                await asyncio.sleep(RAISE_AGAIN_S)
+            else:
+                if handle is not None:
+                    self.handles[index] = handle
+                return handle is not None
+        return False
+
+    async def _rest(self, index: int, upkeep: Upkeep) -> None:
+        """Until it has not died too often any more."""
+        rest_s = self._deaths.rest_s(index)
         if rest_s:
             log.error(
                 "%s actor %d died more than %s times in %g s; it rests for %.0f s",
-                *(self.role, index, self._upkeep.restarts, self._upkeep.window_s, rest_s),
+                *(self.role, index, upkeep.restarts, upkeep.window_s, rest_s),
             )
             self._resting.add(index)
             self._changed.set()
             await asyncio.sleep(rest_s)
             self._resting.discard(index)
-        handle = await self._upkeep.raise_actor(index)
-        if handle is None:
-            return False
-        self.handles[index] = handle
-        return True
 
     def _ready(self, handle: ActorHandle) -> ray.ObjectRef[object]:
         return cast("Method", handle.ready).remote(*self._greeting())
-
-    def _note_death(self, index: int) -> None:
-        if self._upkeep is not None:
-            deaths = Deaths(most=self._upkeep.restarts, window_s=self._upkeep.window_s)
-            self._deaths.setdefault(index, deaths).note(asyncio.get_running_loop().time())
-
-    def _rest_s(self, index: int) -> float:
-        deaths = self._deaths.get(index)
-        return 0.0 if deaths is None else deaths.rest_s(asyncio.get_running_loop().time())

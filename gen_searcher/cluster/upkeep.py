@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -49,3 +50,27 @@ class Deaths:
         if self._most is None or len(self._times_s) <= self._most:
             return 0.0
         return max(0.0, self._times_s[0] + self._window_s - now_s)
+
+
+class DeathsOfAll:
+    """Of the actors of a pool, by their numbers and by the clock of the running event loop."""
+
+    def __init__(self, upkeep: Upkeep | None) -> None:
+        """Without upkeep none is counted, and nobody rests."""
+        self._upkeep = upkeep
+        self._of: dict[int, Deaths] = {}
+
+    def note(self, index: int) -> None:
+        """It died."""
+        if self._upkeep is not None:
+            deaths = Deaths(most=self._upkeep.restarts, window_s=self._upkeep.window_s)
+            self._of.setdefault(index, deaths).note(asyncio.get_running_loop().time())
+
+    def rest_s(self, index: int) -> float:
+        """See `Deaths.rest_s`."""
+        deaths = self._of.get(index)
+        return 0.0 if deaths is None else deaths.rest_s(asyncio.get_running_loop().time())
+
+    def forget(self, index: int) -> None:
+        """It has left for good."""
+        self._of.pop(index, None)

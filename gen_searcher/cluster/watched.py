@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,11 +14,16 @@ from typing import Protocol, cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 
+from gen_searcher.cluster.failures import reason_of
 from gen_searcher.metrics.traces import names
 from gen_searcher.metrics.traces.spans import note
 
+log = logging.getLogger(__name__)
+
+LAST_WORD_S = 600.0
+"""Longest wait for what an actor says when it leaves: it may have work from others than its pool."""
 NODE_S = 10.0
 """Longest wait for an actor to say where it is; one that computes is asked again later."""
 
@@ -112,6 +118,18 @@ class Leaving:
     handle: ActorHandle
     watch: Watch
     is_well: bool
+
+    async def last_word(self, role: str) -> object:
+        """What it says to `retire` once its calls have come back. None from one that is dead or says nothing."""
+        if not self.is_well:
+            return None
+        await self.watch.none()  # each of them ends, at the latest by the deadline of its attempt
+        try:
+            async with asyncio.timeout(LAST_WORD_S):
+                return await cast("Method", self.handle.retire).remote()
+        except (RayError, TimeoutError) as error:
+            log.warning("%s actor %d left without a word: %s", role, self.index, reason_of(error))
+            return None
 
 
 async def node_of(handle: ActorHandle) -> str | None:

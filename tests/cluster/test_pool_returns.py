@@ -1,0 +1,167 @@
+"""How a pool gets its number of actors back when raising one fails, or takes too long; on actors that are none."""
+# pyright: reportUnknownMemberType=false, reportMissingTypeArgument=false, reportUnknownParameterType=false
+# (ray is only partly typed)
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import cast
+
+import pytest
+import ray
+from ray.actor import ActorHandle
+from ray.exceptions import ActorDiedError, RaySystemError
+
+from gen_searcher.cluster.pool import RAISE_AGAIN_S, Pool
+from gen_searcher.cluster.upkeep import Upkeep
+from gen_searcher.cluster.watched import Care
+from gen_searcher.errors import WorkersGone
+from gen_searcher.plan.virtual_time import run_virtually
+
+HEAD_GONE = RaySystemError("the head is restarting")
+WINDOW_S = 3600.0
+
+
+class FakeMethod:
+    """Fake: answers after a while, or fails; `cannot_begin` fails before there is a call."""
+
+    def __init__(self, answer: object, *, after_s: float, cannot_begin: bool) -> None:
+        self._answer = answer
+        self._after_s = after_s
+        self._cannot_begin = cannot_begin
+
+    def remote(self, *args: object) -> asyncio.Future[object]:
+        if self._cannot_begin:
+            raise RuntimeError("planted: no connection")
+
+        async def answer() -> object:
+            await asyncio.sleep(self._after_s)
+            if isinstance(self._answer, Exception):
+                raise self._answer
+            return self._answer
+
+        return asyncio.ensure_future(answer())
+
+
+class FakeActor:
+    """Fake: what a pool asks of an actor."""
+
+    def __init__(self, name: str = "", *, dead: bool = False, ready_s: float = 0.0, cannot_begin: bool = False) -> None:
+        answer = ActorDiedError() if dead else name
+        self.ready = FakeMethod(answer, after_s=ready_s, cannot_begin=cannot_begin)
+        self.work = FakeMethod(answer, after_s=0.0, cannot_begin=False)
+
+
+class FakeFloor:
+    """Fake: where actors are raised, one after the other or with the failures that were planted. Knows when."""
+
+    def __init__(self, *raised: FakeActor | Exception) -> None:
+        self._raised = list(raised)
+        self.at_s: list[float] = []
+
+    async def raise_actor(self, number: int) -> ActorHandle:
+        self.at_s.append(asyncio.get_running_loop().time())
+        found = self._raised.pop(0) if len(self._raised) > 1 else self._raised[0]
+        if isinstance(found, Exception):
+            raise found
+        return cast("ActorHandle", found)
+
+
+@pytest.fixture(autouse=True)
+def kills(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What the next kills fail with; no actor here can be killed."""
+    planted: list[Exception] = []
+
+    def kill(actor: object, *, no_restart: bool = True) -> None:
+        if planted:
+            raise planted.pop()
+
+    monkeypatch.setattr(ray, "kill", kill)
+    return planted
+
+
+def pool_of(actors: Sequence[FakeActor], floor: FakeFloor, *, restarts: int = 3, ready_s: float = 600.0) -> Pool:
+    return Pool(
+        "generator",
+        [cast("ActorHandle", actor) for actor in actors],
+        stage="generate",
+        wraps_plugs=True,
+        care=Care(hang_s=300.0),
+        upkeep=Upkeep(raise_actor=floor.raise_actor, restarts=restarts, window_s=WINDOW_S, ready_s=ready_s),
+    )
+
+
+def test_a_worker_that_could_not_be_raised_at_first_serves_as_soon_as_it_can_be(
+    kills: list[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    floor = FakeFloor(HEAD_GONE, FakeActor("new"))
+    kills.append(RaySystemError("the head cannot be asked"))
+
+    async def lose_one() -> None:
+        pool = pool_of([FakeActor(dead=True)], floor)
+        pool.look()
+        await asyncio.sleep(1.0)
+        assert pool.healthy == ()
+        assert await pool.call("work") == "new"
+        assert pool.healthy == (0,)
+        pool.stop()
+
+    run_virtually(lose_one())
+    assert floor.at_s == [0.5 + RAISE_AGAIN_S, 0.5 + 2 * RAISE_AGAIN_S]
+    said = [record for record in caplog.records if "no actor can be raised in the place" in record.getMessage()]
+    assert [str(record.exc_info[1]) for record in said if record.exc_info] == [
+        "System error: the head cannot be asked",
+        "System error: the head is restarting",
+    ]
+
+
+def test_a_worker_that_can_never_be_raised_rests_and_is_tried_again_after_the_window() -> None:
+    floor = FakeFloor(HEAD_GONE)
+
+    async def lose_one() -> None:
+        pool = pool_of([FakeActor(dead=True)], floor, restarts=3)
+        pool.look()
+        await asyncio.sleep(0)
+        with pytest.raises(WorkersGone, match="each is dead and out of restarts"):
+            await asyncio.gather(*(pool.call("work") for _ in range(2)))
+        while len(floor.at_s) < 5:  # noqa: ASYNC110 - the clock jumps
+            await asyncio.sleep(60.0)
+        pool.stop()
+
+    run_virtually(lose_one())
+    assert floor.at_s[:3] == [0.5, 0.5 + RAISE_AGAIN_S, 0.5 + 2 * RAISE_AGAIN_S]
+    assert floor.at_s[3] >= WINDOW_S, "the death and three failures are more than three"
+
+
+def test_an_actor_that_cannot_even_be_asked_is_replaced() -> None:
+    floor = FakeFloor(FakeActor(cannot_begin=True), FakeActor("new"))
+
+    async def lose_one() -> None:
+        pool = pool_of([FakeActor(dead=True)], floor)
+        pool.look()
+        await asyncio.sleep(0)
+        await asyncio.sleep(5.0)
+        assert await pool.call("work") == "new"
+        pool.stop()
+
+    run_virtually(lose_one())
+    assert len(floor.at_s) == 2
+
+
+def test_one_that_leaves_while_another_is_raised_in_its_place_is_forgotten() -> None:
+    floor = FakeFloor(HEAD_GONE)
+
+    async def lose_one() -> None:
+        pool = pool_of([FakeActor(dead=True), FakeActor("other")], floor)
+        pool.look()
+        await asyncio.sleep(1.0)
+        assert pool.members == (0, 1)
+        pool.leave(0)
+        await asyncio.sleep(2 * WINDOW_S)
+        assert (pool.members, pool.healthy) == ((1,), (1,))
+        assert await pool.call("work", sticky=0) == "other"
+        pool.stop()
+
+    run_virtually(lose_one())
+    assert floor.at_s == [0.5]
