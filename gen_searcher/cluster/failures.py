@@ -38,6 +38,14 @@ def none_left(role: str, why: str) -> WorkersGone:
     )
 
 
+def not_ready(role: str, index: int, *, ready_s: float) -> WorkersGone:
+    """What a run ends with when a worker's build hangs: a shared disk that stalls, a download without an end."""
+    return WorkersGone(
+        f"{role} worker {index} was not ready within {ready_s:g} s; the log says what it was doing. If its model takes longer "
+        "to load, raise cluster.ready_timeout_s; run the same command again"
+    )
+
+
 def reason_of(error: BaseException) -> str:
     """Ray's first line; what a constructor has raised stands in the last one."""
     lines = str(error).strip().splitlines() or [type(error).__name__]

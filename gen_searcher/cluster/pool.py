@@ -23,7 +23,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
-from gen_searcher.cluster.failures import failure_in, none_left, reason_of, was_lost
+from gen_searcher.cluster.failures import failure_in, none_left, not_ready, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, DeathsOfAll, Upkeep
 from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
 from gen_searcher.errors import ActorGone, WorkersGone, WorldError
@@ -150,11 +150,13 @@ class Pool:
 
         One that has left finishes what it was doing, and is asked like any other.
         """
+        answer_s = care.hang_s if watch.has_answered else max(care.hang_s, self._ready_s - care.hang_s)  # it loads
         if care.asks_first and (index in self._healthy or self._has_left(index, watch)):
             watch.since_s = asyncio.get_running_loop().time()  # the other calls wait for this answer
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(care.hang_s):
+                async with asyncio.timeout(answer_s):
                     await self._ready(handle)
+                    watch.has_answered = True
                     return
         if self._has_left(index, watch):
             ray.kill(handle)
@@ -162,7 +164,7 @@ class Pool:
             if index in self._healthy:
                 ray.kill(handle, no_restart=False)
             self._suspend(index, "it hung")
-        raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
+        raise ActorGone(f"{self.role} actor {index} finished nothing for {answer_s:g} s and was killed")
 
     def _has_left(self, index: int, watch: Watch) -> bool:
         """Whether the actor with this watch is not the pool's any more; another one may have its number."""
@@ -189,12 +191,17 @@ class Pool:
         return {index: node for index, node in zip(asked, answers, strict=True) if node is not None}
 
     async def wait_ready(self) -> None:
-        """Return once every actor has been built, one that died meanwhile again. Raises WorkersGone for one that cannot be."""
+        """Return once every actor has been built, one that died meanwhile again.
+
+        Raises:
+            WorkersGone: One of them cannot be built, or is not within `Upkeep.ready_s`.
+        """
         for index in self.members:
             try:
-                await self._call(
-                    index, None, Asked(method="ready", args=self._greeting())
-                )  # loading a model takes as long as it takes
+                async with asyncio.timeout(self._ready_s):  # all are being built, so none has less time than that
+                    await self._call(index, None, Asked(method="ready", args=self._greeting()))
+            except TimeoutError as error:
+                raise not_ready(self.role, index, ready_s=self._ready_s) from error
             except WorldError as error:
                 if not was_lost(error.__cause__) or not await self._returns(index):
                     raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error

@@ -61,7 +61,8 @@ class Care:
     """A call that lost its actor is made once more: the same request gives the same answer and is not paid for twice."""
     asks_first: bool = False
     """Its calls may take any time (a long trajectory, a provider that asks for patience): an actor that still answers
-    `ready`, within `hang_s` again, does not hang."""
+    `ready`, within `hang_s` again, does not hang. One that has never answered may be loading its model, for as long as the
+    pool's upkeep allows."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +73,8 @@ class Watch:
     """In flight."""
     served: int = 0
     """Calls for its role that came back; others than `ready` and the like."""
+    has_answered: bool = False
+    """It is built: some call came back."""
     since_s: float = 0.0
     idle: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the last call came back."""
@@ -87,6 +90,7 @@ class Watch:
         """A call came back, or was given up."""
         self.calls -= 1
         if finished:
+            self.has_answered = True
             self.since_s = asyncio.get_running_loop().time()
         if self.calls == 0:
             self.idle.set()

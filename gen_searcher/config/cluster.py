@@ -97,8 +97,9 @@ class ClusterConfig(Config):
     restart_window_s: float = Field(default=3600.0, gt=0.0)
     """Over which deaths are counted [s]."""
     ready_timeout_s: float = Field(default=600.0, gt=0.0)
-    """Longest time until a new or restarted worker serves, its model loaded [s]; after it, and after `nodes_timeout_s` more,
-    another one is raised, or, when the role has no other worker, the run ends with exit code 3."""
+    """Longest time until a new or restarted worker serves, its model loaded [s], and `nodes_timeout_s` more. After it the
+    run ends with exit code 3 where a tool, image or reward worker was to start with it, or where the role has no other
+    worker; otherwise another one is raised. A rollout worker has `hang_s` twice, if that is longer."""
     learner_timeout_s: float = Field(default=3600.0, gt=0.0)
     """Longest time for one call of the learner (to load its policy, a step, a checkpoint) [s]; after it the run ends with
     exit code 75, to go on from the last checkpoint."""

@@ -24,33 +24,45 @@ WINDOW_S = 3600.0
 
 
 class FakeMethod:
-    """Fake: answers after a while, or fails; `cannot_begin` fails before there is a call."""
+    """Fake: answers, but not before `built_at_s`, or fails; `cannot_begin` fails before there is a call."""
 
-    def __init__(self, answer: object, *, after_s: float, cannot_begin: bool) -> None:
+    def __init__(self, answer: object, *, built_at_s: float, cannot_begin: bool = False) -> None:
         self._answer = answer
-        self._after_s = after_s
+        self._built_at_s = built_at_s
         self._cannot_begin = cannot_begin
+        self._asked: list[asyncio.Future[object]] = []
 
     def remote(self, *args: object) -> asyncio.Future[object]:
         if self._cannot_begin:
             raise RuntimeError("planted: no connection")
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[object] = loop.create_future()
+        self._asked.append(asked)
+        loop.call_at(self._built_at_s, self._end, asked, self._answer)
+        return asked
 
-        async def answer() -> object:
-            await asyncio.sleep(self._after_s)
-            if isinstance(self._answer, Exception):
-                raise self._answer
-            return self._answer
+    def die(self) -> None:
+        for asked in self._asked:
+            self._end(asked, ActorDiedError())
 
-        return asyncio.ensure_future(answer())
+    def _end(self, asked: asyncio.Future[object], answer: object) -> None:
+        if asked.done():
+            return
+        if isinstance(answer, Exception):
+            asked.set_exception(answer)
+        else:
+            asked.set_result(answer)
 
 
 class FakeActor:
     """Fake: what a pool asks of an actor."""
 
-    def __init__(self, name: str = "", *, dead: bool = False, ready_s: float = 0.0, cannot_begin: bool = False) -> None:
+    def __init__(
+        self, name: str = "", *, dead: bool = False, built_at_s: float = 0.0, cannot_begin: bool = False
+    ) -> None:
         answer = ActorDiedError() if dead else name
-        self.ready = FakeMethod(answer, after_s=ready_s, cannot_begin=cannot_begin)
-        self.work = FakeMethod(answer, after_s=0.0, cannot_begin=False)
+        self.ready = FakeMethod(answer, built_at_s=built_at_s, cannot_begin=cannot_begin)
+        self.work = FakeMethod(answer, built_at_s=built_at_s)
 
 
 class FakeFloor:
@@ -70,24 +82,33 @@ class FakeFloor:
 
 @pytest.fixture(autouse=True)
 def kills(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What the next kills fail with; no actor here can be killed."""
+    """What the next kills fail with."""
     planted: list[Exception] = []
 
-    def kill(actor: object, *, no_restart: bool = True) -> None:
+    def kill(actor: FakeActor, *, no_restart: bool = True) -> None:
         if planted:
             raise planted.pop()
+        actor.ready.die()
+        actor.work.die()
 
     monkeypatch.setattr(ray, "kill", kill)
     return planted
 
 
-def pool_of(actors: Sequence[FakeActor], floor: FakeFloor, *, restarts: int = 3, ready_s: float = 600.0) -> Pool:
+def pool_of(
+    actors: Sequence[FakeActor],
+    floor: FakeFloor,
+    *,
+    restarts: int = 3,
+    ready_s: float = 600.0,
+    asks_first: bool = False,
+) -> Pool:
     return Pool(
         "generator",
         [cast("ActorHandle", actor) for actor in actors],
         stage="generate",
         wraps_plugs=True,
-        care=Care(hang_s=300.0),
+        care=Care(hang_s=300.0, asks_first=asks_first),
         upkeep=Upkeep(raise_actor=floor.raise_actor, restarts=restarts, window_s=WINDOW_S, ready_s=ready_s),
     )
 
@@ -165,3 +186,46 @@ def test_one_that_leaves_while_another_is_raised_in_its_place_is_forgotten() -> 
 
     run_virtually(lose_one())
     assert floor.at_s == [0.5]
+
+
+@pytest.mark.parametrize("ready_s", [600.0, 1800.0])
+def test_a_worker_whose_build_hangs_ends_the_run_with_words_that_name_it_and_the_key(ready_s: float) -> None:
+    async def start() -> None:
+        actors = [FakeActor("first", built_at_s=500.0), FakeActor("hung", built_at_s=1e9)]
+        pool = pool_of(actors, FakeFloor(FakeActor()), ready_s=ready_s)
+        with pytest.raises(
+            WorkersGone, match=rf"^generator worker 1 was not ready within {ready_s:g} s;.*cluster\.ready_timeout_s"
+        ) as caught:
+            await pool.wait_ready()
+        assert caught.value.exit_code == 3
+        assert asyncio.get_running_loop().time() == 500.0 + ready_s
+
+    run_virtually(start())
+
+
+def test_a_worker_may_load_for_as_long_as_it_is_given_and_hangs_after_that_like_any_other() -> None:
+    async def start() -> None:
+        pool = pool_of(
+            [FakeActor("slow", built_at_s=1700.0), FakeActor("hung", built_at_s=1e9)],
+            FakeFloor(FakeActor("new")),
+            ready_s=1800.0,
+            asks_first=True,
+        )
+        work = asyncio.ensure_future(pool.call("work", sticky=0))
+        told = asyncio.ensure_future(pool.ready_again())
+        await asyncio.sleep(1750.0)
+        assert pool.healthy == (0, 1)
+        assert await work == "slow"
+        await told
+        assert asyncio.get_running_loop().time() == 1800.0
+        assert pool.healthy == (0,), "what was not built by then is killed and built again"
+        cast("FakeActor", pool.handles[0]).ready = FakeMethod("", built_at_s=1e9)
+        asked = asyncio.ensure_future(pool.ready_again())
+        await asyncio.sleep(599.0)
+        assert 0 in pool.healthy
+        await asked
+        assert asyncio.get_running_loop().time() == 1800.0 + 2 * 300.0
+        assert 0 not in pool.healthy
+        pool.stop()
+
+    run_virtually(start())
