@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +28,7 @@ from gen_searcher.engines.policy_files import read_tokens
 from gen_searcher.grpo.select import has_attempts, has_signal
 from gen_searcher.ledger.book import Ledger
 from gen_searcher.ledger.lease import RunLease
+from gen_searcher.ledger.recovery import standing
 from gen_searcher.metrics.groups import staleness, step_metrics
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Tracker
@@ -58,10 +60,9 @@ def run(cfg: RunConfig) -> int:
         check_identity(place.folder.identity, grpo_identity(place, start), what="run")
         load.write(cfg, command="grpo")
         with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
-            found = resume(place.folder, ledger)
-            if found.step >= cfg.grpo.steps and ledger.exported == found.step:
-                log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", found.step, cfg.grpo.steps)
+            if is_done(place, start, ledger):
                 return 0
+            found = resume(place.folder, ledger)
             how = "starts" if found.is_new else "continues"
             log.info("grpo %s at step %d of %d", how, found.step + 1, cfg.grpo.steps)
             if not found.is_new:
@@ -72,6 +73,44 @@ def run(cfg: RunConfig) -> int:
                 run = train_run(place, start, books, from_step=found.step, made_before=found.made_before)
                 asyncio.run(while_head_lives(run))
     return 0
+
+
+def is_done(place: Workplace, start: Path, ledger: Ledger) -> bool:
+    """Whether no step is left to make. Nothing is cut then: what was written of groups that no step has used stays.
+
+    Where more steps were made than are asked for now, the policy of the last one is written, without any actor.
+
+    Raises:
+        UserError: Checkpoint and ledger do not belong together, or the checkpoint cannot be read.
+    """
+    steps, made = place.cfg.grpo.steps, place.folder.checkpoints.latest()
+    standing(ledger, made)
+    if made == steps == 0:
+        log.info("grpo.steps=0: nothing is trained, and the run's policy stays that of sft")
+        return True
+    if made < steps or (made == steps and ledger.exported != made):
+        return False
+    if made == steps:
+        log.info("grpo is done: %d of %d steps; raise grpo.steps to go on", made, steps)
+        return True
+    log.info("grpo has made %d steps already and grpo.steps asks for %d: nothing more is trained", made, steps)
+    if ledger.exported != made:
+        _export(place, start, step=made)
+        ledger.mark_exported(made)
+    log.info("the policy after step %d is in %s", made, place.folder.policy("grpo"))
+    return True
+
+
+def _export(place: Workplace, start: Path, *, step: int) -> None:
+    """Write a checkpoint's policy in the place of one that an earlier start wrote; it is whole, or the old one, or none."""
+    from gen_searcher.engines.policy_export import export_checkpoint
+
+    target = place.folder.policy("grpo")
+    new = target.with_name("policy.new")
+    shutil.rmtree(new, ignore_errors=True)  # of a start that was killed
+    export_checkpoint(place.folder.checkpoints.folder(step), new, base=start)
+    shutil.rmtree(target, ignore_errors=True)
+    new.rename(target)
 
 
 def scaled(place: Workplace) -> Workplace:
