@@ -16,7 +16,7 @@ from typing import Never, TypeVar, cast
 from gen_searcher.abandoned import can_be_abandoned
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.pool import Pool
-from gen_searcher.config.scale import parse_scale
+from gen_searcher.config.scale import parse_scale, scale_text
 from gen_searcher.errors import ConfigError
 from gen_searcher.tools.meter import Reading
 
@@ -66,6 +66,7 @@ class Foreman:
         self._every_s = every_s
         self._wanted = {role: len(pool.members) for role, pool in pools.items()}
         self._read: str | None = None
+        self._trouble = ""
         self._draining: frozenset[str] = frozenset()
         self._leaving: set[asyncio.Task[None]] = set()
         self._last_words: list[Reading] = []
@@ -104,13 +105,14 @@ class Foreman:
     async def _read_numbers(self) -> None:
         """Take over what the file says, when it says something new that can be understood."""
         try:
-            text = await asyncio.to_thread(self._file.read_text, encoding="utf-8")
-        except FileNotFoundError:
+            text = await asyncio.to_thread(scale_text, self._file)
+        except ConfigError as error:
+            if str(error) != self._trouble:  # said once, not at every look
+                log.error("nothing is changed: %s", error)
+            self._trouble = str(error)
             return
-        except OSError as error:
-            log.warning("cannot read %s: %s", self._file, error)
-            return
-        if text == self._read:
+        self._trouble = ""
+        if text is None or text == self._read:
             return
         self._read = text
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from gen_searcher.config.root import RunConfig
-from gen_searcher.config.scale import ScaleConfig, read_scale
+from gen_searcher.config.scale import ScaleConfig, parse_scale, read_scale
 from gen_searcher.errors import ConfigError
 from gen_searcher.train.run import RunFolder
 
@@ -14,7 +14,7 @@ def run(cfg: RunConfig) -> int:
     """Write what is asked for into the run directory; what earlier calls asked for other roles stays.
 
     Raises:
-        ConfigError: No role was named, or there is no such run.
+        ConfigError: No role was named, or too many workers, or there is no such run, or what earlier calls wrote is damaged.
     """
     if not cfg.run_dir.is_dir():
         raise ConfigError(f"run_dir: there is no run directory {cfg.run_dir}")
@@ -23,7 +23,7 @@ def run(cfg: RunConfig) -> int:
         named = ", ".join(f"cluster.{name}=N" for name in ScaleConfig.model_fields)
         raise ConfigError(f"scale: which workers, and how many? One or more of {named}")
     path = RunFolder(root=cfg.run_dir.resolve()).scale
-    asked = ScaleConfig.model_validate(cfg.cluster.model_dump(include=roles))
+    asked = parse_scale(cfg.cluster.model_dump_json(include=roles), source=path)
     whole = read_scale(path).model_copy(update=asked.named)
     part = path.with_suffix(".json.part")
     part.write_text(whole.model_dump_json(exclude_none=True), encoding="utf-8")

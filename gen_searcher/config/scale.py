@@ -11,17 +11,22 @@ from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.explain import explain
 from gen_searcher.errors import ConfigError
 
+MOST = 4096
+"""Workers of one role: the file is typed while a run spends money, and a key that stuck is no number of workers."""
+LONGEST_BYTES = 1 << 16
+"""Of the file; a longer one is another file."""
+
 
 class ScaleConfig(Config):
     """Numbers of workers; null leaves a role as it is. Learner ranks are fixed: their number is part of what is learned."""
 
-    rollout_workers: int | None = Field(default=None, ge=1)
+    rollout_workers: int | None = Field(default=None, ge=1, le=MOST)
     """vLLM replicas."""
-    generator_workers: int | None = Field(default=None, ge=1)
+    generator_workers: int | None = Field(default=None, ge=1, le=MOST)
     """Replicas of the image model."""
-    reward_workers: int | None = Field(default=None, ge=1)
+    reward_workers: int | None = Field(default=None, ge=1, le=MOST)
     """Processes that hold the judges."""
-    tool_workers: int | None = Field(default=None, ge=1)
+    tool_workers: int | None = Field(default=None, ge=1, le=MOST)
     """Processes that search and read pages."""
 
     @property
@@ -46,6 +51,20 @@ def parse_scale(text: str, *, source: Path) -> ScaleConfig:
         raise ConfigError(f"{source}: {explain(error, ScaleConfig)}") from None
 
 
+def scale_text(path: Path) -> str | None:
+    """What the file holds, None when there is none. Raises ConfigError for one that cannot be read or is no text."""
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeError:
+        raise ConfigError(f"{path} is not UTF-8; write it anew, or delete it to go by the settings") from None
+
+
 def read_scale(path: Path) -> ScaleConfig:
     """What the file asks for; without a file, nothing. Raises ConfigError."""
-    return parse_scale(path.read_text(encoding="utf-8"), source=path) if path.exists() else ScaleConfig()
+    text = scale_text(path)
+    return ScaleConfig() if text is None else parse_scale(text, source=path)

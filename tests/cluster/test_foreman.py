@@ -199,6 +199,26 @@ async def test_roles_follow_the_file_and_what_is_wrong_in_it_changes_nothing(
         assert words == [{"rollout-1-0/calls": Sum(total=1.0)}]
 
 
+async def test_a_file_that_is_no_text_is_said_once_and_the_run_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    scale = tmp_path / "scale.json"
+    scale.write_bytes(b'{"rollout_workers": 2}\xff')
+    looked: list[None] = []
+
+    def draining() -> frozenset[str]:
+        looked.append(None)
+        return frozenset()
+
+    pools = {"rollout": pool_of("rollout", 1), "tool": pool_of("tool", 1)}
+    async with run_of(pools, scale, draining=draining):
+        await until(lambda: len(looked) >= 4)
+        assert caplog.text.count("nothing is changed") == 1
+        assert "scale.json is not UTF-8" in caplog.text
+        scale.write_text('{"rollout_workers": 2}')
+        await until(lambda: pools["rollout"].members == (0, 1))
+
+
 @pytest.mark.slow
 async def test_rollout_workers_hear_of_new_tool_workers_and_of_those_that_leave(
     tmp_path: Path,

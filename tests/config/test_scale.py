@@ -25,6 +25,14 @@ def test_only_what_is_named_changes() -> None:
         ('{"rolout_workers": 2}', "did you mean rollout_workers"),
         ('{"learner_ranks": 2}', "learner_ranks"),
         ('{"rollout_workers": 2', "JSON"),
+        ("", "JSON"),
+        ("[4]", "expected: an object"),
+        ('{"rollout_workers": NaN}', "expected: a finite number"),
+        ('{"rollout_workers": 1e999}', "expected: a finite number"),
+        ('{"tool_workers": 5000}', "expected: less than or equal to 4096"),
+        (f'{{"tool_workers": 1{"0" * 400}}}', "expected: less than or equal to 4096"),
+        (f'{{"tool_workers": 1{"0" * 5000}}}', "JSON"),
+        ("[" * 60_000, "JSON"),
     ],
 )
 def test_a_wrong_file_is_refused_by_name(text: str, says: str) -> None:
@@ -57,4 +65,28 @@ def test_the_command_says_what_is_missing(
 ) -> None:
     assert cli.run(["scale", f"run_dir={tmp_path}", *words]) == 2
     assert says in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [(b'{"rollout_workers": 2}\xff', "is not UTF-8"), (b"\x00\xd8" * 9, "is not UTF-8"), (b" " * (1 << 17), "JSON")],
+)
+def test_a_file_of_something_else_is_refused_by_name(tmp_path: Path, body: bytes, says: str) -> None:
+    path = tmp_path / "scale.json"
+    path.write_bytes(body)
+    with pytest.raises(ConfigError, match=rf"(?s)scale\.json.*{says}") as refused:
+        read_scale(path)
+    assert len(str(refused.value)) < 1000
+
+
+def test_a_folder_in_its_place_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "scale.json").mkdir()
+    with pytest.raises(ConfigError, match=r"scale\.json cannot be read: Is a directory"):
+        read_scale(tmp_path / "scale.json")
+
+
+def test_the_command_refuses_more_workers_than_anybody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["scale", str(tmp_path), "experiment=smoke", "cluster.rollout_workers=44444"]) == 2
+    assert "less than or equal to 4096" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
