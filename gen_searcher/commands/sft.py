@@ -47,7 +47,7 @@ def run(cfg: RunConfig) -> int:
     done = place.folder.policy("sft")
     base = place.policy("base")
     with place.lease() as lease:
-        check_identity(place.folder.sft_identity, sft_identity(place, base), what="fine-tuning")
+        check_identity(place.folder.sft_identity, sft_identity(place, base), what="fine-tuning", policy=base)
         load.write(cfg, command="sft")
         if (done / "config.json").exists():
             log.info("sft is done: %s (delete %s to train again)", done, done.parent)
