@@ -22,6 +22,8 @@ class Spent:
     turns: int = 0
     tool_calls: int = 0
     context_tokens: int = 0
+    pictures: int = 0
+    """Shown, each as often as it was."""
 
 
 def vision_tokens(view: ImageRef) -> int:
@@ -44,6 +46,17 @@ def spent_budget(spent: Spent, config: AgentConfig) -> Outcome | None:
 def has_room(spent: Spent, config: AgentConfig, *, tokens: int) -> bool:
     """Whether `tokens` more of observation still leave the room that an answer needs."""
     return spent.context_tokens + tokens + config.answer_tokens <= config.max_context_tokens
+
+
+def pictures_left(spent: Spent, max_images: int | None) -> int | None:
+    """How many more pictures the engine takes in this context; None when it takes any number."""
+    return None if max_images is None else max(0, max_images - spent.pictures)
+
+
+def most_pictures(config: AgentConfig) -> int:
+    """How many pictures a trajectory can come by while calls and turns last: those that tools bring and a look's."""
+    calls = min(config.max_tool_calls, config.max_turns - 1)
+    return calls * config.tools.images_per_search + config.looks
 
 
 def completion_tokens(spent: Spent, config: AgentConfig) -> int:

@@ -45,6 +45,9 @@ ANSWER_NOW = Own(f"\nno more steps are left. Answer now: {ANSWER_FORM}")
 NO_ROOM = "the result is too long for what is left of your context."
 """Told instead of a result that would leave no room for an answer."""
 
+NOT_SHOWN = "Not shown: the last {unseen} of these pictures, because {most} of {most} are shown already."
+"""Told below the names of pictures that the engine takes no more of. They can be cited by their ids like any other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Delta:
@@ -67,7 +70,12 @@ class _Progress:
     @property
     def spent(self) -> budget.Spent:
         tokens = context_tokens(self.turns)
-        return budget.Spent(turns=len(self.turns), tool_calls=self.tool_calls, context_tokens=tokens)
+        return budget.Spent(
+            turns=len(self.turns),
+            tool_calls=self.tool_calls,
+            context_tokens=tokens,
+            pictures=sum(len(turn.images) for turn in self.turns),
+        )
 
     def prompt(self, delta: _Delta) -> Prompt:
         """The whole context of the next completion."""
@@ -96,8 +104,26 @@ class _Said:
 class Agent:
     """Implements `Searcher` with a policy engine and tools."""
 
-    def __init__(self, *, engine: PolicyEngine, tools: Tools, renderer: Renderer, config: AgentConfig) -> None:
-        """The renderer must speak the tokenizer of the engine's policy."""
+    def __init__(
+        self,
+        *,
+        engine: PolicyEngine,
+        tools: Tools,
+        renderer: Renderer,
+        config: AgentConfig,
+        max_images: int | None = None,
+    ) -> None:
+        """Make an agent.
+
+        Args:
+            engine: The policy.
+            tools: What it may call.
+            renderer: Speaks the tokenizer of the engine's policy.
+            config: Budgets.
+            max_images: Most pictures that the engine takes in one context; None for one that takes any number. Further
+                ones are named with their ids and not shown, and the policy is told so.
+        """
+        self._max_images = max_images
         self._engine = engine
         self._tools = tools
         self._renderer = renderer
@@ -135,7 +161,7 @@ class Agent:
             seed: What the trajectory was sampled from.
 
         Returns:
-            The trajectory and one more turn, or as it was where its budgets leave no room for one.
+            The trajectory and one more turn, or as it was where its budgets, that of pictures too, leave no room for one.
         """
         first = trajectory.grounding
         if first is None:
@@ -217,13 +243,10 @@ class Agent:
         found = result.images[: self._config.tools.images_per_search]
         gallery = progress.gallery.admit(found)
         images = gallery.named(found)
-        shown = replace(result, text="\n".join([result.text, *map(_caption, images)]), images=images)
-        after = replace(
-            progress,
-            turns=(*progress.turns, replace(turn, result=shown)),
-            gallery=gallery,
-            tool_calls=progress.tool_calls + 1,
-        )
+        after = replace(progress, turns=(*progress.turns, turn), gallery=gallery, tool_calls=progress.tool_calls + 1)
+        told = [result.text, *map(_caption, images), *self._not_shown(after, images)]
+        read = replace(result, text="\n".join(told), images=images)
+        after = replace(after, turns=(*progress.turns, replace(turn, result=read)))
         delta = self._delta(after, [result.text], images)
         if delta is not None:
             return _Next(progress=after, delta=delta)
@@ -236,11 +259,21 @@ class Agent:
         """The observation as tokens, or None when it would leave no room for an answer."""
         spent = budget.spent_budget(progress.spent, self._config)
         parts: list[str | Own | Picture] = list(words)
-        for image in images:
+        shown = images[: budget.pictures_left(progress.spent, self._max_images)]
+        for image in shown:
             parts += [f"\n{_caption(image)} ", Picture()]
+        parts += [f"\n{_caption(image)}" for image in images[len(shown) :]]
+        parts += [Own(f"\n{told}") for told in self._not_shown(progress, images)]
         if spent is not None:
             parts.append(ANSWER_NOW)
-        return self._reads(progress, parts, tuple(image.view for image in images), spent=spent)
+        return self._reads(progress, parts, tuple(image.view for image in shown), spent=spent)
+
+    def _not_shown(self, progress: _Progress, images: Sequence[FoundImage]) -> list[str]:
+        """What the policy is told of pictures that the context has no place for; empty when there is one for each."""
+        left = budget.pictures_left(progress.spent, self._max_images)
+        if left is None or len(images) <= left:
+            return []
+        return [NOT_SHOWN.format(unseen=len(images) - left, most=self._max_images)]
 
     def _look(self, progress: _Progress, shown: ToolResult) -> _Delta | None:
         """The picture drawn from the answer as tokens; after it there is one more answer and nothing else."""
@@ -259,7 +292,8 @@ class Agent:
         closes_turn = not sampled or sampled[-1] != self._renderer.end_of_turn_id
         token_ids = self._renderer.observation(parts, closes_turn=closes_turn)
         tokens = budget.context_tokens(len(token_ids), views)
-        if not budget.has_room(progress.spent, self._config, tokens=tokens):
+        left = budget.pictures_left(progress.spent, self._max_images)
+        if not budget.has_room(progress.spent, self._config, tokens=tokens) or (left is not None and len(views) > left):
             return None
         return _Delta(token_ids=token_ids, images=views, spent=spent)
 

@@ -104,7 +104,9 @@ class Workers:
 
             def scripted(task: Task, seed: int) -> Teaching:
                 engine = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-                agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
+                agent = Agent(
+                    engine=engine, tools=tools, renderer=renderer, config=cfg.agent, max_images=cfg.policy.max_images
+                )
                 searcher = looking(agent, self._looker(agent))
                 return Teaching(searcher=searcher, name=lambda: "the embedded world's script")
 
@@ -121,7 +123,9 @@ class Workers:
 
         def chat(task: Task, seed: int) -> Teaching:
             engine = ChatTeacher(model, renderer=renderer, store=store)
-            agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
+            agent = Agent(
+                engine=engine, tools=tools, renderer=renderer, config=cfg.agent, max_images=cfg.policy.max_images
+            )
             searcher = looking(agent, self._looker(agent))
             return Teaching(searcher=searcher, name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
 

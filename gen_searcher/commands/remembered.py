@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from gen_searcher import __version__
+from gen_searcher.agent.budget import most_pictures
 from gen_searcher.bench.journal import (
     Journal,
     RememberedGenerator,
@@ -67,7 +68,9 @@ class Remembered:
             found = digest(
                 fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json"))
             )
-            return digest(found, shaping(self.cfg.generator.model_dump(mode="json"))) if agent.looks else found
+            if agent.looks:
+                found = digest(found, shaping(self.cfg.generator.model_dump(mode="json")))
+            return shown_to(found, self.cfg)
 
         return _PolicySearcher(searcher, self.searches, who=who)
 
@@ -91,6 +94,11 @@ class Remembered:
         """A judge, asked once per question; its prompts come with this version of the program."""
         who = digest(__version__, shaping(plug.model_dump(mode="json")))
         return RememberedJudge(judge, self.verdicts, who=who)
+
+
+def shown_to(who: str, cfg: RunConfig) -> str:
+    """`who` searches, told apart by how many pictures it is shown where that is fewer than a search can bring."""
+    return digest(who, cfg.policy.max_images) if most_pictures(cfg.agent) > cfg.policy.max_images else who
 
 
 class _PolicySearcher:

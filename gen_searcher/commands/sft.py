@@ -144,7 +144,13 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
 
     def searcher_for(task: Task, seed: int) -> Searcher:
         teacher = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-        agent = Agent(engine=teacher, tools=ToolPool(tools), renderer=renderer, config=cfg.agent)
+        agent = Agent(
+            engine=teacher,
+            tools=ToolPool(tools),
+            renderer=renderer,
+            config=cfg.agent,
+            max_images=cfg.policy.max_images,
+        )
         if generators is None or looks is None:
             return agent
         looker = Looker(agent, place.store, view_side_px=cfg.agent.tools.view_side_px)

@@ -5,6 +5,8 @@ from gen_searcher.agent.budget import (
     completion_tokens,
     context_tokens,
     has_room,
+    most_pictures,
+    pictures_left,
     spent_budget,
     vision_tokens,
 )
@@ -38,3 +40,14 @@ def test_an_observation_must_leave_room_for_the_answer() -> None:
 def test_a_completion_ends_with_the_turn_or_the_context() -> None:
     assert completion_tokens(Spent(context_tokens=0), CONFIG) == 100
     assert completion_tokens(Spent(context_tokens=940), CONFIG) == 60
+
+
+def test_a_context_has_places_for_pictures_as_long_as_the_engine_takes_more() -> None:
+    assert pictures_left(Spent(pictures=3), 5) == 2
+    assert pictures_left(Spent(pictures=7), 5) == 0
+    assert pictures_left(Spent(pictures=7), None) is None
+
+
+def test_calls_or_turns_bound_how_many_pictures_can_come() -> None:
+    assert most_pictures(CONFIG) == 2 * 5
+    assert most_pictures(CONFIG.model_copy(update={"max_turns": 2, "looks": 1})) == 1 * 5 + 1

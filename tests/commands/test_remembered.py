@@ -119,6 +119,17 @@ async def test_a_policy_is_not_given_what_another_with_the_same_beginning_found(
     assert parts.asked == ["search"] * 2
 
 
+async def test_how_many_pictures_are_shown_counts_where_a_search_can_bring_more(tmp_path: Path) -> None:
+    parts, folder = Counting(ImageStore(tmp_path / "store")), tmp_path / "policy"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    for most in (15, 16, 14, 14):  # five calls bring fifteen at most
+        cfg = load.load(["experiment=smoke", f"run_dir={tmp_path}/run", f"policy.max_images={most}"])
+        with Remembered.open(tmp_path, cfg=cfg, store=parts.store) as memory:
+            await memory.searcher(parts, policy=folder).search(TASK, seed=3)
+    assert parts.asked == ["search"] * 2
+
+
 async def test_workers_are_not_started_for_what_is_remembered() -> None:
     def start() -> NoReturn:
         raise AssertionError("nothing was to be searched")

@@ -110,6 +110,7 @@ async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools)
         tools=ToolPool(named.pool),
         renderer=Renderer.load(Path(spec.policy_folder)),
         config=spec.agent,
+        max_images=spec.policy.max_images,
     )
     looker = Looker(agent, store, view_side_px=spec.agent.tools.view_side_px)
     return _Parts(engine=engine, agent=agent, looker=looker)
