@@ -196,7 +196,7 @@ async def test_11_without_room_for_a_look_the_answer_stands(tmp_path: Path) -> N
     assert len(run.engine.prompts) == 1
 
 
-async def test_18_an_engine_that_takes_no_more_pictures_leaves_the_answer_as_it_stands(tmp_path: Path) -> None:
+async def test_15_an_engine_that_takes_no_more_pictures_leaves_the_answer_as_it_stands(tmp_path: Path) -> None:
     run = Run(tmp_path, LOOK, answer("first", "IMG_001"), KEEP)
     first = await run.search()
     full, roomy = (
