@@ -1,18 +1,11 @@
-"""What a trajectory has spent, and what it may still spend: pure decisions, no state.
-
-A token here is a token of the policy's context: a picture counts as its vision tokens, not as its one placeholder.
-"""
+"""What a trajectory has spent, and what it may still spend: pure decisions, no state. Tokens are those of `context`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gen_searcher.config.agent import AgentConfig
-from gen_searcher.types import ImageRef, Outcome
-
-VISION_PATCH_PX = 32
-"""A vision token of Qwen3-VL covers 32 x 32 px (patches of 16, merged two by two)."""
+from gen_searcher.types import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +17,6 @@ class Spent:
     context_tokens: int = 0
     pictures: int = 0
     """Shown, each as often as it was."""
-
-
-def vision_tokens(view: ImageRef) -> int:
-    """How many tokens the policy sees for one picture."""
-    return (view.width_px // VISION_PATCH_PX) * (view.height_px // VISION_PATCH_PX)
-
-
-def context_tokens(token_count: int, views: Sequence[ImageRef]) -> int:
-    """The length of a stretch of context: its tokens, with each placeholder counted as its vision tokens."""
-    return token_count + sum(vision_tokens(view) - 1 for view in views)
 
 
 def spent_budget(spent: Spent, config: AgentConfig) -> Outcome | None:

@@ -20,8 +20,9 @@ from gen_searcher.agent.gallery import Gallery
 from gen_searcher.agent.parse import ANSWER_FORM, Mistake, parse
 from gen_searcher.agent.prompt import system_prompt
 from gen_searcher.agent.render import Own, Picture, Renderer
-from gen_searcher.agent.revision import LOOK, context_tokens, decide_revision, shown_before
+from gen_searcher.agent.revision import LOOK, decide_revision, shown_before
 from gen_searcher.config.agent import AgentConfig
+from gen_searcher.context import context_tokens, stretch_tokens
 from gen_searcher.errors import DataError
 from gen_searcher.protocols import PolicyEngine, Tools
 from gen_searcher.types import (
@@ -207,7 +208,7 @@ class Agent:
 
     async def _complete(self, progress: _Progress, delta: _Delta, *, seed: int) -> Completion:
         spent = progress.spent
-        read = budget.context_tokens(len(delta.token_ids), delta.images)
+        read = stretch_tokens(len(delta.token_ids), delta.images)
         sampling = Sampling(
             max_tokens=budget.completion_tokens(
                 replace(spent, context_tokens=spent.context_tokens + read), self._config
@@ -291,7 +292,7 @@ class Agent:
         sampled = progress.turns[-1].completion_ids
         closes_turn = not sampled or sampled[-1] != self._renderer.end_of_turn_id
         token_ids = self._renderer.observation(parts, closes_turn=closes_turn)
-        tokens = budget.context_tokens(len(token_ids), views)
+        tokens = stretch_tokens(len(token_ids), views)
         left = budget.pictures_left(progress.spent, self._max_images)
         if not budget.has_room(progress.spent, self._config, tokens=tokens) or (left is not None and len(views) > left):
             return None

@@ -3,27 +3,15 @@ from __future__ import annotations
 from gen_searcher.agent.budget import (
     Spent,
     completion_tokens,
-    context_tokens,
     has_room,
     most_pictures,
     pictures_left,
     spent_budget,
-    vision_tokens,
 )
 from gen_searcher.config.agent import AgentConfig
-from gen_searcher.types import ImageRef, Outcome
+from gen_searcher.types import Outcome
 
 CONFIG = AgentConfig(max_turns=4, max_tool_calls=2, max_context_tokens=1000, max_turn_tokens=100, answer_tokens=50)
-
-
-def view(width_px: int, height_px: int) -> ImageRef:
-    return ImageRef(sha256="0", width_px=width_px, height_px=height_px)
-
-
-def test_a_picture_counts_as_its_vision_tokens() -> None:
-    assert vision_tokens(view(64, 64)) == 4
-    assert vision_tokens(view(384, 256)) == 96
-    assert context_tokens(10, [view(64, 64), view(96, 32)]) == 10 + 3 + 2
 
 
 def test_the_last_turn_and_the_turn_after_the_last_call_must_answer() -> None:
