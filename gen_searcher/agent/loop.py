@@ -113,6 +113,7 @@ class Agent:
         renderer: Renderer,
         config: AgentConfig,
         max_images: int | None = None,
+        max_prompt_chars: int | None = None,
     ) -> None:
         """Make an agent.
 
@@ -123,7 +124,10 @@ class Agent:
             config: Budgets.
             max_images: Most pictures that the engine takes in one context; None for one that takes any number. Further
                 ones are named with their ids and not shown, and the policy is told so.
+            max_prompt_chars: Longest prompt that the generator takes; None for one that takes any. A longer one is a
+                mistake of the policy.
         """
+        self._max_prompt_chars = max_prompt_chars
         self._max_images = max_images
         self._engine = engine
         self._tools = tools
@@ -227,6 +231,7 @@ class Agent:
             gallery=progress.gallery,
             turns=progress.turns,
             max_references=self._config.max_references,
+            max_prompt_chars=self._max_prompt_chars,
             spent=spent,
             is_cut=said.is_cut,
             is_repeated=said.text == before,

@@ -22,6 +22,7 @@ from gen_searcher.commands.signals import stops_on_signals
 from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.ledger.book import Fence
@@ -150,6 +151,7 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
             renderer=renderer,
             config=cfg.agent,
             max_images=cfg.policy.max_images,
+            max_prompt_chars=plug_capability(cfg.generator).max_prompt_chars,
         )
         if generators is None or looks is None:
             return agent

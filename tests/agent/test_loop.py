@@ -59,11 +59,17 @@ class Run:
         config: AgentConfig = CONFIG,
         tools: FakeTools | None = None,
         max_images: int | None = None,
+        max_prompt_chars: int | None = None,
     ) -> None:
         self.engine = ScriptedEngine(texts, renderer=RENDERER)
         self.tools = tools or FakeTools(TOOLS)
         self.agent = Agent(
-            engine=self.engine, tools=self.tools, renderer=RENDERER, config=config, max_images=max_images
+            engine=self.engine,
+            tools=self.tools,
+            renderer=RENDERER,
+            config=config,
+            max_images=max_images,
+            max_prompt_chars=max_prompt_chars,
         )
 
     async def go(self, seed: int = 7) -> Trajectory:
@@ -379,3 +385,15 @@ async def test_30_pictures_that_the_engine_takes_no_more_of_are_named_and_not_sh
 async def test_31_an_engine_with_a_place_for_each_picture_changes_nothing() -> None:
     run, same = Run(LOOK, answer("IMG_001")), Run(LOOK, answer("IMG_001"), max_images=2)
     assert await run.go() == await same.go()
+
+
+async def test_32_a_prompt_that_the_generator_cannot_take_is_said_and_may_be_mended() -> None:
+    run = Run(answer(prompt="a red square, nine by nine"), answer(prompt="a red square"), max_prompt_chars=20)
+    trajectory = await run.go()
+    assert 'error: "gen_prompt" has 26 characters; the generator takes at most 20.' in read(trajectory, 1)
+    assert trajectory.outcome is Outcome.GROUNDED
+    assert trajectory.grounding is not None
+    assert trajectory.grounding.gen_prompt == "a red square"
+    config = CONFIG.model_copy(update={"max_turns": 1})
+    insisting = await Run(answer(prompt="a" * 21), config=config, max_prompt_chars=20).go()
+    assert (insisting.outcome, insisting.grounding) == (Outcome.MALFORMED, None)
