@@ -26,7 +26,8 @@ class Capability:
     usd_per_picture: float = 0.0
     """List price; 0 for a model of your own."""
     max_prompt_chars: int | None = None
-    """Longest prompt; None takes any. A longer one is a `GeneratorInvalid` before anything is sent."""
+    """Longest prompt; None takes any. A longer one is a mistake of the policy, which its agent tells it; from anybody else
+    it is a `GeneratorInvalid` before anything is sent."""
     batch: int = 1
     """Most pictures per call of `draw_batch`; 1 for a model that draws one at a time."""
     revision: str = ""

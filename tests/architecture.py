@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = "gen_searcher"
 
 LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types", "drawing", "web", "points", "abandoned"}),
+    frozenset({"errors", "types", "drawing", "web", "points", "abandoned", "context"}),
     frozenset({"protocols", "image_store", "config", "metrics"}),
     frozenset({"agent", "tools", "cassette", "ledger", "rewards", "grpo", "world"}),
     frozenset({"train", "infer", "bench", "data", "plan"}),

@@ -54,6 +54,8 @@ class Situation:
     turns: Sequence[Turn]
     """The turns before this one."""
     max_references: int
+    max_prompt_chars: int | None
+    """Longest prompt that the generator takes; None takes any."""
     spent: Outcome | None
     """The budget that is used up, so that this turn must answer; None while it need not."""
     is_cut: bool
@@ -81,12 +83,21 @@ def decide(parsed: Parsed, situation: Situation) -> Decision:
 
 
 def ground(answer: Answer, situation: Situation) -> Grounding | Mistake:
-    """Check an answer against the pictures that were shown."""
+    """Check an answer against the pictures that were shown, and against what the generator declares that it takes.
+
+    What it cannot take is the policy's mistake and not the world's failure: the policy may mend it, and earns what a
+    malformed answer earns if it does not.
+    """
     cited = _ID.search(answer.gen_prompt)
     if cited is not None:
         return Mistake(
             message=f'the generator does not know {cited[0]}. In "gen_prompt" write "the first reference image" '
             "and so on, in the order of your list."
+        )
+    most_chars = situation.max_prompt_chars
+    if most_chars is not None and len(answer.gen_prompt) > most_chars:
+        return Mistake(
+            message=f'"gen_prompt" has {len(answer.gen_prompt)} characters; the generator takes at most {most_chars}.'
         )
     references: list[Reference] = []
     for pick in answer.picks:

@@ -20,8 +20,9 @@ from gen_searcher.agent.gallery import Gallery
 from gen_searcher.agent.parse import ANSWER_FORM, Mistake, parse
 from gen_searcher.agent.prompt import system_prompt
 from gen_searcher.agent.render import Own, Picture, Renderer
-from gen_searcher.agent.revision import LOOK, context_tokens, decide_revision, shown_before
+from gen_searcher.agent.revision import LOOK, decide_revision, shown_before
 from gen_searcher.config.agent import AgentConfig
+from gen_searcher.context import context_tokens, stretch_tokens
 from gen_searcher.errors import DataError
 from gen_searcher.protocols import PolicyEngine, Tools
 from gen_searcher.types import (
@@ -45,6 +46,9 @@ ANSWER_NOW = Own(f"\nno more steps are left. Answer now: {ANSWER_FORM}")
 NO_ROOM = "the result is too long for what is left of your context."
 """Told instead of a result that would leave no room for an answer."""
 
+NOT_SHOWN = "Not shown: the last {unseen} of these pictures, because {most} of {most} are shown already."
+"""Told below the names of pictures that the engine takes no more of. They can be cited by their ids like any other."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Delta:
@@ -67,7 +71,12 @@ class _Progress:
     @property
     def spent(self) -> budget.Spent:
         tokens = context_tokens(self.turns)
-        return budget.Spent(turns=len(self.turns), tool_calls=self.tool_calls, context_tokens=tokens)
+        return budget.Spent(
+            turns=len(self.turns),
+            tool_calls=self.tool_calls,
+            context_tokens=tokens,
+            pictures=sum(len(turn.images) for turn in self.turns),
+        )
 
     def prompt(self, delta: _Delta) -> Prompt:
         """The whole context of the next completion."""
@@ -96,8 +105,30 @@ class _Said:
 class Agent:
     """Implements `Searcher` with a policy engine and tools."""
 
-    def __init__(self, *, engine: PolicyEngine, tools: Tools, renderer: Renderer, config: AgentConfig) -> None:
-        """The renderer must speak the tokenizer of the engine's policy."""
+    def __init__(
+        self,
+        *,
+        engine: PolicyEngine,
+        tools: Tools,
+        renderer: Renderer,
+        config: AgentConfig,
+        max_images: int | None = None,
+        max_prompt_chars: int | None = None,
+    ) -> None:
+        """Make an agent.
+
+        Args:
+            engine: The policy.
+            tools: What it may call.
+            renderer: Speaks the tokenizer of the engine's policy.
+            config: Budgets.
+            max_images: Most pictures that the engine takes in one context; None for one that takes any number. Further
+                ones are named with their ids and not shown, and the policy is told so.
+            max_prompt_chars: Longest prompt that the generator takes; None for one that takes any. A longer one is a
+                mistake of the policy.
+        """
+        self._max_prompt_chars = max_prompt_chars
+        self._max_images = max_images
         self._engine = engine
         self._tools = tools
         self._renderer = renderer
@@ -135,7 +166,7 @@ class Agent:
             seed: What the trajectory was sampled from.
 
         Returns:
-            The trajectory and one more turn, or as it was where its budgets leave no room for one.
+            The trajectory and one more turn, or as it was where its budgets, that of pictures too, leave no room for one.
         """
         first = trajectory.grounding
         if first is None:
@@ -181,7 +212,7 @@ class Agent:
 
     async def _complete(self, progress: _Progress, delta: _Delta, *, seed: int) -> Completion:
         spent = progress.spent
-        read = budget.context_tokens(len(delta.token_ids), delta.images)
+        read = stretch_tokens(len(delta.token_ids), delta.images)
         sampling = Sampling(
             max_tokens=budget.completion_tokens(
                 replace(spent, context_tokens=spent.context_tokens + read), self._config
@@ -200,6 +231,7 @@ class Agent:
             gallery=progress.gallery,
             turns=progress.turns,
             max_references=self._config.max_references,
+            max_prompt_chars=self._max_prompt_chars,
             spent=spent,
             is_cut=said.is_cut,
             is_repeated=said.text == before,
@@ -217,13 +249,10 @@ class Agent:
         found = result.images[: self._config.tools.images_per_search]
         gallery = progress.gallery.admit(found)
         images = gallery.named(found)
-        shown = replace(result, text="\n".join([result.text, *map(_caption, images)]), images=images)
-        after = replace(
-            progress,
-            turns=(*progress.turns, replace(turn, result=shown)),
-            gallery=gallery,
-            tool_calls=progress.tool_calls + 1,
-        )
+        after = replace(progress, turns=(*progress.turns, turn), gallery=gallery, tool_calls=progress.tool_calls + 1)
+        told = [result.text, *map(_caption, images), *self._not_shown(after, images)]
+        read = replace(result, text="\n".join(told), images=images)
+        after = replace(after, turns=(*progress.turns, replace(turn, result=read)))
         delta = self._delta(after, [result.text], images)
         if delta is not None:
             return _Next(progress=after, delta=delta)
@@ -236,11 +265,21 @@ class Agent:
         """The observation as tokens, or None when it would leave no room for an answer."""
         spent = budget.spent_budget(progress.spent, self._config)
         parts: list[str | Own | Picture] = list(words)
-        for image in images:
+        shown = images[: budget.pictures_left(progress.spent, self._max_images)]
+        for image in shown:
             parts += [f"\n{_caption(image)} ", Picture()]
+        parts += [f"\n{_caption(image)}" for image in images[len(shown) :]]
+        parts += [Own(f"\n{told}") for told in self._not_shown(progress, images)]
         if spent is not None:
             parts.append(ANSWER_NOW)
-        return self._reads(progress, parts, tuple(image.view for image in images), spent=spent)
+        return self._reads(progress, parts, tuple(image.view for image in shown), spent=spent)
+
+    def _not_shown(self, progress: _Progress, images: Sequence[FoundImage]) -> list[str]:
+        """What the policy is told of pictures that the context has no place for; empty when there is one for each."""
+        left = budget.pictures_left(progress.spent, self._max_images)
+        if left is None or len(images) <= left:
+            return []
+        return [NOT_SHOWN.format(unseen=len(images) - left, most=self._max_images)]
 
     def _look(self, progress: _Progress, shown: ToolResult) -> _Delta | None:
         """The picture drawn from the answer as tokens; after it there is one more answer and nothing else."""
@@ -258,8 +297,9 @@ class Agent:
         sampled = progress.turns[-1].completion_ids
         closes_turn = not sampled or sampled[-1] != self._renderer.end_of_turn_id
         token_ids = self._renderer.observation(parts, closes_turn=closes_turn)
-        tokens = budget.context_tokens(len(token_ids), views)
-        if not budget.has_room(progress.spent, self._config, tokens=tokens):
+        tokens = stretch_tokens(len(token_ids), views)
+        left = budget.pictures_left(progress.spent, self._max_images)
+        if not budget.has_room(progress.spent, self._config, tokens=tokens) or (left is not None and len(views) > left):
             return None
         return _Delta(token_ids=token_ids, images=views, spent=spent)
 

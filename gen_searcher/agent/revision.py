@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gen_searcher.agent import budget
 from gen_searcher.agent.decide import Finish, Situation, ground
 from gen_searcher.agent.gallery import Gallery
 from gen_searcher.agent.parse import ANSWER_FORM, Answer, answer_body, parse
 from gen_searcher.agent.render import Own, Picture
 from gen_searcher.config.agent import AgentConfig
+from gen_searcher.context import context_tokens
 from gen_searcher.types import FoundImage, Grounding, ImageRef, Outcome, Trajectory, Turn
 
 KEEP = "keep"
@@ -46,12 +46,6 @@ def may_look(trajectory: Trajectory, config: AgentConfig, *, max_images: int) ->
     shown = sum(len(turn.images) for turn in turns)
     at_least = context_tokens(turns) + config.answer_tokens
     return 0 < len(turns) < config.max_turns and shown < max_images and at_least < config.max_context_tokens
-
-
-def context_tokens(turns: Sequence[Turn]) -> int:
-    """Length of the context after these turns, each placeholder counted as its vision tokens."""
-    read = sum(budget.context_tokens(len(turn.prompt_ids), turn.images) for turn in turns)
-    return read + sum(len(turn.completion_ids) for turn in turns)
 
 
 def shown_before(turns: Sequence[Turn]) -> Gallery:

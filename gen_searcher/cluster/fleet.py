@@ -102,9 +102,19 @@ class Fleet:
         return WeightBoard(self.weights or self.folder.weights)
 
     def rollouts(
-        self, policy_folder: Path, policy: PolicyConfig, agent: AgentConfig, tools: Pool, *, follows_learner: bool
+        self,
+        policy_folder: Path,
+        policy: PolicyConfig,
+        agent: AgentConfig,
+        tools: Pool,
+        *,
+        max_prompt_chars: int | None,
+        follows_learner: bool,
     ) -> Pool:
-        """Rollout workers that serve a policy folder, or what a learner publishes from there on."""
+        """Rollout workers that serve a policy folder, or what a learner publishes from there on.
+
+        `max_prompt_chars`: longest prompt that the generator takes; None for one that takes any.
+        """
         if follows_learner:
             self.board.clear()  # weights of an earlier process of this run
         spec = RolloutSpec(
@@ -115,6 +125,7 @@ class Fleet:
             weights=str(self.board.folder) if follows_learner else None,
             tool_names=self.names_of(tools),
             tools_ready_s=self._ready_s,
+            max_prompt_chars=max_prompt_chars,
             trace=self.trace,
         )
 

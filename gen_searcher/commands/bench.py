@@ -168,7 +168,8 @@ async def _arm(crew: Crew, arm: Arm, tasks: Sequence[Task], file: Path, memory: 
         return await _evaluate(crew, file, tasks, attempt, TurnReader(lambda _: ""))
     policy = crew.place.policy(STAGES[arm])
     rollouts = RolloutsOnDemand(
-        lambda: crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench)), searcher=crew.searcher
+        lambda: crew.rollouts(policy, cfg.agent.sampling_like(cfg.bench), drawn_by=cfg.bench.generators.values()),
+        searcher=crew.searcher,
     )
     try:
         read = TurnReader(Renderer.load(policy).text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -126,9 +126,22 @@ class Crew:
         told = [cast("Reading", one) for one in answers if not isinstance(one, BaseException)]
         return numbers(merged([*told, *left]))
 
-    def rollouts(self, policy: Path, agent: AgentConfig, *, follows_learner: bool = False) -> Pool:
-        """Rollout workers that serve the policy of a folder, or what a learner publishes from there on."""
-        return self.fleet.rollouts(policy, self.place.cfg.policy, agent, self.tools, follows_learner=follows_learner)
+    def rollouts(
+        self, policy: Path, agent: AgentConfig, *, follows_learner: bool = False, drawn_by: Iterable[Plug] = ()
+    ) -> Pool:
+        """Rollout workers that serve the policy of a folder, or what a learner publishes from there on.
+
+        `drawn_by` are further generators, beside the run's, that will draw what is found: prompts must suit them too.
+        """
+        cfg = self.place.cfg
+        return self.fleet.rollouts(
+            policy,
+            cfg.policy,
+            agent,
+            self.tools,
+            max_prompt_chars=shortest_limit([cfg.generator, *drawn_by]),
+            follows_learner=follows_learner,
+        )
 
     def searcher(
         self, rollouts: Pool, *, generator: Generator | None = None, picture_seed: PictureSeed | None = None
@@ -246,6 +259,12 @@ class RolloutsOnDemand:
         """End the workers, if there are any."""
         if self._raised is not None:
             self._raised[0].stop()
+
+
+def shortest_limit(generators: Iterable[Plug]) -> int | None:
+    """The longest prompt in characters that all of them take; None when they take any."""
+    declared = [plug_capability(plug).max_prompt_chars for plug in generators]
+    return min((most for most in declared if most is not None), default=None)
 
 
 def shadow_plugs(reward: RewardConfig) -> Mapping[str, Plug]:

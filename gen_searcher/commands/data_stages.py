@@ -18,9 +18,10 @@ from gen_searcher import __version__
 from gen_searcher.agent.render import Renderer
 from gen_searcher.bench.journal import Journal, digest
 from gen_searcher.bench.pictures import PictureFiles
+from gen_searcher.commands.fingerprints import fingerprint
 from gen_searcher.commands.licences import UNKNOWN, licence_of
-from gen_searcher.commands.remembered import shaping
-from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.commands.remembered import shaping, shown_to
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.rewards import ChatServer
 from gen_searcher.data.chat import ChatModel
@@ -140,9 +141,11 @@ class Pipeline:
             "policy": lambda: (fingerprint(policy),),
         }
         search = shaping(cfg.search.model_dump(mode="json"))
-        who = digest(each.teacher, parts[each.teacher](), cfg.agent.model_dump(mode="json"), search, cfg.seed)
+        taught_by = await asyncio.to_thread(parts[each.teacher])  # a policy is read in whole
+        who = digest(each.teacher, taught_by, cfg.agent.model_dump(mode="json"), search, cfg.seed)
         if cfg.agent.looks:  # what the teacher sees is that model's
             who = digest(who, shaping(cfg.generator.model_dump(mode="json")))
+        who = shown_to(who, cfg)
         async with self._workers() as workers:
             teaching_for = await workers.teaching(each.teacher, policy=policy, renderer=renderer)
             stage = collect_stage(teaching_for, renderer=renderer, who=who, seed=cfg.seed, source=PROPOSAL)

@@ -90,8 +90,11 @@ class Workers:
         self._tools.append(pool)
         tools = ToolPool(pool)
         looking = await self._looking()
+        most_chars = plug_capability(cfg.generator).max_prompt_chars
         if teacher == "policy":
-            rollouts = self._fleet.rollouts(policy, cfg.policy, cfg.agent, pool, follows_learner=False)
+            rollouts = self._fleet.rollouts(
+                policy, cfg.policy, cfg.agent, pool, max_prompt_chars=most_chars, follows_learner=False
+            )
             workers = RolloutPool(await self._up(rollouts))
             searcher = looking(workers, workers)
             return lambda task, seed: Teaching(searcher=searcher, name=lambda: f"policy after {policy.parent.name}")
@@ -104,7 +107,14 @@ class Workers:
 
             def scripted(task: Task, seed: int) -> Teaching:
                 engine = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-                agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
+                agent = Agent(
+                    engine=engine,
+                    tools=tools,
+                    renderer=renderer,
+                    config=cfg.agent,
+                    max_images=cfg.policy.max_images,
+                    max_prompt_chars=most_chars,
+                )
                 searcher = looking(agent, self._looker(agent))
                 return Teaching(searcher=searcher, name=lambda: "the embedded world's script")
 
@@ -121,7 +131,14 @@ class Workers:
 
         def chat(task: Task, seed: int) -> Teaching:
             engine = ChatTeacher(model, renderer=renderer, store=store)
-            agent = Agent(engine=engine, tools=tools, renderer=renderer, config=cfg.agent)
+            agent = Agent(
+                engine=engine,
+                tools=tools,
+                renderer=renderer,
+                config=cfg.agent,
+                max_images=cfg.policy.max_images,
+                max_prompt_chars=most_chars,
+            )
             searcher = looking(agent, self._looker(agent))
             return Teaching(searcher=searcher, name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
 

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 import psutil
 
 from gen_searcher import __version__
+from gen_searcher.agent.budget import most_pictures
 from gen_searcher.commands import footprints, preflight, room, standing
 from gen_searcher.commands.footprints import Gpus
 from gen_searcher.commands.placed import placed
@@ -43,12 +44,24 @@ def run(cfg: RunConfig) -> int:
     found += [f"{one.at}: {one.words}" for one in said if one.is_problem]
     today = datetime.now(UTC).date()
     lines += [f"advice: {text}" for text in endings({one.at: one.plug for one in placed(cfg)}, today=today)]
+    lines += [f"advice: {text}" for text in _advice(cfg)]
     if found:
         lines += ["configuration: cannot start", *(f"  {line}" for text in found for line in text.splitlines())]
     else:
         lines.append("configuration: ready to start")
     sys.stdout.write("\n".join(redact(line) for line in lines) + "\n")
     return preflight.EXIT_PREFLIGHT if found else 0
+
+
+def _advice(cfg: RunConfig) -> Iterator[str]:
+    """What goes on as it is, and may not be what was meant."""
+    most = most_pictures(cfg.agent)
+    if most > cfg.policy.max_images:
+        yield (
+            f"policy.max_images: {cfg.policy.max_images} pictures are shown to a policy at most, and agent.max_tool_calls="
+            f"{cfg.agent.max_tool_calls} with agent.tools.images_per_search={cfg.agent.tools.images_per_search} can bring "
+            f"{most}; those beyond are named and not shown, which policy.max_images={most} would change"
+        )
 
 
 async def _outside(cfg: RunConfig, needed: list[Need], here: Gpus) -> tuple[Room, list[Said]]:

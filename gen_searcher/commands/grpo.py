@@ -57,7 +57,7 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     start = place.policy("sft")
     with place.lease() as lease:
-        check_identity(place.folder.identity, grpo_identity(place, start), what="run")
+        check_identity(place.folder.identity, grpo_identity(place, start), what="run", policy=start)
         load.write(cfg, command="grpo")
         with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
             if is_done(place, start, ledger):

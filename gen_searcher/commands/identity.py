@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.commands.fingerprints import fingerprint, is_fingerprint
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.load import flat
 from gen_searcher.config.secrets import is_reference
 from gen_searcher.data.tasks import ground_truths
@@ -79,6 +80,8 @@ SFT_SAFE = (
 """Settings of `sft` that may differ between two starts of fine-tuning, beside those of its optimizer that are `SAFE` in
 `grpo`."""
 
+POLICY = "policy"
+"""The entry that says which policy a stage started from: the `fingerprint` of its folder."""
 MOST_SHOWN = 12
 """More differences do not fit on a screen."""
 _WRITTEN = TypeAdapter(dict[str, str])
@@ -97,7 +100,7 @@ def grpo_identity(place: Workplace, start: Path) -> dict[str, str]:
     tasks = place.task_file("train")
     pictures = {f"ground truth, line {each.line} ({each.name})": each.sha256 for each in ground_truths(tasks)}
     return {
-        "policy": fingerprint(start),
+        POLICY: fingerprint(start),
         "train tasks": hashlib.sha256(tasks.read_bytes()).hexdigest(),
         **pictures,
         **settings,
@@ -111,11 +114,17 @@ def sft_identity(place: Workplace, base: Path) -> dict[str, str]:
         for key, value in flat(place.cfg).items()
         if key.startswith("sft.") and not _is_below(key, SFT_SAFE) and not _is_safe("grpo." + key.removeprefix("sft."))
     }
-    return {"policy": fingerprint(base), "seed": json.dumps(place.cfg.seed), **settings}
+    return {POLICY: fingerprint(base), "seed": json.dumps(place.cfg.seed), **settings}
 
 
-def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
+def check_identity(path: Path, now: Mapping[str, str], *, what: str, policy: Path | None = None) -> None:
     """Write what a stage started from, or compare it when the stage is resumed.
+
+    Args:
+        path: Where it is written.
+        now: What the stage starts from.
+        what: The stage, in words.
+        policy: The folder whose fingerprint `now` holds, where an earlier version may have written another one of it.
 
     Raises:
         ConfigError: The stage was started from something else; says what differs.
@@ -129,6 +138,8 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str) -> None:
         return
     before = read_identity(path)
     differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    if POLICY in differing and policy is not None and is_fingerprint(before.get(POLICY, ""), policy):
+        differing.remove(POLICY)
     if differing:
         lines = "\n".join(
             f"  {key}: was {before.get(key, 'not set')}, is {now.get(key, 'not set')}" for key in differing[:MOST_SHOWN]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue
 
 from gen_searcher import __version__
+from gen_searcher.agent.budget import most_pictures
 from gen_searcher.bench.journal import (
     Journal,
     RememberedGenerator,
@@ -19,7 +21,7 @@ from gen_searcher.bench.journal import (
     digest,
 )
 from gen_searcher.commands.crew import attempt_of
-from gen_searcher.commands.workplace import fingerprint
+from gen_searcher.commands.fingerprints import fingerprint
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
 from gen_searcher.image_store import ImageStore
@@ -27,7 +29,7 @@ from gen_searcher.protocols import Generator as ImageGenerator
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.train.attempt import AttemptRunner
 from gen_searcher.train.useful import Stages
-from gen_searcher.types import Attempt, Task
+from gen_searcher.types import Attempt, Task, Trajectory
 
 HOW = frozenset({"key", "tries", "timeout_s", "concurrency"})
 """Settings that may change between two runs of one benchmark, and what was paid for still counts."""
@@ -61,10 +63,16 @@ class Remembered:
         One that looks at its own pictures finds something else with another generator.
         """
         agent = self.cfg.agent.sampling_like(self.cfg.bench)
-        who = digest(fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json")))
-        if agent.looks:
-            who = digest(who, shaping(self.cfg.generator.model_dump(mode="json")))
-        return RememberedSearcher(searcher, self.searches, who=who)
+
+        def who() -> str:
+            found = digest(
+                fingerprint(policy), agent.model_dump_json(), shaping(self.cfg.search.model_dump(mode="json"))
+            )
+            if agent.looks:
+                found = digest(found, shaping(self.cfg.generator.model_dump(mode="json")))
+            return shown_to(found, self.cfg)
+
+        return _PolicySearcher(searcher, self.searches, who=who)
 
     def generator(self, generator: ImageGenerator) -> RememberedGenerator:
         """The configured generator, asked once per grounding and seed."""
@@ -86,6 +94,30 @@ class Remembered:
         """A judge, asked once per question; its prompts come with this version of the program."""
         who = digest(__version__, shaping(plug.model_dump(mode="json")))
         return RememberedJudge(judge, self.verdicts, who=who)
+
+
+def shown_to(who: str, cfg: RunConfig) -> str:
+    """`who` searches, told apart by how many pictures it is shown where that is fewer than a search can bring."""
+    return digest(who, cfg.policy.max_images) if most_pictures(cfg.agent) > cfg.policy.max_images else who
+
+
+class _PolicySearcher:
+    """A remembered searcher whose policy is read, to know it by, when it is first asked, and not on the event loop."""
+
+    def __init__(self, searcher: Searcher, journal: Journal, *, who: Callable[[], str]) -> None:
+        self._asked = searcher
+        self._journal = journal
+        self._who = who
+        self._known: asyncio.Task[Searcher] | None = None
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        """See `Searcher.search`."""
+        if self._known is None:
+            self._known = asyncio.create_task(self._remembered())
+        return await (await asyncio.shield(self._known)).search(task, seed=seed)
+
+    async def _remembered(self) -> Searcher:
+        return RememberedSearcher(self._asked, self._journal, who=await asyncio.to_thread(self._who))
 
 
 def shaping(settings: JsonValue) -> JsonValue:

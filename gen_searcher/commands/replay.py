@@ -16,11 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from gen_searcher.commands.crew import picture_rules
-from gen_searcher.commands.identity import read_identity
+from gen_searcher.commands.fingerprints import is_fingerprint
+from gen_searcher.commands.identity import POLICY, read_identity
 from gen_searcher.commands.replay_learner import Lesson, learn
 from gen_searcher.commands.replay_parts import Outside, judges_of, redraw_of
 from gen_searcher.commands.replay_trust import check_trusted
-from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.config.cluster import RolesConfig
 from gen_searcher.config.replay import ReplayConfig
@@ -153,8 +154,8 @@ def _start(place: Workplace) -> Path:
     start = place.policy("sft")
     if not place.folder.identity.is_file():
         raise UserError(f"{place.folder.identity}: missing; it says which policy the steps started from")
-    was = read_identity(place.folder.identity).get("policy", "not written down")
-    if fingerprint(start) != was:
+    was = read_identity(place.folder.identity).get(POLICY, "not written down")
+    if not is_fingerprint(was, start):
         raise UserError(f"{start}: not the policy that the steps started from, whose fingerprint was {was}")
     return start
 

@@ -22,6 +22,7 @@ from gen_searcher.commands.signals import stops_on_signals
 from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.config.capability import plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.data.demonstrations import LabelledSample, write_demonstrations
 from gen_searcher.ledger.book import Fence
@@ -47,7 +48,7 @@ def run(cfg: RunConfig) -> int:
     done = place.folder.policy("sft")
     base = place.policy("base")
     with place.lease() as lease:
-        check_identity(place.folder.sft_identity, sft_identity(place, base), what="fine-tuning")
+        check_identity(place.folder.sft_identity, sft_identity(place, base), what="fine-tuning", policy=base)
         load.write(cfg, command="sft")
         if (done / "config.json").exists():
             log.info("sft is done: %s (delete %s to train again)", done, done.parent)
@@ -144,7 +145,14 @@ async def _samples(place: Workplace, fleet: Fleet, base: Path) -> list[LabelledS
 
     def searcher_for(task: Task, seed: int) -> Searcher:
         teacher = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-        agent = Agent(engine=teacher, tools=ToolPool(tools), renderer=renderer, config=cfg.agent)
+        agent = Agent(
+            engine=teacher,
+            tools=ToolPool(tools),
+            renderer=renderer,
+            config=cfg.agent,
+            max_images=cfg.policy.max_images,
+            max_prompt_chars=plug_capability(cfg.generator).max_prompt_chars,
+        )
         if generators is None or looks is None:
             return agent
         looker = Looker(agent, place.store, view_side_px=cfg.agent.tools.view_side_px)

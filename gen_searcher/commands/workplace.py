@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +21,6 @@ log = logging.getLogger(__name__)
 
 Split = Literal["train", "heldout"]
 Stage = Literal["base", "sft", "grpo"]
-
-FINGERPRINT_BYTES = 64 << 20
-"""Of each weight file that enters a policy's fingerprint, beside its size: enough to tell two trainings apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +133,3 @@ def _check_family(base: Path, *, is_pretrained: bool) -> None:
     if is_pretrained != (found == PRETRAINED_ARCHITECTURE):
         asked = "asks for a pretrained one" if is_pretrained else "asks for a small one"
         raise ConfigError(f"{base} holds a {found}, and policy.pretrained {asked}: use another run_dir")
-
-
-def fingerprint(policy: Path) -> str:
-    """A digest of a policy folder: its architecture and its weights."""
-    digest = hashlib.sha256((policy / "config.json").read_bytes())
-    for path in sorted(policy.glob("*.safetensors")):
-        digest.update(f"{path.name}:{path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read(FINGERPRINT_BYTES))
-    return digest.hexdigest()

@@ -104,7 +104,8 @@ class PolicyConfig(Config):
     max_context_tokens: int = Field(default=4096, ge=64)
     """Longest prompt plus completion [tokens], pictures expanded."""
     max_images: int = Field(default=32, ge=1)
-    """Most pictures in one context."""
+    """Most pictures in one context. Further ones that a search brings are named with their ids and not shown, and a
+    policy that has been shown as many does not look at its own."""
     max_concurrent_requests: int = Field(default=48, ge=1)
     """Completions that are sampled together; further ones queue."""
     max_batched_tokens: int = Field(default=4096, ge=64)

@@ -21,7 +21,7 @@ from gen_searcher.engines.policy_files import (
     tensor_names,
 )
 from gen_searcher.engines.vllm_request import EngineGone, TokenEngine, engine_args, sampling_params
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import StopRun, WorldError
 from gen_searcher.types import Completion, Finish
 
 if TYPE_CHECKING:
@@ -97,7 +97,10 @@ class VllmPolicy:
         Raises:
             ValueError: The prompt leaves no room, or its placeholders and pictures do not match.
             WorldError: The engine is gone, or dropped the request again and again.
+            StopRun: The engine refuses the request, and would refuse it again.
         """
+        from vllm.exceptions import VLLMClientError
+
         self._check_placeholders(prompt)
         room = self._config.max_context_tokens - self.context_tokens(prompt)
         if room <= 0:
@@ -114,6 +117,8 @@ class VllmPolicy:
                 output = (await self._engine.generate(request, params, request_id)).outputs[0]
             except EngineGone as error:
                 raise WorldError(str(error), stage=STAGE) from error
+            except VLLMClientError as error:
+                raise StopRun(self._refused(prompt, params.max_tokens, error)) from error
             reason = output.finish_reason
             if reason in FINISHES:
                 return _completion(output)
@@ -146,6 +151,14 @@ class VllmPolicy:
             raise ValueError(f"{pads} image placeholders for {len(prompt.images)} pictures; ids must be unexpanded")
         if self._tokens.video_pad_id in prompt.token_ids:
             raise ValueError("the prompt holds a video placeholder; only pictures are shown to the policy")
+
+    def _refused(self, prompt: Prompt, max_tokens: int | None, error: Exception) -> str:
+        cfg = self._config
+        return (
+            f"vLLM refuses to sample {max_tokens} tokens after {self.context_tokens(prompt)} with {len(prompt.images)} "
+            f"pictures: {error}. The engine was started with policy.max_context_tokens={cfg.max_context_tokens} and "
+            f"policy.max_images={cfg.max_images}, and the same request would be refused again: set what it asks for higher"
+        )
 
     def _request(self, prompt: Prompt) -> TokensPrompt:
         from vllm.inputs import TokensPrompt

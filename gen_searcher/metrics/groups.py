@@ -9,7 +9,7 @@ groups alone would show a policy that never always succeeds. Names are `stage/wh
     shadow/image_gap shadow/image_count ...               mean distance of a watching judge from the real one
     judge/cost_usd                                        of real and watching judges
     outcome/grounded_frac ...                             shares of all attempts
-    rollout/turns rollout/completion_tokens ...           per attempt
+    rollout/turns rollout/completion_tokens ...           per attempt; in a context a picture is its vision tokens
     rollout/lost_count lost/search_count ...              tries that the world spoiled
     tool/search_calls tool/search_failed_frac ...         calls per attempt, shares of calls
     tool/injection_canary_count                           observations with signs of an injection
@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from gen_searcher.context import context_tokens
 from gen_searcher.drawing import DrawnHow
 from gen_searcher.metrics.values import Fraction, Max, Mean, Metric, Sum, numbers
 from gen_searcher.types import Attempt, Group, Outcome, StepReport, ToolKind, ToolResult, Trajectory
@@ -124,7 +125,7 @@ def _outcomes(attempts: Sequence[Attempt]) -> Mapping[str, Metric]:
 
 def _rollouts(trajectories: Sequence[Trajectory]) -> Mapping[str, Metric]:
     completions = [sum(len(turn.completion_ids) for turn in t.turns) for t in trajectories]
-    contexts = [sum(len(turn.prompt_ids) + len(turn.completion_ids) for turn in t.turns) for t in trajectories]
+    contexts = [context_tokens(t.turns) for t in trajectories]
     references = [len(t.grounding.references) for t in trajectories if t.grounding is not None]
     return {
         "rollout/attempts_count": Sum.of([len(trajectories)]),

@@ -54,11 +54,23 @@ BROWSE = call("browse", url="http://x.web/pl", query="capital")
 
 class Run:
     def __init__(
-        self, *texts: str | tuple[int, ...], config: AgentConfig = CONFIG, tools: FakeTools | None = None
+        self,
+        *texts: str | tuple[int, ...],
+        config: AgentConfig = CONFIG,
+        tools: FakeTools | None = None,
+        max_images: int | None = None,
+        max_prompt_chars: int | None = None,
     ) -> None:
         self.engine = ScriptedEngine(texts, renderer=RENDERER)
         self.tools = tools or FakeTools(TOOLS)
-        self.agent = Agent(engine=self.engine, tools=self.tools, renderer=RENDERER, config=config)
+        self.agent = Agent(
+            engine=self.engine,
+            tools=self.tools,
+            renderer=RENDERER,
+            config=config,
+            max_images=max_images,
+            max_prompt_chars=max_prompt_chars,
+        )
 
     async def go(self, seed: int = 7) -> Trajectory:
         return await self.agent.search(TASK, seed=seed)
@@ -346,3 +358,42 @@ async def test_29_every_turn_is_sampled_as_the_settings_say() -> None:
     run = Run(SEARCH, LOOK, answer(), config=config)
     await run.go()
     assert [(s.temperature, s.top_p, s.top_k, s.min_p) for s in run.engine.samplings] == [(0.7, 0.95, 40, 0.01)] * 3
+
+
+async def test_30_pictures_that_the_engine_takes_no_more_of_are_named_and_not_shown() -> None:
+    found = [
+        ToolResult(text=f"p{n}", images=(picture(3 * n), picture(3 * n + 1), picture(3 * n + 2))) for n in range(3)
+    ]
+    texts = [call("image_search", query=str(n)) for n in range(3)] + [answer("IMG_005", "IMG_009")]
+    run = Run(*texts, tools=FakeTools({"image_search": found}), max_images=4)
+    trajectory = await run.go()
+    assert [len(prompt.images) for prompt in run.engine.prompts] == [0, 3, 4, 4]
+    assert [image.sha256 for image in trajectory.turns[2].images] == ["view3"]
+    assert (
+        f"p1\nFlag 3 is IMG_004 {PAD}\nFlag 4 is IMG_005\nFlag 5 is IMG_006\n"
+        "Not shown: the last 2 of these pictures, because 4 of 4 are shown already.\n</tool_response>"
+    ) in read(trajectory, 2)
+    assert PAD not in read(trajectory, 3)
+    assert "Flag 8 is IMG_009\nNot shown: the last 3 of these pictures, because 4 of 4" in read(trajectory, 3)
+    recorded = [turn.result for turn in trajectory.turns[:3] if turn.result is not None]
+    assert [result.text.count("Not shown") for result in recorded] == [0, 1, 1]
+    assert [image.img_id for image in recorded[2].images] == ["IMG_007", "IMG_008", "IMG_009"]
+    assert trajectory.grounding is not None
+    assert [reference.title for reference in trajectory.grounding.references] == ["Flag 4", "Flag 8"]
+
+
+async def test_31_an_engine_with_a_place_for_each_picture_changes_nothing() -> None:
+    run, same = Run(LOOK, answer("IMG_001")), Run(LOOK, answer("IMG_001"), max_images=2)
+    assert await run.go() == await same.go()
+
+
+async def test_32_a_prompt_that_the_generator_cannot_take_is_said_and_may_be_mended() -> None:
+    run = Run(answer(prompt="a red square, nine by nine"), answer(prompt="a red square"), max_prompt_chars=20)
+    trajectory = await run.go()
+    assert 'error: "gen_prompt" has 26 characters; the generator takes at most 20.' in read(trajectory, 1)
+    assert trajectory.outcome is Outcome.GROUNDED
+    assert trajectory.grounding is not None
+    assert trajectory.grounding.gen_prompt == "a red square"
+    config = CONFIG.model_copy(update={"max_turns": 1})
+    insisting = await Run(answer(prompt="a" * 21), config=config, max_prompt_chars=20).go()
+    assert (insisting.outcome, insisting.grounding) == (Outcome.MALFORMED, None)

@@ -15,8 +15,16 @@ def found(digest: str) -> FoundImage:
     return FoundImage(img_id=digest, title=digest, url=f"http://{digest}", page_url="", image=ref, view=ref)
 
 
-def situation(gallery: Gallery, *, spent: Outcome | None = None) -> Situation:
-    return Situation(gallery=gallery, turns=(), max_references=4, spent=spent, is_cut=False, is_repeated=False)
+def situation(gallery: Gallery, *, spent: Outcome | None = None, max_prompt_chars: int | None = None) -> Situation:
+    return Situation(
+        gallery=gallery,
+        turns=(),
+        max_references=4,
+        max_prompt_chars=max_prompt_chars,
+        spent=spent,
+        is_cut=False,
+        is_repeated=False,
+    )
 
 
 def answer(*img_ids: str) -> Answer:
@@ -52,3 +60,16 @@ def test_pictures_of_another_trajectory_do_not_count() -> None:
     decision = decide(answer("IMG_001"), situation(Gallery()))
     assert isinstance(decision, Correct)
     assert "you were shown no picture" in decision.mistake.message
+
+
+def test_a_prompt_is_taken_up_to_the_length_that_the_generator_takes() -> None:
+    written = answer("IMG_001")
+    count = len(written.gen_prompt)
+    exact = decide(written, situation(SHOWN, max_prompt_chars=count))
+    assert isinstance(exact, Finish)
+    assert exact.outcome is Outcome.GROUNDED
+    longer = decide(written, situation(SHOWN, max_prompt_chars=count - 1))
+    assert isinstance(longer, Correct)
+    assert longer.mistake.message == f'"gen_prompt" has {count} characters; the generator takes at most {count - 1}.'
+    last = decide(written, situation(SHOWN, spent=Outcome.OUT_OF_TURNS, max_prompt_chars=count - 1))
+    assert last == Finish(outcome=Outcome.MALFORMED)

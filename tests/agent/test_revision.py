@@ -196,6 +196,17 @@ async def test_11_without_room_for_a_look_the_answer_stands(tmp_path: Path) -> N
     assert len(run.engine.prompts) == 1
 
 
+async def test_15_an_engine_that_takes_no_more_pictures_leaves_the_answer_as_it_stands(tmp_path: Path) -> None:
+    run = Run(tmp_path, LOOK, answer("first", "IMG_001"), KEEP)
+    first = await run.search()
+    full, roomy = (
+        Agent(engine=run.engine, tools=run.tools, renderer=RENDERER, config=CONFIG, max_images=most) for most in (2, 3)
+    )
+    assert await Looker(full, run.store, view_side_px=64).revise(first, run.drawn, seed=7) is first
+    looked = await Looker(roomy, run.store, view_side_px=64).revise(first, run.drawn, seed=7)
+    assert len(looked.turns) == len(first.turns) + 1
+
+
 async def test_12_a_look_needs_an_answer_a_turn_a_place_for_the_picture_and_context(tmp_path: Path) -> None:
     first = await Run(tmp_path, LOOK, answer("first", "IMG_001")).search()
     shown = sum(len(turn.images) for turn in first.turns)

@@ -204,3 +204,16 @@ def test_a_head_that_nobody_started_takes_seconds_and_not_the_minute_that_a_job_
     assert "found            no cluster was joined, see below" in said
     assert f"RAY_ADDRESS={address} cannot be joined: nobody answers there" in said
     assert "set RAY_ADDRESS to HOST:PORT" in said
+
+
+def test_pictures_that_a_search_can_bring_and_nobody_would_be_shown_are_advice(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["experiment=smoke", f"run_dir={tmp_path}/run"]
+    for most, is_said in ((15, False), (14, True)):
+        doctor.run(load.load([*words, f"policy.max_images={most}"]))
+        told = (
+            "advice: policy.max_images: 14 pictures are shown to a policy at most, and agent.max_tool_calls=5 with "
+            "agent.tools.images_per_search=3 can bring 15; those beyond are named and not shown, which policy.max_images=15"
+        )
+        assert (told in capsys.readouterr().out) is is_said

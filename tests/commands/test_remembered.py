@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from gen_searcher.cluster.roles import RolloutPool
 from gen_searcher.commands import preflight
 from gen_searcher.commands.crew import RolloutsOnDemand
+from gen_searcher.commands.fingerprints import FORMER_BYTES
 from gen_searcher.commands.remembered import Remembered
 from gen_searcher.config import load
 from gen_searcher.config.plug import Plug
@@ -101,6 +103,31 @@ async def test_a_second_run_asks_nobody_and_gives_the_same_with_the_same_times(t
     times = [[one.drawing.latency_s for one in each if one.drawing is not None] for each in (first, again)]
     assert times[0] == times[1]
     assert all(time_s > 0.0 for time_s in times[0])
+
+
+async def test_a_policy_is_not_given_what_another_with_the_same_beginning_found(tmp_path: Path) -> None:
+    parts, cfg = Counting(ImageStore(tmp_path / "store")), load.load(["experiment=smoke", f"run_dir={tmp_path}/run"])
+    for arm in ("sft", "grpo", "sft"):
+        (folder := tmp_path / arm).mkdir(exist_ok=True)
+        (folder / "config.json").write_text("{}")
+        with (folder / "model.safetensors").open("wb") as file:
+            file.seek(FORMER_BYTES)
+            file.write(arm.encode().ljust(8))
+        with Remembered.open(tmp_path, cfg=cfg, store=parts.store) as memory:
+            searcher = memory.searcher(parts, policy=folder)
+            await asyncio.gather(*(searcher.search(TASK, seed=3) for _ in range(2)))
+    assert parts.asked == ["search"] * 2
+
+
+async def test_how_many_pictures_are_shown_counts_where_a_search_can_bring_more(tmp_path: Path) -> None:
+    parts, folder = Counting(ImageStore(tmp_path / "store")), tmp_path / "policy"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    for most in (15, 16, 14, 14):  # five calls bring fifteen at most
+        cfg = load.load(["experiment=smoke", f"run_dir={tmp_path}/run", f"policy.max_images={most}"])
+        with Remembered.open(tmp_path, cfg=cfg, store=parts.store) as memory:
+            await memory.searcher(parts, policy=folder).search(TASK, seed=3)
+    assert parts.asked == ["search"] * 2
 
 
 async def test_workers_are_not_started_for_what_is_remembered() -> None:

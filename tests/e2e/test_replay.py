@@ -21,9 +21,10 @@ from gen_searcher.agent.render import Renderer
 from gen_searcher.cluster.roles import ToolPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew
+from gen_searcher.commands.fingerprints import fingerprint
 from gen_searcher.commands.grpo import learner_spec, rules_of
 from gen_searcher.commands.identity import check_identity
-from gen_searcher.commands.workplace import Workplace, fingerprint
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.image_store import ImageStore

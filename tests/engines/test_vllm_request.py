@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from gen_searcher.config.policy import PolicyConfig
 from gen_searcher.engines import environment
@@ -14,7 +15,7 @@ from gen_searcher.engines.policy_files import PolicyTokens, VisionGeometry
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.engines.vllm_policy import VllmPolicy
 from gen_searcher.engines.vllm_request import engine_args
-from gen_searcher.errors import WorldError
+from gen_searcher.errors import StopRun, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Finish, Prompt, Sampling
 
@@ -27,9 +28,9 @@ pytestmark = pytest.mark.filterwarnings("default")  # vLLM and torch deprecate t
 
 
 class ScriptedEngine:
-    """Ends each request with the next reason of its script."""
+    """Ends each request with the next reason of its script, or raises it."""
 
-    def __init__(self, reasons: Sequence[str]) -> None:
+    def __init__(self, reasons: Sequence[str | Exception]) -> None:
         self.reasons = list(reasons)
         self.seeds: list[int | None] = []
 
@@ -41,6 +42,8 @@ class ScriptedEngine:
 
         self.seeds.append(params.seed)
         reason = self.reasons.pop(0)
+        if isinstance(reason, Exception):
+            raise reason
         token_ids = [] if reason == "error" else [5, 6]
         output = CompletionOutput(
             index=0,
@@ -92,6 +95,21 @@ async def test_a_request_that_is_dropped_again_and_again_is_the_worlds_fault(tmp
     with pytest.raises(WorldError, match="policy: vLLM ended a completion 3 times with 'error'"):
         await policy(engine, tmp_path).complete(Prompt(token_ids=(9,), images=()), Sampling(max_tokens=4, seed=11))
     assert engine.reasons == []
+
+
+async def test_a_request_that_the_engine_refuses_ends_the_run_and_says_what_was_asked(tmp_path: Path) -> None:
+    from vllm.exceptions import VLLMValidationError
+
+    store = ImageStore(tmp_path)
+    pictures = tuple(store.put(Image.new("RGB", (64, 64), (shade, 0, 0))) for shade in range(2))
+    engine = ScriptedEngine([VLLMValidationError("At most 1 image(s) may be provided in one prompt.")])
+    asked = Prompt(token_ids=(9, 2, 2), images=pictures)
+    with pytest.raises(StopRun) as caught:
+        await policy(engine, tmp_path).complete(asked, Sampling(max_tokens=4, seed=11))
+    assert str(caught.value).startswith(
+        "vLLM refuses to sample 4 tokens after 9 with 2 pictures: At most 1 image(s) may be provided in one prompt."
+    )
+    assert "policy.max_context_tokens=4096 and policy.max_images=32" in str(caught.value)
 
 
 def test_an_engine_is_told_its_share_of_a_gpu_only_when_one_is_set() -> None:

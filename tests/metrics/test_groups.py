@@ -114,6 +114,16 @@ def test_lost_tries_are_counted_by_stage(values: dict[str, float]) -> None:
     assert values["lost/search_count"] == 1
 
 
+def test_a_picture_counts_in_the_context_as_in_the_budgets() -> None:
+    view = ImageRef(sha256="v", width_px=384, height_px=288)
+    looked = attempt(1.0, turn("image_search"), replace(turn(), images=(view, view)))
+    plain = attempt(1.0, turn())
+    group = Group(task=TASK, attempts=(looked, plain))
+    found = step_metrics([group], [], REPORT)
+    assert found["rollout/context_tokens_max"] == 2 * 15 + 2 * (12 * 9 - 1)
+    assert found["rollout/context_tokens"] == (2 * 15 + 2 * (12 * 9 - 1) + 15) / 2
+
+
 def test_turns_tokens_and_tools_are_counted(values: dict[str, float]) -> None:
     assert values["rollout/attempts_count"] == 4
     assert values["rollout/turns"] == 1.5

@@ -46,6 +46,8 @@ class RolloutSpec:
     """Longest wait for a tool worker when all of them are dead."""
     weights: str | None
     """Folder of the weight board; None to serve the policy folder as it is."""
+    max_prompt_chars: int | None
+    """Longest prompt that the generator takes; None takes any."""
     trace: TraceSetup | None = None
     """None: no traces."""
 
@@ -110,6 +112,8 @@ async def _build(spec: RolloutSpec, follower: WeightFollower, named: NamedTools)
         tools=ToolPool(named.pool),
         renderer=Renderer.load(Path(spec.policy_folder)),
         config=spec.agent,
+        max_images=spec.policy.max_images,
+        max_prompt_chars=spec.max_prompt_chars,
     )
     looker = Looker(agent, store, view_side_px=spec.agent.tools.view_side_px)
     return _Parts(engine=engine, agent=agent, looker=looker)
