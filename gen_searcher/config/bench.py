@@ -50,7 +50,8 @@ class BenchConfig(SamplingConfig):
     benchmark: BenchmarkConfig | None = None
     """A published benchmark, e.g. by `benchmark=knowgen`; None = the run's held-out tasks."""
     samples: int = Field(default=1, ge=1)
-    """Attempts per task and arm; the table shows their mean."""
+    """Attempts per task and arm; the table shows their mean. A picture that is there already (`benchmark.drawn`) is judged
+    once."""
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)

@@ -138,6 +138,18 @@ def test_drawn_pictures_are_scored_both_ways_and_what_is_left_out_is_listed(
     }  # fmt: skip
 
 
+def test_a_picture_that_is_there_weighs_as_much_as_one_that_is_missing_whatever_the_samples(
+    tmp_path: Path, url: str, judge: Judge
+) -> None:
+    path = results(tmp_path, _2={"output_path": "gone.png"}, _3={"output_path": "gone.png"})
+    bench.run(knowgen(tmp_path, url, f"bench.benchmark.drawn.mine={path}", "bench.samples=3"))
+    assert sorted(judge.verdicts) == ["0", "1", "4", "5", "6", "7"], "a picture is judged once"
+    arm = table(tmp_path)["arms"][0]  # pyright: ignore[reportIndexIssue]
+    assert (arm["rows"], arm["judged"]) == (8, 6)
+    science = arm["zero"]["strata"]["science & knowledge"]["value"]
+    assert science == pytest.approx(100 * (3 / 4 * 0.4)), "rows 0, 4, 6 and the missing 2; its text counts 0"
+
+
 def test_a_bench_that_was_stopped_pays_for_no_row_twice_and_tries_failed_ones_again(
     tmp_path: Path, url: str, judge: Judge
 ) -> None:
