@@ -87,8 +87,9 @@ def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
     if desk.benchmark.drawn:
         arms |= asyncio.run(_drawn_elsewhere(desk, tasks))
     for name, path in desk.benchmark.scored.items():
-        read = desk.suite.scored(path, tasks)
+        read = desk.suite.scored(path, tasks, others=desk.others)
         desk.note(read.problems)
+        desk.left_aside(name, read.aside)
         arms[name] = list(read.rows)
     return arms
 
@@ -196,8 +197,9 @@ async def _drawn_elsewhere(desk: Desk, tasks: Sequence[Task]) -> Arms:
 async def _drawn(desk: Desk, arm: str, path: Path, tasks: Sequence[Task], judge: Judge) -> list[Scored]:
     """Rows of an arm whose pictures are there: one a task, as there is one picture, whatever `bench.samples` says."""
     given = tasks or desk.tasks(path)
-    read = desk.suite.drawn(path, given)
+    read = desk.suite.drawn(path, given, others=desk.others)
     desk.note(read.problems)
+    desk.left_aside(arm, read.aside)
     there = [task for task in given if task.id in read.pictures]
     attempt = partial(_judge_only, judge=desk.memory.judged_by(judge, desk.judge), pictures=read.pictures)
     rows = await _evaluated(desk, arm, there, attempt, samples=1, at_once=JUDGED_AT_ONCE)

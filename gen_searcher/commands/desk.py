@@ -38,6 +38,8 @@ class Desk:
     problems: list[Problem] = field(default_factory=list[Problem])
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the table must know."""
+    others: set[str] = field(default_factory=set[str])
+    """Ids of the benchmark's rows beyond `bench.tasks`."""
 
     @property
     def cfg(self) -> RunConfig:
@@ -45,12 +47,19 @@ class Desk:
         return self.place.cfg
 
     def tasks(self, *paths: Path) -> tuple[Task, ...]:
-        """The usable rows of benchmark files; what is wrong with the others is noted."""
+        """The first `bench.tasks` usable rows of benchmark files; what is wrong with the others is noted."""
         if not paths:
             return ()
         found = self.suite.tasks(paths)
         self.note(found.problems)
-        return found.tasks[: self.cfg.bench.tasks]
+        chosen = found.tasks[: self.cfg.bench.tasks]
+        self.others.update(task.id for task in found.tasks[len(chosen) :])
+        return chosen
+
+    def left_aside(self, arm: str, rows: int) -> None:
+        """Say how many rows an arm has beyond `bench.tasks`."""
+        if rows:
+            self.notes.append(f"{arm}: {rows} more rows are there and left out, as bench.tasks={self.cfg.bench.tasks}")
 
     def note(self, problems: Sequence[Problem]) -> None:
         """Keep problems; a row that a second reading stumbles over is named already."""

@@ -204,6 +204,24 @@ def test_two_runs_are_compared_pair_by_pair_with_rows_of_the_benchmark_as_the_de
     assert pairs["zero"][0] < -20
 
 
+def test_whole_files_are_cut_to_the_tasks_of_the_benchmark_and_the_table_says_so(
+    tmp_path: Path, url: str, judge: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results(tmp_path)
+    scores = {**VERDICT, "text_accuracy": 0.5}
+    rows = [{**row, "eval_success": True, "scores": scores} for row in json.loads(path.read_text())]
+    (tmp_path / "theirs.json").write_text(json.dumps([*rows, {**rows[0], "id": 77}]))
+    words = [f"bench.benchmark.rows=[{path}]", f"bench.benchmark.scored.theirs={tmp_path}/theirs.json"]
+    bench.run(knowgen(tmp_path, url, *words, f"bench.benchmark.drawn.mine={path}", "bench.tasks=2"))
+    assert sorted(judge.verdicts) == ["0", "1"]
+    found = table(tmp_path)
+    assert [(arm["arm"], arm["rows"]) for arm in found["arms"]] == [("mine", 2), ("theirs", 2)]  # pyright: ignore
+    assert found["left_out"] == 1, "row 77 is of no task"
+    printed = capsys.readouterr().out
+    assert "mine: 6 more rows are there and left out, as bench.tasks=2" in printed
+    assert "theirs: 6 more rows are there and left out, as bench.tasks=2" in printed
+
+
 def test_wise_pictures_are_scored_in_one_convention_and_the_others_scores_are_refused(
     tmp_path: Path, url: str, judge: Judge
 ) -> None:
