@@ -213,7 +213,7 @@ def test_whole_files_are_cut_to_the_tasks_of_the_benchmark_and_the_table_says_so
     (tmp_path / "theirs.json").write_text(json.dumps([*rows, {**rows[0], "id": 77}]))
     words = [f"bench.benchmark.rows=[{path}]", f"bench.benchmark.scored.theirs={tmp_path}/theirs.json"]
     bench.run(knowgen(tmp_path, url, *words, f"bench.benchmark.drawn.mine={path}", "bench.tasks=2"))
-    assert sorted(judge.verdicts) == ["0", "1"]
+    assert sorted(judge.verdicts) == ["0", "4"], "at equal distances"
     found = table(tmp_path)
     assert [(arm["arm"], arm["rows"]) for arm in found["arms"]] == [("mine", 2), ("theirs", 2)]  # pyright: ignore
     assert found["left_out"] == 1, "row 77 is of no task"
