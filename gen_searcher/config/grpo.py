@@ -39,7 +39,7 @@ class CurriculumConfig(Config):
     """Visit tasks whose groups have nothing to teach less often. Every epoch draws anew, from what its run has booked."""
 
     last_groups: int = Field(default=4, ge=1)
-    """Groups of a task that count, the latest ones. With n of them, of which s had rewards that differ, an epoch visits
+    """Groups of a task that count, the latest ones. With n of them, of which s had something to teach, an epoch visits
     the task with probability (s + 1) / (n + 1), and every task that was never visited."""
     min_share: float = Field(default=0.1, gt=0, le=1)
     """Lowest probability that an epoch visits a task, so that one which was too hard gets another chance."""
