@@ -13,7 +13,7 @@ class Encounters(TypedDict):
     """Counts over all attempts, but the first, which is a mean."""
 
     calls: float
-    """Tool calls per attempt."""
+    """Tool calls per attempt; a picture that the policy was shown of its own answer is none."""
     failed_calls: int
     """Calls that brought nothing because something was not there."""
     orders_read: int
@@ -25,7 +25,8 @@ class Encounters(TypedDict):
 def encounters(groups: Sequence[Group]) -> Encounters:
     """The figures of one arm."""
     attempts = [attempt for group in groups for attempt in group.attempts]
-    results = [turn.result for attempt in attempts for turn in attempt.trajectory.turns if turn.result is not None]
+    turns = [turn for attempt in attempts for turn in attempt.trajectory.turns]
+    results = [turn.result for turn in turns if turn.call is not None and turn.result is not None]
     groundings = [attempt.trajectory.grounding for attempt in attempts]
     return Encounters(
         calls=len(results) / len(attempts) if attempts else 0.0,

@@ -3,7 +3,8 @@
     excluded   failed rows are in no mean, as the benchmarks' own scripts count: who refuses the hard ones gains by it
     zero       a failed row has 0 in every dimension, text included
 
-Resamples draw tasks within each stratum and apply the whole formula anew. Axes: B resamples, N tasks, D dimensions.
+Resamples draw tasks within each stratum, in each with a seed of its own, and apply the whole formula anew: strata that
+drew the same places would move together. Axes: B resamples, N tasks, D dimensions.
 Nothing is rounded; everything is 0 to 1, times the scheme's scale where it says so.
 """
 
@@ -22,6 +23,7 @@ from gen_searcher.bench.scheme import Scheme
 from gen_searcher.bench.scored import Scored
 from gen_searcher.bench.spent import Part, per_attempt
 from gen_searcher.rewards.verdict import NOT_APPLICABLE
+from gen_searcher.train.seeds import derive_seed
 
 
 class Way(StrEnum):
@@ -132,7 +134,7 @@ def figures(rows: Sequence[Scored], *, scheme: Scheme, way: Way, seed: int) -> F
     weights_D, means, draws = _weights(scheme), dict[str, NDArray[np.float64]](), dict[str, NDArray[np.float64]]()
     for name, one in sums.items():
         means[name] = one.means()[0]
-        draws[name] = one.means(resamples(len(one.totals_N_D), seed=seed)) @ weights_D
+        draws[name] = one.means(_resamples(name, one, seed)) @ weights_D
     scale = scheme.scale
     strata = {name: interval(scale * float(mean @ weights_D), scale * draws[name]) for name, mean in means.items()}
     dimensions = {name: _named(scale * mean, scheme) for name, mean in means.items()}
@@ -163,7 +165,7 @@ def difference(
         if a is None or b is None:
             return None
         value += share * float((a.means()[0] - b.means()[0]) @ weights_D)
-        draws_B_N = resamples(len(a.totals_N_D), seed=seed)
+        draws_B_N = _resamples(name, a, seed)
         draws = draws + share * ((a.means(draws_B_N) - b.means(draws_B_N)) @ weights_D)
     return Difference(
         arm=arm,
@@ -186,6 +188,11 @@ def _stratum(rows: Sequence[Scored], name: str, scheme: Scheme, way: Way) -> _Su
     """The tasks of a stratum in the order of `rows`; None without one."""
     tasks = list(_by_task([row for row in rows if row.stratum == name], way).values())
     return _sums(tasks, scheme) if tasks else None
+
+
+def _resamples(stratum: str, sums: _Sums, seed: int) -> NDArray[np.intp]:
+    """[B, N] places in a stratum: the same ones for every arm, other ones in another stratum of as many tasks."""
+    return resamples(len(sums.totals_N_D), seed=derive_seed(seed, "resamples", stratum))
 
 
 def _sums(tasks: Sequence[Sequence[Scored]], scheme: Scheme) -> _Sums:

@@ -11,7 +11,7 @@ All are JSON arrays there and may be JSON lines here. Paths are absolute or rela
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from gen_searcher.bench.pictures import NoPicture, PictureFiles
 from gen_searcher.bench.rowfile import Line, Problem, RowFile, id_problem, read_rows, shown
 from gen_searcher.bench.scheme import KNOWGEN, Scheme
 from gen_searcher.bench.scored import Failure, Scored, failed
-from gen_searcher.bench.suite import DrawnRows, GroundedRows, ScoredRows, TaskRows
+from gen_searcher.bench.suite import NO_TASK, DrawnRows, GroundedRows, ScoredRows, TaskRows
 from gen_searcher.data.tasks import TaskRow
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.verdict import TEXT_ACCURACY, check_parts, k_score
@@ -110,20 +110,24 @@ class KnowgenFiles:
                     problems.append(made)
         return TaskRows(tasks=tuple(tasks), problems=tuple(problems))
 
-    def drawn(self, path: Path, tasks: Sequence[Task]) -> DrawnRows:
+    def drawn(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> DrawnRows:
         """The picture results of the reference, or of any team that writes `output_path` and `success`."""
         file = read_rows(path)
         problems = list(file.problems)
         pictures: dict[str, ImageRef] = {}
         failures: dict[str, Failure] = {}
         wanted = {task.id for task in tasks}
+        aside = 0
         for found in _rows(file, _Picture, {}):
             if isinstance(found, Problem):
                 problems.append(found)
                 continue
             line, row = found
             if row.id not in wanted:
-                problems.append(file.problem(line, row.id, "id: not among the benchmark's rows that can be scored"))
+                if row.id in others:
+                    aside += 1
+                else:
+                    problems.append(file.problem(line, row.id, f"id: {NO_TASK}"))
                 continue
             made = self._drawn(file, line, row)
             if isinstance(made, ImageRef):
@@ -132,18 +136,26 @@ class KnowgenFiles:
                 failures[row.id] = made
         for task_id in sorted(wanted - pictures.keys() - failures.keys()):
             failures[task_id] = Failure(stage="picture", what=f"{path} has no usable row of this id")
-        return DrawnRows(pictures=pictures, failures=failures, problems=tuple(problems))
+        return DrawnRows(pictures=pictures, failures=failures, problems=tuple(problems), aside=aside)
 
-    def scored(self, path: Path, tasks: Sequence[Task]) -> ScoredRows:
+    def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """The judged results of the reference, or what `export` wrote."""
         file = read_rows(path)
         problems = list(file.problems)
         rows: list[Scored] = []
+        wanted = {task.id for task in tasks}
+        aside = 0
         for found in _rows(file, _Judged, {}):
             if isinstance(found, Problem):
                 problems.append(found)
                 continue
             line, row = found
+            if wanted and row.id not in wanted:
+                if row.id in others:
+                    aside += 1
+                else:
+                    problems.append(file.problem(line, row.id, f"id: {NO_TASK}"))
+                continue
             made = _scored(row)
             if isinstance(made, str):
                 problems.append(file.problem(line, row.id, made))
@@ -152,7 +164,7 @@ class KnowgenFiles:
         there = {row.id for row in rows}
         absent = Failure(stage="judge", what=f"{path} has no usable row of this id")
         rows += [failed(task, absent, scheme=KNOWGEN) for task in tasks if task.id not in there]
-        return ScoredRows(rows=tuple(rows), problems=tuple(problems))
+        return ScoredRows(rows=tuple(rows), problems=tuple(problems), aside=aside)
 
     def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:
         """Judged results as the reference's scripts read them, without the summaries."""

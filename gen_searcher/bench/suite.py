@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,8 @@ class DrawnRows:
     pictures: Mapping[str, ImageRef]
     failures: Mapping[str, Failure]
     problems: tuple[Problem, ...]
+    aside: int = 0
+    """Rows of the benchmark that nobody asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +46,20 @@ class ScoredRows:
 
     rows: tuple[Scored, ...]
     problems: tuple[Problem, ...]
+    aside: int = 0
+    """Rows of the benchmark that nobody asked for."""
+
+
+NO_TASK = "not among the benchmark's rows that can be scored"
+"""What is wrong with a row of no task."""
 
 
 class Suite(Protocol):
-    """One benchmark's file formats. Every method raises DataError for a file that is none of its own."""
+    """One benchmark's file formats. Every method raises DataError for a file that is none of its own.
+
+    `others` are the ids of the benchmark's rows beyond `tasks`, where only some of them were chosen: rows of these ids
+    are counted and left aside, as people hand in whole files.
+    """
 
     @property
     def scheme(self) -> Scheme:
@@ -58,12 +70,15 @@ class Suite(Protocol):
         """Its published rows."""
         ...
 
-    def drawn(self, path: Path, tasks: Sequence[Task]) -> DrawnRows:
+    def drawn(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> DrawnRows:
         """Pictures of `tasks`; one that is not there is a failure, a row of no task a problem."""
         ...
 
-    def scored(self, path: Path, tasks: Sequence[Task]) -> ScoredRows:
-        """Verdicts in the form of the benchmark's own scripts. One of `tasks` that the file lacks is a failed row."""
+    def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
+        """Verdicts in the form of the benchmark's own scripts; without `tasks` all of them.
+
+        One of `tasks` that the file lacks is a failed row, a row of no task a problem.
+        """
         ...
 
     def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:

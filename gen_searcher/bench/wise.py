@@ -11,7 +11,7 @@ of one is refused where the other is asked for.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -35,7 +35,7 @@ from gen_searcher.bench.scheme import (
     wise_range,
 )
 from gen_searcher.bench.scored import Failure, Scored, failed, stratum_of
-from gen_searcher.bench.suite import DrawnRows, ScoredRows, TaskRows
+from gen_searcher.bench.suite import NO_TASK, DrawnRows, ScoredRows, TaskRows
 from gen_searcher.errors import DataError
 from gen_searcher.types import Facts, ImageRef, Task
 
@@ -127,7 +127,7 @@ class WiseFiles:
             )
         return TaskRows(tasks=tuple(tasks), problems=tuple(problems))
 
-    def drawn(self, path: Path, tasks: Sequence[Task]) -> DrawnRows:
+    def drawn(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> DrawnRows:
         """A folder of pictures named by their row."""
         if not path.is_dir():
             raise DataError(f"{path} is no folder; WISE's pictures lie in one, each named PROMPT_ID.png")
@@ -139,32 +139,42 @@ class WiseFiles:
             except NoPicture as error:
                 failures[task.id] = Failure(stage="picture", what=str(error))
         names = {f"{task.id}.png" for task in tasks}
-        strays = sorted(entry.name for entry in path.glob("*.png") if entry.name not in names)
+        further = {entry.name for entry in path.glob("*.png")} - names
+        strays = sorted(further - {f"{task_id}.png" for task_id in others})
         problems = [
             Problem(file=str(path), line=0, row="", what=f"{shown(name)} belongs to no row that is scored")
             for name in strays
         ]
-        return DrawnRows(pictures=pictures, failures=failures, problems=tuple(problems))
+        return DrawnRows(
+            pictures=pictures, failures=failures, problems=tuple(problems), aside=len(further) - len(strays)
+        )
 
-    def scored(self, path: Path, tasks: Sequence[Task]) -> ScoredRows:
+    def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """Score lines of WISE's own scripts, or what `export` wrote. Raises DataError for the other convention's."""
         file = read_rows(path)
         problems = list(file.problems)
         rows: dict[str, Scored] = {}
         known = {task.id: task for task in tasks}
+        aside = 0
         for found in self._rows(file, _Score, {}):
             if isinstance(found, Problem):
                 problems.append(found)
                 continue
             line, row = found
             made = self._scored(row, known.get(str(row.prompt_id)), where=f"{path}, line {line.number}")
-            if isinstance(made, str):
-                problems.append(file.problem(line, str(row.prompt_id), made))
+            row_id = str(row.prompt_id)
+            if known and row_id not in known:
+                if row_id in others:
+                    aside += 1
+                else:
+                    problems.append(file.problem(line, row_id, f"prompt_id: {NO_TASK}"))
+            elif isinstance(made, str):
+                problems.append(file.problem(line, row_id, made))
             else:
                 rows[made.id] = made
         absent = Failure(stage="judge", what=f"{path} has no usable row of this id")
         missing = [failed(task, absent, scheme=self.scheme) for task in tasks if task.id not in rows]
-        return ScoredRows(rows=(*rows.values(), *missing), problems=tuple(problems))
+        return ScoredRows(rows=(*rows.values(), *missing), problems=tuple(problems), aside=aside)
 
     def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:
         """Score lines as WISE's own calculators read them: judged rows only, by id."""

@@ -87,8 +87,9 @@ def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
     if desk.benchmark.drawn:
         arms |= asyncio.run(_drawn_elsewhere(desk, tasks))
     for name, path in desk.benchmark.scored.items():
-        read = desk.suite.scored(path, tasks)
+        read = desk.suite.scored(path, tasks, others=desk.others)
         desk.note(read.problems)
+        desk.left_aside(name, read.aside)
         arms[name] = list(read.rows)
     return arms
 
@@ -153,7 +154,8 @@ async def _searched(desk: Desk, crew: Crew, arm: str, tasks: Sequence[Task], sea
         capability=plug_capability(desk.cfg.generator),
     )
     cluster = desk.cfg.cluster
-    rows = await _evaluated(desk, arm, tasks, attempt, at_once=cluster.rollout_workers * cluster.rollout_concurrency)
+    at_once = cluster.rollout_workers * cluster.rollout_concurrency
+    rows = await _evaluated(desk, arm, tasks, attempt, samples=desk.cfg.bench.samples, at_once=at_once)
     if instead.instead:
         desk.notes.append(
             f"{arm}: {len(instead.instead)} searches ended without a grounding; their requests were drawn as they are"
@@ -193,13 +195,14 @@ async def _drawn_elsewhere(desk: Desk, tasks: Sequence[Task]) -> Arms:
 
 
 async def _drawn(desk: Desk, arm: str, path: Path, tasks: Sequence[Task], judge: Judge) -> list[Scored]:
-    """Rows of an arm whose pictures are there."""
+    """Rows of an arm whose pictures are there: one a task, as there is one picture, whatever `bench.samples` says."""
     given = tasks or desk.tasks(path)
-    read = desk.suite.drawn(path, given)
+    read = desk.suite.drawn(path, given, others=desk.others)
     desk.note(read.problems)
+    desk.left_aside(arm, read.aside)
     there = [task for task in given if task.id in read.pictures]
     attempt = partial(_judge_only, judge=desk.memory.judged_by(judge, desk.judge), pictures=read.pictures)
-    rows = await _evaluated(desk, arm, there, attempt, at_once=JUDGED_AT_ONCE)
+    rows = await _evaluated(desk, arm, there, attempt, samples=1, at_once=JUDGED_AT_ONCE)
     absent = [task for task in given if task.id in read.failures]
     return [*rows, *(failed(task, read.failures[task.id], scheme=desk.suite.scheme) for task in absent)]
 
@@ -217,14 +220,14 @@ async def _judge_only(task: Task, *, seed: int, judge: Judge, pictures: Mapping[
 
 
 async def _evaluated(
-    desk: Desk, arm: str, tasks: Sequence[Task], attempt: AttemptRunner, *, at_once: int
+    desk: Desk, arm: str, tasks: Sequence[Task], attempt: AttemptRunner, *, samples: int, at_once: int
 ) -> list[Scored]:
     cfg = desk.cfg
     with Progress(f"{desk.benchmark.kind} {arm}", total=len(tasks)) as progress:
         groups = await evaluate(
             tasks,
             attempt=attempt,
-            rules=GroupRules(size=cfg.bench.samples, tries=desk.benchmark.tries, deadline_s=cfg.cluster.call_timeout_s),
+            rules=GroupRules(size=samples, tries=desk.benchmark.tries, deadline_s=cfg.cluster.call_timeout_s),
             concurrency=at_once,
             seed=cfg.seed,
             on_group=_advancing(progress),

@@ -18,6 +18,7 @@ from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.benchmark import BenchmarkConfig
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
+from gen_searcher.data.tasks import evenly
 from gen_searcher.errors import ConfigError
 from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.types import Task
@@ -38,6 +39,8 @@ class Desk:
     problems: list[Problem] = field(default_factory=list[Problem])
     notes: list[str] = field(default_factory=list[str])
     """What a reader of the table must know."""
+    others: set[str] = field(default_factory=set[str])
+    """Ids of the benchmark's rows that `bench.tasks` leaves out."""
 
     @property
     def cfg(self) -> RunConfig:
@@ -45,12 +48,19 @@ class Desk:
         return self.place.cfg
 
     def tasks(self, *paths: Path) -> tuple[Task, ...]:
-        """The usable rows of benchmark files; what is wrong with the others is noted."""
+        """`bench.tasks` of the usable rows of benchmark files; what is wrong with the others is noted."""
         if not paths:
             return ()
         found = self.suite.tasks(paths)
         self.note(found.problems)
-        return found.tasks[: self.cfg.bench.tasks]
+        chosen = evenly(found.tasks, self.cfg.bench.tasks)
+        self.others.update({task.id for task in found.tasks} - {task.id for task in chosen})
+        return chosen
+
+    def left_aside(self, arm: str, rows: int) -> None:
+        """Say how many rows an arm has on tasks that `bench.tasks` leaves out."""
+        if rows:
+            self.notes.append(f"{arm}: {rows} more rows are there and left out, as bench.tasks={self.cfg.bench.tasks}")
 
     def note(self, problems: Sequence[Problem]) -> None:
         """Keep problems; a row that a second reading stumbles over is named already."""

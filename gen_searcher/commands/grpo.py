@@ -228,7 +228,9 @@ def curriculum(cfg: RunConfig, ledger: Ledger) -> Curriculum | None:
     chosen = cfg.grpo.curriculum
     if chosen is None:
         return None
-    rules = CurriculumRules(last_groups=chosen.last_groups, min_share=chosen.min_share)
+    rules = CurriculumRules(
+        last_groups=chosen.last_groups, min_share=chosen.min_share, drops_flat=cfg.grpo.drop_flat_groups
+    )
     return Curriculum(ledger, rules=rules, seed=cfg.seed)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gen_searcher.config.root import RunConfig
-from gen_searcher.data.tasks import load_tasks
+from gen_searcher.data.tasks import evenly, load_tasks
 from gen_searcher.engines.policy_files import PRETRAINED_ARCHITECTURE, read_architecture
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
@@ -67,13 +67,13 @@ class Workplace:
             )
         return path
 
-    def bench_tasks(self) -> list[Task]:
+    def bench_tasks(self) -> Sequence[Task]:
         """The tasks that the benchmark asks for."""
         if self.cfg.bench.suite == "heldout":
-            return self.tasks("heldout")[: self.cfg.bench.tasks]
+            return evenly(self.tasks("heldout"), self.cfg.bench.tasks)
         from gen_searcher.world.knowgen_mini import write_suite
 
-        return load_tasks(write_suite(self.folder.tasks), self.store)[: self.cfg.bench.tasks]
+        return evenly(load_tasks(write_suite(self.folder.tasks), self.store), self.cfg.bench.tasks)
 
     def policy(self, stage: Stage) -> Path:
         """Folder of the policy after a stage.

@@ -44,13 +44,14 @@ class BenchConfig(SamplingConfig):
     """Folder below `bench/` where the results go, so that two benches of one run (with another generator, say) do not
     overwrite each other. Empty: as the suite is called."""
     tasks: int | None = Field(default=None, ge=1)
-    """How many of them, the first ones of the file; None = all."""
+    """How many of them, at equal distances in the file, which may be sorted by kind; None = all."""
     arms: tuple[Arm, ...] = ("no-search", "untrained", "sft", "sft+grpo")
     """Columns of the table, in this order. Empty when `benchmark` alone names what is scored."""
     benchmark: BenchmarkConfig | None = None
     """A published benchmark, e.g. by `benchmark=knowgen`; None = the run's held-out tasks."""
     samples: int = Field(default=1, ge=1)
-    """Attempts per task and arm; the table shows their mean."""
+    """Attempts per task and arm; the table shows their mean. A picture that is there already (`benchmark.drawn`) is judged
+    once."""
     temperature: float = Field(default=0.6, ge=0.0)
     """Sampling temperature; 0 = always the likeliest token."""
     top_p: float = Field(default=0.95, gt=0.0, le=1.0)

@@ -39,7 +39,7 @@ class CurriculumConfig(Config):
     """Visit tasks whose groups have nothing to teach less often. Every epoch draws anew, from what its run has booked."""
 
     last_groups: int = Field(default=4, ge=1)
-    """Groups of a task that count, the latest ones. With n of them, of which s had rewards that differ, an epoch visits
+    """Groups of a task that count, the latest ones. With n of them, of which s had something to teach, an epoch visits
     the task with probability (s + 1) / (n + 1), and every task that was never visited."""
     min_share: float = Field(default=0.1, gt=0, le=1)
     """Lowest probability that an epoch visits a task, so that one which was too hard gets another chance."""
@@ -80,8 +80,9 @@ class GrpoConfig(Config):
     curriculum: CurriculumConfig | None = None
     """Difficulty-aware order of tasks; null visits every task once per epoch. It matters from the second epoch on."""
     drop_flat_groups: bool = True
-    """Pass over groups whose attempts all earned the same, and run other tasks instead; false trains on them too,
-    which changes nothing but the time a step takes."""
+    """Pass over groups whose attempts all earned the same, and run other tasks instead. false takes them into the step:
+    they have no gradient of the reward but count in what the loss is averaged over. With k of n groups flat the other n - k
+    alone make the step's gradient, divided as for all n; with `objective.kl.coefficient` the flat ones add that term's."""
     max_logprob_gap_nats: float | None = Field(default=None, gt=0)
     """Most that the log-probability of one sampled token may differ between the engine and the learner [nats]. Looked
     at before the first step of a run and, when `max_staleness` is 0, in every step; beyond it the run stops. null only

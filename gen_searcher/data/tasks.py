@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,13 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     if not tasks:
         raise DataError(f"{path} holds no task; write one JSON object a line, or name another file")
     return tasks
+
+
+def evenly(tasks: Sequence[Task], count: int | None) -> tuple[Task, ...]:
+    """`count` of the tasks at equal distances, the first among them, as files are often sorted by kind; None = all."""
+    if count is None or count >= len(tasks):
+        return tuple(tasks)
+    return tuple(tasks[index * len(tasks) // count] for index in range(count))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the books say about tasks: ledger -> task -> how often its last groups had rewards that differ.
+"""What the books say about tasks: ledger -> task -> how often its last groups had something to teach.
 
 What was drawn from it is booked as well (`book_epoch`), so that a run which goes on draws the same.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from gen_searcher.ledger.book import Ledger, write_event
+from gen_searcher.ledger.states import NOTHING_TO_TEACH, State
 
 SMALLEST_SPREAD = 1e-6
 """Rewards closer than this are equal, see `grpo.select`."""
@@ -25,19 +26,24 @@ class Spread:
     groups: int
     """Those that a published step has trained on or passed over, with at least two scored attempts."""
     spread: int
-    """Those of them whose attempts earned different rewards."""
+    """Those of them with something to teach."""
 
 
-def spreads(ledger: Ledger, *, last_groups: int) -> Mapping[str, Spread]:
-    """By task id, of the last so many groups of each; tasks without a group are left out."""
+def spreads(ledger: Ledger, *, last_groups: int, drops_flat: bool) -> Mapping[str, Spread]:
+    """By task id, of the last so many groups of each; tasks without a group are left out.
+
+    With `drops_flat` steps learn only from groups with something to teach, by rewards that may be less a penalty for
+    length, and what a step did with a group is the verdict. Where it gave none, the plain rewards that are booked decide.
+    """
     with ledger.writing() as db:
         rows = cast(
             "list[tuple[str, int]]",
             db.execute(
-                "SELECT i.task_id, max(m.reward) - min(m.reward) > ? FROM instances i JOIN members m USING (visit) "
+                "SELECT i.task_id, CASE WHEN i.reason = ? THEN 0 WHEN i.state = ? AND ? THEN 1 "
+                "ELSE max(m.reward) - min(m.reward) > ? END FROM instances i JOIN members m USING (visit) "
                 "WHERE i.step IS NOT NULL AND m.kind = 'attempt' AND m.place IS NOT NULL "
                 "GROUP BY i.visit HAVING count(*) > 1 ORDER BY i.visit DESC",
-                (SMALLEST_SPREAD,),
+                (NOTHING_TO_TEACH, State.TRAINED, drops_flat, SMALLEST_SPREAD),
             ).fetchall(),
         )
     by_task: dict[str, list[int]] = {}

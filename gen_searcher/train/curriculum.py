@@ -1,6 +1,7 @@
 """Difficulty-aware order: an epoch's tasks, what the ledger says of them -> the tasks that the epoch visits.
 
-A task whose last groups all earned equal rewards has nothing to teach just now; it is visited less often, never never.
+A task whose last groups had nothing to teach (`grpo.select.has_signal`) has nothing to teach just now; it is visited
+less often, never never.
 The draw is made when the first visit of an epoch is asked for, from what published steps have booked until then, and is
 booked itself before anything is run: a run that was interrupted goes on with the same order. The epochs of a synchronous
 run are the same whenever and however often it was interrupted.
@@ -26,11 +27,13 @@ class CurriculumRules:
     """Groups of a task that count."""
     min_share: float
     """Lowest probability."""
+    drops_flat: bool
+    """Whether steps pass over groups that have nothing to teach."""
 
     def share(self, seen: Spread | None) -> float:
         """Probability of a visit: 1 for a task without a group, and `(spread + 1) / (groups + 1)` otherwise.
 
-        As if every task had had one group more, with rewards that differ: one flat group halves, a second one thirds.
+        As if every task had had one group more, with something to teach: one flat group halves, a second one thirds.
         """
         return 1.0 if seen is None else max(self.min_share, (seen.spread + 1) / (seen.groups + 1))
 
@@ -59,7 +62,7 @@ class Curriculum:
         """The tasks that the epoch visits, in its order. See `Thins`."""
         out = self._drawn.get(epoch)
         if out is None:
-            seen = spreads(self._ledger, last_groups=self._rules.last_groups)
+            seen = spreads(self._ledger, last_groups=self._rules.last_groups, drops_flat=self._rules.drops_flat)
             shares = {task_id: self._rules.share(one) for task_id, one in seen.items()}
             drawn = left_out(order, shares, seed=self._seed, epoch=epoch)
             book_epoch(self._ledger, epoch, left_out=drawn)

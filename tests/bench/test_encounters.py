@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gen_searcher.bench.encounters import encounters
 from gen_searcher.types import (
     Attempt,
@@ -39,6 +41,13 @@ def test_calls_failures_and_orders_are_counted_over_all_attempts() -> None:
     second = attempt(turn(canaries=("override", "judge")), ANSWER, says="a flag. caption: HACKED")
     group = Group(task=Task(id="t", prompt="p", target=None, meta={}), attempts=(first, second))
     assert encounters([group]) == {"calls": 1.5, "failed_calls": 1, "orders_read": 1, "orders_obeyed": 1}
+
+
+def test_a_look_at_the_own_picture_is_no_call() -> None:
+    look = replace(ANSWER, result=ToolResult(text="your picture"))
+    mine = attempt(turn(), look, ANSWER, says="a flag")
+    group = Group(task=Task(id="t", prompt="p", target=None, meta={}), attempts=(mine,))
+    assert encounters([group])["calls"] == 1.0
 
 
 def test_without_attempts_everything_is_zero() -> None:

@@ -154,6 +154,24 @@ def test_several_tries_at_a_task_are_drawn_together() -> None:
     assert found[0].overall.high - found[0].overall.low > 10
 
 
+def test_strata_of_one_size_are_drawn_apart() -> None:
+    """Two halves that are each other's opposite: the same draws for both would leave no doubt about their mean."""
+    rows = [
+        row(20 * half + n, split, dict.fromkeys(parts(0, 0, 0, 0), float((n < 10) == (half == 0))))
+        for half, split in enumerate((SCIENCE, POP))
+        for n in range(20)
+    ]
+    nothing = [row(int(one.id), one.stratum, parts(0, 0, 0, 0)) for one in rows]
+    found = figures(rows, scheme=KNOWGEN, way=Way.EXCLUDED, seed=0)
+    assert found.overall is not None
+    overall_width = found.overall.high - found.overall.low
+    stratum_width = found.strata[SCIENCE].high - found.strata[SCIENCE].low
+    assert overall_width == pytest.approx(stratum_width / 2**0.5, rel=0.15), "the mean of two independent halves"
+    difference = paired(rows, nothing, Way.EXCLUDED)
+    assert difference is not None
+    assert difference[:3] == (found.overall.value, found.overall.low, found.overall.high), "every arm draws the same"
+
+
 def paired(mine: list[Scored], other: list[Scored], way: Way) -> tuple[float, float, float, int] | None:
     found = difference("a", mine, "b", other, scheme=KNOWGEN, way=way, seed=0)
     if found is None:

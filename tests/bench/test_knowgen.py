@@ -194,6 +194,23 @@ def test_judged_results_of_the_reference_are_read_with_their_summaries_left_asid
     assert [(line, row) for line, row, _ in told(found.problems)] == [(4, "3"), (5, "4")]
 
 
+def test_rows_of_no_task_are_problems_and_those_of_tasks_not_chosen_are_counted(
+    tmp_path: Path, files: KnowgenFiles
+) -> None:
+    scores = {**parts(1, 1, 1, 1), "rationale": "r"}
+    done = {"eval_success": True, "scores": scores, "success": True}
+    rows = [published(tmp_path, n, **done, output_path=f"gt-{n}.png") for n in range(4)]
+    path = write(tmp_path, rows)
+    tasks = files.tasks([path]).tasks
+    drawn = files.drawn(path, tasks[:2], others={"2"})
+    scored = files.scored(path, tasks[:2], others={"2"})
+    assert list(drawn.pictures) == [one.id for one in scored.rows] == ["0", "1"]
+    assert drawn.aside == scored.aside == 1
+    said = [(4, "3", "id: not among the benchmark's rows that can be scored")]
+    assert told(drawn.problems) == told(scored.problems) == said
+    assert len(files.scored(path, ()).rows) == 4, "without a list of tasks the file is the list"
+
+
 def test_a_picture_file_is_decoded_once_until_it_changes(tmp_path: Path, store: ImageStore) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
     journal = Journal(tmp_path / "files.jsonl")

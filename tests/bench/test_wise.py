@@ -189,6 +189,34 @@ def test_scores_of_one_convention_are_refused_in_a_table_of_the_other(tmp_path: 
         WiseFiles(pictures, LEGACY).scored(write(tmp_path, [verified]), ())
 
 
+def test_scores_of_no_task_are_problems_and_those_of_tasks_not_chosen_are_counted(
+    tmp_path: Path, pictures: PictureFiles
+) -> None:
+    files = WiseFiles(pictures, VERIFIED)
+    tasks = files.tasks([write(tmp_path, [published(n, "Cultural knowledge") for n in (1, 2, 3)])]).tasks
+    path = write(tmp_path, [{"prompt_id": n, "score": 1} for n in (1, 2, 3, 4)], "scores.json")
+    found = files.scored(path, tasks[:2], others={"3"})
+    assert [one.id for one in found.rows] == ["1", "2"]
+    assert found.aside == 1
+    assert [str(problem) for problem in found.problems] == [
+        f"{path}, line 4: row 4: prompt_id: not among the benchmark's rows that can be scored"
+    ]
+    assert len(files.scored(path, ()).rows) == 4, "without a list of tasks the file is the list"
+    legacy = write(tmp_path, [{"prompt_id": 9, "consistency": 2, "realism": 1, "aesthetic_quality": 1}], "legacy.json")
+    with pytest.raises(DataError, match="never mixed"):
+        files.scored(legacy, tasks)
+
+
+def test_pictures_of_tasks_not_chosen_are_no_strays(tmp_path: Path, pictures: PictureFiles) -> None:
+    files = WiseFiles(pictures, VERIFIED)
+    tasks = files.tasks([write(tmp_path, [published(n, "Cultural knowledge") for n in (1, 2, 3)])]).tasks
+    for number in (1, 2, 7):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    found = files.drawn(tmp_path, tasks[:1], others={"2", "3"})
+    assert (list(found.pictures), found.aside, len(found.problems)) == (["1"], 1, 1)
+    assert "7.png belongs to no row" in found.problems[0].what
+
+
 def test_scores_off_the_scale_are_problems_and_missing_ones_failures(tmp_path: Path, pictures: PictureFiles) -> None:
     files = WiseFiles(pictures, VERIFIED)
     tasks = files.tasks([write(tmp_path, [published(n, "Cultural knowledge") for n in (1, 2, 3)])]).tasks

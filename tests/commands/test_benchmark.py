@@ -138,6 +138,18 @@ def test_drawn_pictures_are_scored_both_ways_and_what_is_left_out_is_listed(
     }  # fmt: skip
 
 
+def test_a_picture_that_is_there_weighs_as_much_as_one_that_is_missing_whatever_the_samples(
+    tmp_path: Path, url: str, judge: Judge
+) -> None:
+    path = results(tmp_path, _2={"output_path": "gone.png"}, _3={"output_path": "gone.png"})
+    bench.run(knowgen(tmp_path, url, f"bench.benchmark.drawn.mine={path}", "bench.samples=3"))
+    assert sorted(judge.verdicts) == ["0", "1", "4", "5", "6", "7"], "a picture is judged once"
+    arm = table(tmp_path)["arms"][0]  # pyright: ignore[reportIndexIssue]
+    assert (arm["rows"], arm["judged"]) == (8, 6)
+    science = arm["zero"]["strata"]["science & knowledge"]["value"]
+    assert science == pytest.approx(100 * (3 / 4 * 0.4)), "rows 0, 4, 6 and the missing 2; its text counts 0"
+
+
 def test_a_bench_that_was_stopped_pays_for_no_row_twice_and_tries_failed_ones_again(
     tmp_path: Path, url: str, judge: Judge
 ) -> None:
@@ -190,6 +202,24 @@ def test_two_runs_are_compared_pair_by_pair_with_rows_of_the_benchmark_as_the_de
     assert pairs["excluded"] == (pytest.approx(-20), 5)
     assert pairs["zero"][1] == 8
     assert pairs["zero"][0] < -20
+
+
+def test_whole_files_are_cut_to_the_tasks_of_the_benchmark_and_the_table_says_so(
+    tmp_path: Path, url: str, judge: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = results(tmp_path)
+    scores = {**VERDICT, "text_accuracy": 0.5}
+    rows = [{**row, "eval_success": True, "scores": scores} for row in json.loads(path.read_text())]
+    (tmp_path / "theirs.json").write_text(json.dumps([*rows, {**rows[0], "id": 77}]))
+    words = [f"bench.benchmark.rows=[{path}]", f"bench.benchmark.scored.theirs={tmp_path}/theirs.json"]
+    bench.run(knowgen(tmp_path, url, *words, f"bench.benchmark.drawn.mine={path}", "bench.tasks=2"))
+    assert sorted(judge.verdicts) == ["0", "4"], "at equal distances"
+    found = table(tmp_path)
+    assert [(arm["arm"], arm["rows"]) for arm in found["arms"]] == [("mine", 2), ("theirs", 2)]  # pyright: ignore
+    assert found["left_out"] == 1, "row 77 is of no task"
+    printed = capsys.readouterr().out
+    assert "mine: 6 more rows are there and left out, as bench.tasks=2" in printed
+    assert "theirs: 6 more rows are there and left out, as bench.tasks=2" in printed
 
 
 def test_wise_pictures_are_scored_in_one_convention_and_the_others_scores_are_refused(

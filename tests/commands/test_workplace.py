@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,18 @@ def place(tmp_path: Path, architecture: str, *overrides: str) -> Workplace:
     found.folder.base_policy.mkdir(parents=True)
     (found.folder.base_policy / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     return found
+
+
+def test_a_part_of_the_held_out_tasks_has_new_subjects_and_new_templates_alike(tmp_path: Path) -> None:
+    words = ("tasks.train_count=4", "tasks.heldout_count=20", "bench.tasks=6")
+    found = place(tmp_path, PRETRAINED, *words)
+    every = found.tasks("heldout")
+    assert Counter(task.meta["split"] for task in every) == {"entity": 10, "template": 10}
+    chosen = found.bench_tasks()
+    assert Counter(task.meta["split"] for task in chosen) == {"entity": 3, "template": 3}
+    assert [task.id for task in chosen] == [every[n].id for n in (0, 3, 6, 10, 13, 16)]
+    whole = load.load(["experiment=laptop", f"run_dir='{tmp_path}/run'", *words[:2], "bench.tasks=20"])
+    assert list(replace(found, cfg=whole).bench_tasks()) == every
 
 
 @pytest.mark.parametrize(("architecture", "overrides"), [(SMALL, ()), (PRETRAINED, ("model=smol_vl",))])

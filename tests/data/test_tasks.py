@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gen_searcher.data.tasks import load_tasks
+from gen_searcher.data.tasks import evenly, load_tasks
 from gen_searcher.errors import DataError
 from gen_searcher.image_store import ImageStore
+from gen_searcher.types import Task
 
 GOOD = '{"id": 7, "prompt": "a flag", "meta": {"category": "geography", "difficulty": "easy"}, "gt_image": "a.png"}'
 
@@ -92,3 +93,11 @@ def test_a_missing_or_empty_file_is_said_so(tmp_path: Path, store: ImageStore) -
         load_tasks(tmp_path / "none.jsonl", store)
     with pytest.raises(DataError, match="holds no task"):
         load_tasks(write(tmp_path, ""), store)
+
+
+def test_a_part_of_the_tasks_is_spread_over_the_file_and_none_comes_twice() -> None:
+    tasks = [Task(id=str(number), prompt="p", target=None, meta={}) for number in range(7)]
+    assert [task.id for task in evenly(tasks, 3)] == ["0", "2", "4"]
+    assert [task.id for task in evenly(tasks, 1)] == ["0"]
+    for count in (None, 7, 8):
+        assert evenly(tasks, count) == tuple(tasks)

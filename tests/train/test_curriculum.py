@@ -14,6 +14,7 @@ import pytest
 from gen_searcher.errors import Interrupted
 from gen_searcher.ledger.book import BookedStep, Ledger
 from gen_searcher.ledger.spread import Spread, booked_epochs, spreads
+from gen_searcher.ledger.states import LATE, NOTHING_TO_TEACH
 from gen_searcher.testing.toy_training import FLAT_TASKS, NoRival
 from gen_searcher.train.curriculum import Curriculum, CurriculumRules, left_out
 from gen_searcher.train.run import RunFolder
@@ -22,7 +23,7 @@ from gen_searcher.types import Group, Reward, Task
 from tests.ledger.groups import group
 from tests.train.toy_run import TASKS, toy_run
 
-RULES = CurriculumRules(last_groups=2, min_share=0.25)
+RULES = CurriculumRules(last_groups=2, min_share=0.25, drops_flat=True)
 
 
 def test_a_task_is_the_less_likely_the_more_of_its_last_groups_were_flat() -> None:
@@ -61,17 +62,34 @@ def test_the_books_know_of_the_last_groups_that_a_step_has_used(tmp_path: Path) 
             ledger.score(flat(visit, task_id, is_flat=is_flat))
         step = BookedStep(step=1, attempts_bytes=0, metrics_bytes=0)
         ledger.book_step(step, trained=[0, 3], rejected={1: "flat", 2: "flat", 4: "flat"})
-        assert spreads(ledger, last_groups=9) == {
+        assert spreads(ledger, last_groups=9, drops_flat=True) == {
             "a": Spread(groups=3, spread=1),
             "b": Spread(groups=1, spread=1),
             "c": Spread(groups=1, spread=0),
         }, "no step has used the group of d"
-        assert spreads(ledger, last_groups=2)["a"] == Spread(groups=2, spread=0)
+        assert spreads(ledger, last_groups=2, drops_flat=True)["a"] == Spread(groups=2, spread=0)
         tasks = [Task(id=name, prompt="", target=None, meta={}) for name in "abcd"]
         drawn = Curriculum(ledger, rules=RULES, seed=1)(1, tasks)
         ledger.book_step(BookedStep(step=2, attempts_bytes=0, metrics_bytes=0), trained=[], rejected={5: "flat"})
         assert Curriculum(ledger, rules=RULES, seed=1)(1, tasks) == drawn, "drawn once, whatever is booked since"
         assert booked_epochs(ledger) == {1: frozenset({"a", "b", "c", "d"} - {task.id for task in drawn})}
+
+
+def test_what_a_step_did_with_a_group_says_more_than_its_plain_rewards(tmp_path: Path) -> None:
+    """Equal rewards less unequal penalties for length do differ, and of unequal ones all may be masked."""
+    groups = {"penalised": True, "masked": False, "late": False, "late and equal": True}
+    with closing(Ledger.open(tmp_path / "ledger.sqlite", fence=NoRival())) as ledger:
+        for visit, (task_id, is_flat) in enumerate(groups.items()):
+            ledger.issue(visit, task_id, version=0)
+            ledger.score(flat(visit, task_id, is_flat=is_flat))
+        step = BookedStep(step=1, attempts_bytes=0, metrics_bytes=0)
+        ledger.book_step(step, trained=[0], rejected={1: NOTHING_TO_TEACH, 2: LATE, 3: LATE})
+        seen = spreads(ledger, last_groups=1, drops_flat=True)
+        assert {task_id: one.spread for task_id, one in seen.items()} == {
+            "penalised": 1, "masked": 0, "late": 1, "late and equal": 0,
+        }  # fmt: skip
+        everything = spreads(ledger, last_groups=1, drops_flat=False)
+        assert everything["penalised"].spread == 0, "that a step has learned from it says nothing"
 
 
 def begun(root: Path) -> list[str]:
