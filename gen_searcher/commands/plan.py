@@ -10,7 +10,7 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
-from gen_searcher.plan.propose import Proposal, propose
+from gen_searcher.plan.propose import NOTHING, Proposal, propose
 from gen_searcher.plan.recorded import Measured, read_measured
 from gen_searcher.plan.shape import Shape
 
@@ -33,7 +33,7 @@ def run(cfg: RunConfig) -> int:
         )
     budget = _most_gpus(plan)
     if budget is not None:
-        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), budget)]
+        lines += ["", *_proposed(propose(workload, shape, plan, most_gpus=budget), budget, configured=shape)]
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
@@ -55,14 +55,19 @@ def _assumed(plan: PlanConfig, measured: Measured | None) -> list[str]:
     return [f"latencies: of {measured.attempts} attempts in {plan.recorded}; what it did not measure is stated"]
 
 
-def _proposed(proposal: Proposal, budget: float) -> Iterator[str]:
+def _proposed(proposal: Proposal, budget: float, *, configured: Shape) -> Iterator[str]:
     shape = proposal.shape
+    unbounded = "" if configured.attempts_in_flight is None else " grpo.attempts_in_flight=null"
     yield from _told(f"proposed for {budget:g} GPUs", shape, proposal.forecast)
     yield (
         f"  settings           cluster.rollout_workers={shape.engines.workers} "
         f"cluster.generator_workers={shape.generators.workers} cluster.reward_workers={shape.judges.workers} "
-        f"cluster.learner_ranks={shape.learner_ranks}"
+        f"cluster.learner_ranks={shape.learner_ranks}{unbounded}"
     )
+    if shape.gpus < budget:
+        yield f"  left over          {budget - shape.gpus:g} GPUs, which would make a step shorter by less than {NOTHING:.0%}"
+    if shape.learner_ranks < configured.learner_ranks:
+        yield "  memory             not looked at: fewer learner ranks hold more each; see gen-searcher doctor"
 
 
 def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:

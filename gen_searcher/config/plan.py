@@ -81,5 +81,5 @@ class PlanConfig(Config):
     """Steps that are looked at, after those in which the pools fill up."""
     budget_usd_per_hour: float | None = Field(default=None, gt=0)
     """Propose a shape that costs no more [USD/h, GPUs only]; null proposes none for money."""
-    budget_gpus: int | None = Field(default=None, ge=3)
+    budget_gpus: int | None = Field(default=None, ge=1)
     """Propose a shape with no more GPUs; null proposes none for GPUs."""

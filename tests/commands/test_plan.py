@@ -44,6 +44,23 @@ def test_a_budget_brings_a_shape_as_settings(capsys: pytest.CaptureFixture[str])
     proposed = capsys.readouterr().out.split("proposed for 8 GPUs")[1]
     assert "(8 GPUs)" in proposed
     assert "cluster.rollout_workers=" in proposed
+    assert "attempts_in_flight" not in proposed
+
+
+def test_a_proposal_says_that_it_has_no_bound_on_attempts_and_what_it_leaves_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [
+        "cluster.roles.generator.gpus=0",
+        "cluster.learner_ranks=2",
+        "grpo.attempts_in_flight=4",
+        "plan.learn_s=0.1",
+    ]
+    assert cli.run(["plan", *FIXED, *settings, "plan.budget_gpus=20"]) == 0
+    proposed = capsys.readouterr().out.split("proposed for 20 GPUs")[1]
+    assert "cluster.learner_ranks=1 grpo.attempts_in_flight=null" in proposed
+    assert "left over          18 GPUs, which would make a step shorter by less than 2%" in proposed
+    assert "fewer learner ranks hold more each" in proposed
 
 
 def test_a_budget_without_a_price_is_refused() -> None:
