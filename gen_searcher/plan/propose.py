@@ -74,14 +74,19 @@ def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: fl
     return Proposal(shape=found, forecast=forecast(workload, found, plan))
 
 
-def attempt_work_s(workload: Workload) -> tuple[float, float, float, float]:
-    """Mean work of an attempt for engines, generators, judges and learner, as it would take alone."""
+def attempt_work_s(workload: Workload, *, samples: int = 1) -> tuple[float, float, float, float]:
+    """Mean work of an attempt of so many pictures for engines, generators, judges and learner, as it would take alone."""
     turns = sum(workload.turns) / len(workload.turns)
     drawn = workload.grounded_frac
+    looks = 1 if workload.looks else 0
+    verdicts_s = sum(
+        judge.mean_s * (samples if number == workload.image_judge else 1)
+        for number, judge in enumerate(workload.judges_s)
+    )
     return (
-        turns * workload.turn_s.mean_s,
-        drawn * workload.draw_s.mean_s,
-        drawn * sum(judge.mean_s for judge in workload.judges_s),
+        (turns + drawn * looks) * workload.turn_s.mean_s,
+        drawn * (samples + looks) * workload.draw_s.mean_s,
+        drawn * verdicts_s,
         workload.learn_s * (1.0 - workload.flat_frac),
     )
 
@@ -113,13 +118,14 @@ def _pool(shape: Shape, role: Role) -> PoolShape:
 
 def pools_s(workload: Workload, shape: Shape) -> Mapping[Role, float]:
     """How long each pool is busy for a step that never lets it wait."""
-    engine_s, draw_s, judge_s, learn_s = attempt_work_s(workload)
-    attempts = shape.groups_per_step * shape.group_size / (1.0 - workload.flat_frac)
+    engine_s, draw_s, judge_s, learn_s = attempt_work_s(workload, samples=shape.samples)
+    groups = shape.groups_per_step / (1.0 - workload.flat_frac)
+    begun = groups * (shape.group_size + shape.spare_members)
     return {
-        Role.ENGINES: attempts * engine_s / shape.engines.capacity,
-        Role.GENERATORS: attempts * draw_s / shape.generators.capacity,
-        Role.JUDGES: attempts * judge_s / shape.judges.capacity,
-        Role.LEARNER: attempts * learn_s / shape.learner_ranks,
+        Role.ENGINES: begun * engine_s / shape.engines.capacity,
+        Role.GENERATORS: begun * draw_s / shape.generators.capacity,
+        Role.JUDGES: begun * judge_s / shape.judges.capacity,
+        Role.LEARNER: max(groups * shape.group_size * learn_s / shape.learner_ranks, workload.learn_s),
     }
 
 
@@ -169,9 +175,9 @@ class _Search:
             shape = resized(shape, role, 1)
         for role in self.free:
             kind = _pool(shape, role).kind
-            calls = len(self.workload.judges_s) if role is Role.JUDGES else 1
-            under_way = shape.groups_per_step * (shape.max_staleness + 1) * shape.group_size * max(1, calls)
-            shape = resized(shape, role, max(count_of(shape, role), math.ceil(under_way / kind.batch)))
+            calls = shape.samples + (len(self.workload.judges_s) if role is Role.JUDGES else 0)
+            ample = math.ceil(shape.most_under_way * calls / kind.batch)
+            shape = resized(shape, role, max(count_of(shape, role), ample))
         return shape
 
     def starts(self, smallest: Shape) -> list[Shape]:
