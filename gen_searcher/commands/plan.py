@@ -70,7 +70,8 @@ def _proposed(proposal: Proposal, budget: float, *, configured: Shape) -> Iterat
     if shape.gpus < budget:
         yield f"  left over          {budget - shape.gpus:g} GPUs, which would make a step shorter by less than {NOTHING:.0%}"
     if shape.learner_ranks < configured.learner_ranks:
-        yield "  memory             not looked at: fewer learner ranks hold more each; see gen-searcher doctor"
+        yield "  memory             not looked at: fewer learner ranks hold more each, see gen-searcher doctor;"
+        yield f"                     plan.least_learner_ranks={configured.learner_ranks} keeps as many as are configured"
 
 
 def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:

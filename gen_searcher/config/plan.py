@@ -80,6 +80,8 @@ class PlanConfig(Config):
     """What one attempt pays to providers and hosted judges [USD]."""
     steps: int = Field(default=20, ge=2)
     """Steps that are looked at, after those in which the pools fill up."""
+    least_learner_ranks: int = Field(default=1, ge=1)
+    """Fewest ranks that a proposal may have: as many as hold the policy and its optimizer, of which nothing is known here."""
     budget_usd_per_hour: float | None = Field(default=None, gt=0)
     """Propose a shape that costs no more [USD/h, GPUs only]; null proposes none for money."""
     budget_gpus: int | None = Field(default=None, ge=1)

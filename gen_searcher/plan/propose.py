@@ -55,7 +55,7 @@ def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: fl
     is configured and fits the budget is among those that are compared.
 
     Raises:
-        ConfigError: The budget does not pay for one worker of each role that asks for GPUs.
+        ConfigError: The budget does not pay for one worker of each role that asks for GPUs, or for the ranks that must be.
     """
     search = _Search(workload=workload, plan=plan, most_gpus=most_gpus, asked=replace(shape, attempts_in_flight=None))
     if not search.paid:
@@ -65,10 +65,9 @@ def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: fl
         )
     smallest = search.smallest()
     if not search.is_affordable(smallest):
-        each = ", ".join(f"one {role} ({gpus_of(shape, role):g})" for role in search.paid)
+        each = ", ".join(f"{search.least(role)} {role} of {gpus_of(shape, role):g} GPUs" for role in search.paid)
         raise ConfigError(
-            f"plan: one worker of each role that asks for GPUs: {each}; they take {smallest.gpus:g} GPUs; the budget pays "
-            f"for {most_gpus:g}"
+            f"plan: the smallest shape ({each}) would take {smallest.gpus:g} GPUs; the budget pays for {most_gpus:g}"
         )
     found = search.slimmed(search.improved(search.starts(smallest)))
     return Proposal(shape=found, forecast=forecast(workload, found, plan))
@@ -164,15 +163,19 @@ class _Search:
         """Roles whose workers cost no GPU and are proposed all the same."""
         return [role for role in (Role.GENERATORS, Role.JUDGES) if role not in self.paid]
 
+    def least(self, role: Role) -> int:
+        """Fewest workers of a role."""
+        return self.plan.least_learner_ranks if role is Role.LEARNER else 1
+
     def is_affordable(self, shape: Shape) -> bool:
         """Whether the budget pays for it."""
         return shape.gpus <= self.most_gpus + ROUNDING_GPUS
 
     def smallest(self) -> Shape:
-        """One of what costs GPUs; so many of what does not that nobody ever waits."""
+        """The fewest of what costs GPUs; so many of what does not that nobody ever waits."""
         shape = self.asked
         for role in self.paid:
-            shape = resized(shape, role, 1)
+            shape = resized(shape, role, self.least(role))
         for role in self.free:
             kind = _pool(shape, role).kind
             calls = shape.samples + (len(self.workload.judges_s) if role is Role.JUDGES else 0)
@@ -186,7 +189,7 @@ class _Search:
         by_gain = self._grown(smallest, self._most_gained)
         configured = smallest
         for role in self.paid:
-            configured = resized(configured, role, count_of(self.asked, role))
+            configured = resized(configured, role, max(self.least(role), count_of(self.asked, role)))
         return [one for one in (by_work, by_gain, configured) if self.is_affordable(one)]
 
     def _grown(self, shape: Shape, better: Callable[[Shape, Role], float]) -> Shape:
@@ -225,7 +228,7 @@ class _Search:
         for giver in self.paid:
             count = count_of(shape, giver)
             for given in {1, max(1, count // 4), count // 2}:
-                if not 0 < given < count:
+                if not 0 < given <= count - self.least(giver):
                     continue
                 less = resized(shape, giver, count - given)
                 for taker in self.paid:
@@ -239,7 +242,7 @@ class _Search:
         """Without the workers that bring nothing, those of most GPUs first."""
         bound_s = self.step_s(shape) * (1.0 + NOTHING)
         for role in sorted([*self.paid, *self.free], key=lambda role: -gpus_of(shape, role)):
-            least, enough = 1, count_of(shape, role)
+            least, enough = self.least(role), count_of(shape, role)
             while least < enough:
                 middle = (least + enough) // 2
                 if self.step_s(resized(shape, role, middle)) <= bound_s:

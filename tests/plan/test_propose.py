@@ -99,7 +99,7 @@ def test_what_a_large_worker_or_a_judge_on_a_gpu_leaves_is_spent(asks: dict[str,
 def test_configured_judges_do_not_count_against_the_smallest_shape() -> None:
     start = resized(shape(judge=1.0), Role.JUDGES, 8)
     assert propose(WORK, start, PLAN, most_gpus=4).shape.gpus == 4.0
-    with pytest.raises(ConfigError, match=r"one reward worker \(1\).*they take 4 GPUs; the budget pays for 3$"):
+    with pytest.raises(ConfigError, match=r"1 reward worker of 1 GPUs.* take 4 GPUs; the budget pays for 3$"):
         propose(WORK, start, PLAN, most_gpus=3)
 
 
@@ -123,3 +123,12 @@ def test_workers_that_bring_nothing_are_given_back() -> None:
 def test_cores_of_the_learner_grow_with_its_ranks() -> None:
     two = resized(replace(shape(), learner_threads=1.5), Role.LEARNER, 2)
     assert (two.learner_ranks, two.learner_threads) == (2, 3.0)
+
+
+def test_a_proposal_keeps_the_ranks_that_memory_asks_for() -> None:
+    plan = PLAN.model_copy(update={"least_learner_ranks": 3})
+    found = propose(WORK, shape(), plan, most_gpus=8)
+    assert counts(found.shape)[3] >= 3
+    assert counts(propose(WORK, replace(shape(), learner_ranks=4), PLAN, most_gpus=8).shape)[3] < 3
+    with pytest.raises(ConfigError, match=r"3 learner rank of 1 GPUs.* take 5 GPUs; the budget pays for 4"):
+        propose(WORK, shape(), plan, most_gpus=4)
