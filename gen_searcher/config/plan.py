@@ -2,7 +2,8 @@
 
 The shape of the cluster and of a step are those of the run: `cluster.rollout_workers`, `cluster.generator_workers`,
 `cluster.reward_workers`, `cluster.learner_ranks`, the GPUs that `cluster.roles` keeps for each of them, and
-`grpo.groups_per_step`, `group_size`, `max_staleness`, `attempts_in_flight`.
+`grpo.groups_per_step`, `group_size`, `max_staleness`, `attempts_in_flight`, `tail`, `oversample`, `pictures.samples`,
+`drop_flat_groups`, and `agent.looks`. The forecast says what it leaves out.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class PlanConfig(Config):
     tool: LatencyConfig = LatencyConfig(median_s=1.0, sigma=1.0)
     """One tool call, its retries included."""
     draw: LatencyConfig = LatencyConfig(median_s=18.7, sigma=0.3)
-    """One picture: 40 steps with one reference, at 80 % of the peak."""
+    """One picture: 40 steps with one reference, at 80 % of the peak. `grpo.pictures.samples` and `agent.looks` draw more."""
     judges: Mapping[str, LatencyConfig] = {
         "image": LatencyConfig(median_s=5.0, sigma=0.7),
         "text": LatencyConfig(median_s=3.0, sigma=0.7),
@@ -79,7 +80,9 @@ class PlanConfig(Config):
     """What one attempt pays to providers and hosted judges [USD]."""
     steps: int = Field(default=20, ge=2)
     """Steps that are looked at, after those in which the pools fill up."""
+    least_learner_ranks: int = Field(default=1, ge=1)
+    """Fewest ranks that a proposal may have: as many as hold the policy and its optimizer, of which nothing is known here."""
     budget_usd_per_hour: float | None = Field(default=None, gt=0)
     """Propose a shape that costs no more [USD/h, GPUs only]; null proposes none for money."""
-    budget_gpus: int | None = Field(default=None, ge=3)
+    budget_gpus: int | None = Field(default=None, ge=1)
     """Propose a shape with no more GPUs; null proposes none for GPUs."""

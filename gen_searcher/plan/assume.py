@@ -8,10 +8,13 @@ from gen_searcher.config.plan import LatencyConfig, PlanConfig, StationConfig
 from gen_searcher.plan.latency import Fixed, Latency, Lognormal
 from gen_searcher.plan.shape import PoolShape, Shape, Workload
 from gen_searcher.plan.station import StationKind
+from gen_searcher.rewards.compose import IMAGE
+from gen_searcher.train.tail import TailRules
 
 
-def stated_workload(plan: PlanConfig) -> Workload:
-    """The latencies as they are stated."""
+def stated_workload(plan: PlanConfig, *, drops_flat: bool = True, looks: bool = False) -> Workload:
+    """The latencies as they are stated, of a run that passes over flat groups or not, and shows answers as pictures or not."""
+    judges = list(plan.judges)
     return Workload(
         turns=plan.turns,
         turn_s=_latency(plan.turn),
@@ -21,7 +24,9 @@ def stated_workload(plan: PlanConfig) -> Workload:
         learn_s=plan.learn_s,
         publish_s=plan.publish_s,
         grounded_frac=plan.grounded_frac,
-        flat_frac=plan.flat_frac,
+        flat_frac=plan.flat_frac if drops_flat else 0.0,
+        image_judge=judges.index(IMAGE) if IMAGE in judges else None,
+        looks=looks,
     )
 
 
@@ -37,6 +42,10 @@ def configured_shape(plan: PlanConfig, cluster: ClusterConfig, grpo: GrpoConfig)
         group_size=grpo.group_size,
         max_staleness=grpo.max_staleness,
         attempts_in_flight=grpo.attempts_in_flight,
+        samples=grpo.pictures.samples,
+        spare_groups=grpo.oversample.groups,
+        spare_members=grpo.oversample.members,
+        tail=None if grpo.tail is None else TailRules(members=grpo.tail.members, wait_s=grpo.tail.wait_s),
         learner_gpus=roles.learner.gpus,
         learner_threads=cluster.learner_ranks * plan.learner_threads,
         cores=plan.cores,

@@ -30,15 +30,21 @@ class Asked:
     """Everything that it does before it is scored, one after another, with nothing to wait for."""
 
     @classmethod
-    def of(cls, work: AttemptWork) -> Asked:
-        """Summed up."""
-        engines_s = sum(work.search.turns_s)
+    def of(cls, work: AttemptWork, *, samples: int = 1, image_judge: int | None = None) -> Asked:
+        """Summed up, of an attempt with so many pictures; see `Workload.image_judge`."""
+        search = work.search
+        looked_s = 0.0 if search.look_s is None or not search.is_grounded else search.look_s
+        looks = 0 if search.look_s is None or not search.is_grounded else 1
+        engines_s = sum(search.turns_s) + looked_s
+        judges_s = sum(work.judges_s)
+        if image_judge is not None and image_judge < len(work.judges_s):
+            judges_s += (samples - 1) * work.judges_s[image_judge]
         return cls(
             engines_s=engines_s,
-            generators_s=work.draw_s,
-            judges_s=sum(work.judges_s),
+            generators_s=(samples + looks) * work.draw_s,
+            judges_s=judges_s,
             learner_s=work.learn_s,
-            path_s=engines_s + sum(work.search.tools_s) + work.draw_s + max(work.judges_s, default=0.0),
+            path_s=engines_s + sum(search.tools_s) + (1 + looks) * work.draw_s + max(work.judges_s, default=0.0),
         )
 
 

@@ -1,25 +1,43 @@
 """A budget -> the shape that trains most attempts an hour for it.
 
-    capacities -> workers in proportion to the work of each pool -> neighbours tried on the simulated cluster
+    work of each pool -> shapes that arithmetic likes -> simulated -> workers moved from pool to pool as long as it helps
+    -> workers given back that bring nothing
 
-GPUs are counted; judges on CPUs are given as many workers as they need.
+GPUs are counted. Generators and judges that ask for none get as many workers as anybody waits for; engines and learner
+ranks without GPUs take cores instead, of which nothing is known here, and stay as they are configured.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.forecast import Forecast, forecast
-from gen_searcher.plan.shape import Shape, Workload
+from gen_searcher.plan.shape import PoolShape, Shape, Workload
 
-SPARE = 1.25
-"""Judges on CPUs get so much more than they need on average, so that nobody waits for them."""
-TRIED = 4
-"""Shapes that are simulated: the best by arithmetic, which knows no queues."""
+TRIED = 10
+"""Shapes of a round that are simulated: the best by arithmetic, which knows no queues."""
+ROUNDS = 6
+"""Of moving workers, at most."""
+SEARCH_STEPS = 6
+"""Looked at while shapes are compared; attempts are the same for all of them, so few steps tell them apart."""
+NOTHING = 0.02
+"""Workers that make a step shorter by less than this share of it are given back."""
+ROUNDING_GPUS = 1e-9
+"""Fractions of GPUs do not add up to whole ones exactly."""
+
+
+class Role(StrEnum):
+    """Whose number is proposed, by the name that a user reads."""
+
+    ENGINES = "rollout worker"
+    GENERATORS = "generator"
+    JUDGES = "reward worker"
+    LEARNER = "learner rank"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,94 +49,217 @@ class Proposal:
 
 
 def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: float) -> Proposal:
-    """The best of the shapes around the balanced one; sizes of a step are those of `shape`.
+    """The fastest shape that was found; sizes of a step are those of `shape`, with no bound on attempts in flight.
+
+    Of shapes that differ by less than `NOTHING` it is one that takes few GPUs, so it need not spend the budget. One that
+    is configured and fits the budget is among those that are compared.
 
     Raises:
-        ConfigError: The budget does not pay for one worker of each kind.
+        ConfigError: The budget does not pay for one worker of each role that asks for GPUs, or for the ranks that must be.
     """
-    smallest = _shaped(shape, engines=1, generators=1, ranks=1)
-    if smallest.gpus == 0.0:
+    search = _Search(workload=workload, plan=plan, most_gpus=most_gpus, asked=replace(shape, attempts_in_flight=None))
+    if not search.paid:
         raise ConfigError(
             "plan: no role of this cluster asks for a GPU (cluster.roles.*.gpus), so a budget of GPUs cannot be spent; "
             "plan for a cluster that has them, e.g. cluster=one_node"
         )
-    if smallest.gpus > most_gpus:
+    smallest = search.smallest()
+    if not search.is_affordable(smallest):
+        each = ", ".join(f"{search.least(role)} {role} of {gpus_of(shape, role):g} GPUs" for role in search.paid)
         raise ConfigError(
-            f"plan: one rollout worker, one generator and one learner rank take {smallest.gpus:g} GPUs; "
-            f"the budget pays for {most_gpus:g}"
+            f"plan: the smallest shape ({each}) would take {smallest.gpus:g} GPUs; the budget pays for {most_gpus:g}"
         )
-    affordable = [one for one in _candidates(workload, shape, most_gpus) if one.gpus <= most_gpus]
-    affordable.sort(key=lambda one: (_step_s(workload, one), one.gpus))
-    tried = [Proposal(shape=one, forecast=forecast(workload, one, plan)) for one in affordable[:TRIED]]
-    return min(tried, key=lambda one: (one.forecast.step_s, one.shape.gpus))
+    found = search.slimmed(search.improved(search.starts(smallest)))
+    return Proposal(shape=found, forecast=forecast(workload, found, plan))
 
 
-def attempt_work_s(workload: Workload) -> tuple[float, float, float, float]:
-    """Mean work of an attempt for engines, generators, judges and learner, as it would take alone."""
+def attempt_work_s(workload: Workload, *, samples: int = 1) -> tuple[float, float, float, float]:
+    """Mean work of an attempt of so many pictures for engines, generators, judges and learner, as it would take alone."""
     turns = sum(workload.turns) / len(workload.turns)
     drawn = workload.grounded_frac
+    looks = 1 if workload.looks else 0
+    verdicts_s = sum(
+        judge.mean_s * (samples if number == workload.image_judge else 1)
+        for number, judge in enumerate(workload.judges_s)
+    )
     return (
-        turns * workload.turn_s.mean_s,
-        drawn * workload.draw_s.mean_s,
-        drawn * sum(judge.mean_s for judge in workload.judges_s),
+        (turns + drawn * looks) * workload.turn_s.mean_s,
+        drawn * (samples + looks) * workload.draw_s.mean_s,
+        drawn * verdicts_s,
         workload.learn_s * (1.0 - workload.flat_frac),
     )
 
 
-def _candidates(workload: Workload, shape: Shape, most_gpus: float) -> Iterator[Shape]:
-    """Every split of the budget near the balanced one, engines and generators taking what the learner leaves."""
-    engine_s, draw_s, _, learn_s = attempt_work_s(workload)
-    needs = (
-        engine_s / shape.engines.kind.capacity * shape.engines.gpus,
-        draw_s / shape.generators.kind.capacity * shape.generators.gpus,
-        learn_s * shape.learner_gpus,
-    )
-    total = sum(needs) or 1.0
-    each_gpus = (shape.engines.gpus, shape.generators.gpus, shape.learner_gpus)
-    ideal = [need / total * most_gpus / max(each, 1e-9) for need, each in zip(needs, each_gpus, strict=True)]
-    seen: set[tuple[int, int, int]] = set()
-    for engines in _around(ideal[0]):
-        for generators in _around(ideal[1]):
-            for ranks in _around(ideal[2]):
-                counts = (engines, generators, ranks)
-                if counts not in seen:
-                    seen.add(counts)
-                    yield _with_judges(workload, _shaped(shape, engines=engines, generators=generators, ranks=ranks))
-    yield _with_judges(workload, _shaped(shape, engines=1, generators=1, ranks=1))
+def count_of(shape: Shape, role: Role) -> int:
+    """Workers of the role."""
+    return shape.learner_ranks if role is Role.LEARNER else _pool(shape, role).workers
 
 
-def _around(ideal: float) -> range:
-    return range(max(1, math.floor(ideal) - 1), max(1, math.ceil(ideal) + 1) + 1)
+def gpus_of(shape: Shape, role: Role) -> float:
+    """That one worker of the role takes."""
+    return shape.learner_gpus if role is Role.LEARNER else _pool(shape, role).gpus
 
 
-def _shaped(shape: Shape, *, engines: int, generators: int, ranks: int) -> Shape:
-    return replace(
-        shape,
-        engines=replace(shape.engines, workers=engines),
-        generators=replace(shape.generators, workers=generators),
-        learner_ranks=ranks,
-        attempts_in_flight=None,
-    )
+def resized(shape: Shape, role: Role, count: int) -> Shape:
+    """The shape with so many workers of the role."""
+    if role is Role.LEARNER:
+        threads = shape.learner_threads / shape.learner_ranks * count
+        return replace(shape, learner_ranks=count, learner_threads=threads)
+    pool = replace(_pool(shape, role), workers=count)
+    if role is Role.ENGINES:
+        return replace(shape, engines=pool)
+    return replace(shape, generators=pool) if role is Role.GENERATORS else replace(shape, judges=pool)
 
 
-def _with_judges(workload: Workload, shape: Shape) -> Shape:
-    *_, judge_s, _ = attempt_work_s(workload)
-    need = judge_s * _attempts(workload, shape) / _step_s(workload, shape) * SPARE
-    return replace(
-        shape,
-        judges=replace(shape.judges, workers=max(1, math.ceil(need / shape.judges.kind.capacity))),
-    )
+def _pool(shape: Shape, role: Role) -> PoolShape:
+    return {Role.ENGINES: shape.engines, Role.GENERATORS: shape.generators, Role.JUDGES: shape.judges}[role]
 
 
-def _attempts(workload: Workload, shape: Shape) -> float:
-    """Of a step, those of passed-over groups too."""
-    return shape.groups_per_step * shape.group_size / (1.0 - workload.flat_frac)
+def pools_s(workload: Workload, shape: Shape) -> Mapping[Role, float]:
+    """How long each pool is busy for a step that never lets it wait."""
+    engine_s, draw_s, judge_s, learn_s = attempt_work_s(workload, samples=shape.samples)
+    groups = shape.groups_per_step / (1.0 - workload.flat_frac)
+    begun = groups * (shape.group_size + shape.spare_members)
+    return {
+        Role.ENGINES: begun * engine_s / shape.engines.capacity,
+        Role.GENERATORS: begun * draw_s / shape.generators.capacity,
+        Role.JUDGES: begun * judge_s / shape.judges.capacity,
+        Role.LEARNER: max(groups * shape.group_size * learn_s / shape.learner_ranks, workload.learn_s),
+    }
 
 
-def _step_s(workload: Workload, shape: Shape) -> float:
-    """Of a cluster whose GPU pools never wait."""
-    engine_s, draw_s, _, learn_s = attempt_work_s(workload)
-    per_attempt = max(
-        engine_s / shape.engines.capacity, draw_s / shape.generators.capacity, learn_s / shape.learner_ranks
-    )
-    return per_attempt * _attempts(workload, shape)
+def estimated_s(workload: Workload, shape: Shape) -> float:
+    """A step by arithmetic: its busiest pool, or its stages one after the other over those that staleness overlaps."""
+    busy_s = pools_s(workload, shape)
+    turns = sum(workload.turns) / len(workload.turns)
+    alone_s = {
+        Role.ENGINES: turns * workload.turn_s.mean_s,
+        Role.GENERATORS: workload.draw_s.mean_s,
+        Role.JUDGES: max((judge.mean_s for judge in workload.judges_s), default=0.0),
+        Role.LEARNER: 0.0,
+    }
+    stages_s = sum(max(busy_s[role], alone_s[role]) for role in Role)
+    one_by_one_s = (turns - 1) * workload.tool_s.mean_s + stages_s + workload.publish_s
+    return max(*busy_s.values(), one_by_one_s / (shape.max_staleness + 1))
+
+
+@dataclass(kw_only=True)
+class _Search:
+    """Shapes that were simulated, and what is allowed."""
+
+    workload: Workload
+    plan: PlanConfig
+    most_gpus: float
+    asked: Shape
+    _seen_s: dict[tuple[int, ...], float] = field(default_factory=dict[tuple[int, ...], float])
+
+    @property
+    def paid(self) -> list[Role]:
+        """Roles that ask for GPUs."""
+        return [role for role in Role if gpus_of(self.asked, role) > 0.0]
+
+    @property
+    def free(self) -> list[Role]:
+        """Roles whose workers cost no GPU and are proposed all the same."""
+        return [role for role in (Role.GENERATORS, Role.JUDGES) if role not in self.paid]
+
+    def least(self, role: Role) -> int:
+        """Fewest workers of a role."""
+        return self.plan.least_learner_ranks if role is Role.LEARNER else 1
+
+    def is_affordable(self, shape: Shape) -> bool:
+        """Whether the budget pays for it."""
+        return shape.gpus <= self.most_gpus + ROUNDING_GPUS
+
+    def smallest(self) -> Shape:
+        """The fewest of what costs GPUs; so many of what does not that nobody ever waits."""
+        shape = self.asked
+        for role in self.paid:
+            shape = resized(shape, role, self.least(role))
+        for role in self.free:
+            kind = _pool(shape, role).kind
+            calls = shape.samples + (len(self.workload.judges_s) if role is Role.JUDGES else 0)
+            ample = math.ceil(shape.most_under_way * calls / kind.batch)
+            shape = resized(shape, role, max(count_of(shape, role), ample))
+        return shape
+
+    def starts(self, smallest: Shape) -> list[Shape]:
+        """Where to begin: the budget by work, by what a step gains, and what is configured."""
+        by_work = self._grown(smallest, self._busiest)
+        by_gain = self._grown(smallest, self._most_gained)
+        configured = smallest
+        for role in self.paid:
+            configured = resized(configured, role, max(self.least(role), count_of(self.asked, role)))
+        return [one for one in (by_work, by_gain, configured) if self.is_affordable(one)]
+
+    def _grown(self, shape: Shape, better: Callable[[Shape, Role], float]) -> Shape:
+        """One worker more, where it is worth most, until nothing fits the budget."""
+        while True:
+            fitting = [role for role in self.paid if self.is_affordable(self._more(shape, role))]
+            if not fitting:
+                return shape
+            shape = self._more(shape, max(fitting, key=lambda role: better(shape, role)))
+
+    def _more(self, shape: Shape, role: Role) -> Shape:
+        return resized(shape, role, count_of(shape, role) + 1)
+
+    def _busiest(self, shape: Shape, role: Role) -> float:
+        return pools_s(self.workload, shape)[role]
+
+    def _most_gained(self, shape: Shape, role: Role) -> float:
+        saved_s = pools_s(self.workload, shape)[role] - pools_s(self.workload, self._more(shape, role))[role]
+        return saved_s / gpus_of(shape, role)
+
+    def improved(self, starts: Sequence[Shape]) -> Shape:
+        """Move workers between pools as long as a step gets shorter."""
+        best = min(starts, key=self.step_s)
+        for _ in range(ROUNDS):
+            moved = {_counts(one): one for one in self._moves(best)}
+            new = [one for counts, one in moved.items() if counts not in self._seen_s]
+            new.sort(key=lambda one: estimated_s(self.workload, one))
+            following = min([best, *new[:TRIED]], key=self.step_s)
+            if following is best:
+                break
+            best = following
+        return best
+
+    def _moves(self, shape: Shape) -> Iterator[Shape]:
+        """A worker or a quarter of them from one pool, and what that pays for in another one."""
+        for giver in self.paid:
+            count = count_of(shape, giver)
+            for given in {1, max(1, count // 4), count // 2}:
+                if not 0 < given <= count - self.least(giver):
+                    continue
+                less = resized(shape, giver, count - given)
+                for taker in self.paid:
+                    room = (self.most_gpus + ROUNDING_GPUS - less.gpus) / gpus_of(shape, taker)
+                    if taker is not giver and room >= 1.0:
+                        more = resized(less, taker, count_of(less, taker) + math.floor(room))
+                        yield more
+                        yield self._grown(more, self._busiest)
+
+    def slimmed(self, shape: Shape) -> Shape:
+        """Without the workers that bring nothing, those of most GPUs first."""
+        bound_s = self.step_s(shape) * (1.0 + NOTHING)
+        for role in sorted([*self.paid, *self.free], key=lambda role: -gpus_of(shape, role)):
+            least, enough = self.least(role), count_of(shape, role)
+            while least < enough:
+                middle = (least + enough) // 2
+                if self.step_s(resized(shape, role, middle)) <= bound_s:
+                    enough = middle
+                else:
+                    least = middle + 1
+            shape = resized(shape, role, enough)
+        return shape
+
+    def step_s(self, shape: Shape) -> float:
+        """Simulated, once."""
+        counts = _counts(shape)
+        if counts not in self._seen_s:
+            plan = self.plan.model_copy(update={"steps": min(self.plan.steps, SEARCH_STEPS)})
+            self._seen_s[counts] = forecast(self.workload, shape, plan).step_s
+        return self._seen_s[counts]
+
+
+def _counts(shape: Shape) -> tuple[int, ...]:
+    return tuple(count_of(shape, role) for role in Role)

@@ -19,9 +19,11 @@ from gen_searcher.ledger.times import Ending, Times, read_times
 from gen_searcher.metrics.report.figures import Series
 from gen_searcher.metrics.report.read import jsonl, read_metrics
 from gen_searcher.plan.latency import Latency, Recorded
+from gen_searcher.plan.ranks import longest_share
 from gen_searcher.plan.shape import AttemptWork, GroupWork, SearchWork, Shape, Workload
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.timeline import Curve, PoolSpans, Span, alone_s, fitted_slowdown, merged, shared_speed
+from gen_searcher.rewards.compose import IMAGE
 
 FITTED_TURNS = 5000
 """The last ones of a run say how its engines slow down; more say it no better."""
@@ -57,11 +59,22 @@ class _Drawing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Picture:
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     trajectory: _Trajectory
     seed: int
     judgements: tuple[_Judgement, ...]
     drawing: _Drawing | None = None
+    more_images: tuple[_Picture, ...] = ()
+
+    @property
+    def samples(self) -> int:
+        """Pictures that were drawn at once and judged beside each other."""
+        return 1 + len(self.more_images)
 
     @property
     def tokens(self) -> int:
@@ -148,7 +161,7 @@ def read_measured(folder: Path, stated: Workload, shape: Shape) -> Measured:
     if learns and trained:
         usual_s = statistics.fmean(history.learned_s()[1:] or history.learned_s())  # the first one warms up
         per_step = trained * shape.group_size / len(learning)
-        token_s = usual_s * shape.learner_ranks * len(learning) / max(1, history.trained_tokens)
+        token_s = usual_s * len(learning) / max(1.0, history.tokens_waited_for)
         workload = replace(
             workload, learn_s=usual_s * shape.learner_ranks / per_step, flat_frac=flat / (trained + flat)
         )
@@ -190,8 +203,8 @@ class _Placed:
     line: _Line
     turns: slice
     tools_s: tuple[float, ...]
-    draw: int | None
-    verdicts: Mapping[str, int]
+    draws: slice | None
+    verdicts: Mapping[str, slice]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,14 +234,15 @@ class _History:
     def _place(self, line: _Line, attempt: _Attempt, ended_s: float) -> _Placed:
         """Backwards from its end."""
         at_s = ended_s - max((one.latency_s for one in attempt.judgements), default=0.0)
-        verdicts: dict[str, int] = {}
+        verdicts: dict[str, slice] = {}
         for one in attempt.judgements:
-            verdicts[one.judge] = len(self._verdicts)
-            self._verdicts.append(Span(start_s=at_s, end_s=at_s + one.latency_s))
-        draw: int | None = None
+            count = attempt.samples if one.judge == IMAGE else 1
+            verdicts[one.judge] = slice(len(self._verdicts), len(self._verdicts) + count)
+            self._verdicts += [Span(start_s=at_s, end_s=at_s + one.latency_s)] * count
+        draws: slice | None = None
         if attempt.drawing is not None:
-            draw = len(self._draws)
-            self._draws.append(Span(start_s=at_s - attempt.drawing.latency_s, end_s=at_s))
+            draws = slice(len(self._draws), len(self._draws) + attempt.samples)
+            self._draws += [Span(start_s=at_s - attempt.drawing.latency_s, end_s=at_s)] * attempt.samples
             at_s -= attempt.drawing.latency_s
         turns: list[Span] = []
         for turn in reversed(attempt.trajectory.turns):
@@ -240,13 +254,17 @@ class _History:
         self._tokens += [len(turn.completion_ids) for turn in attempt.trajectory.turns]
         waits = [0.0 if turn.result is None else turn.result.latency_s for turn in attempt.trajectory.turns[:-1]]
         return _Placed(
-            line=line, turns=slice(first, len(self._turns)), tools_s=tuple(waits), draw=draw, verdicts=verdicts
+            line=line, turns=slice(first, len(self._turns)), tools_s=tuple(waits), draws=draws, verdicts=verdicts
         )
 
     @property
-    def trained_tokens(self) -> int:
-        """Of all steps."""
-        return sum(line.attempt.tokens for line in self.lines if line.attempt and line.advantage is not None)
+    def tokens_waited_for(self) -> float:
+        """Of the rank that had most to learn from in each step, over all steps."""
+        tokens: dict[int, list[float]] = {}
+        for line in self.lines:
+            if line.attempt and line.advantage is not None:
+                tokens.setdefault(line.step, []).append(line.attempt.tokens)
+        return sum(longest_share(step, self.shape.learner_ranks) for step in tokens.values())
 
     def busy(self) -> dict[str, list[Span]]:
         """See `Measured.busy`."""
@@ -275,7 +293,7 @@ class _History:
         draws_s = self._alone(self._draws, shape.generators.kind, shape.generators.workers, machine)
         verdicts_s = self._alone(self._verdicts, shape.judges.kind, shape.judges.workers, machine)
         judges = list(dict.fromkeys(name for one in self._placed for name in one.verdicts))
-        grounded = [one for one in self._placed if one.draw is not None or one.verdicts]
+        grounded = [one for one in self._placed if one.draws is not None or one.verdicts]
         tools_s = [wait_s for one in self._placed for wait_s in one.tools_s if wait_s > 0.0]
         groups: dict[tuple[int, str], list[AttemptWork]] = {}
         flat = set[tuple[int, str]]()
@@ -289,10 +307,12 @@ class _History:
                 search=SearchWork(
                     turns_s=tuple(turns_s[one.turns]),
                     tools_s=one.tools_s,
-                    is_grounded=one.draw is not None or bool(one.verdicts),
+                    is_grounded=one.draws is not None or bool(one.verdicts),
                 ),
-                draw_s=0.0 if one.draw is None else draws_s[one.draw],
-                judges_s=tuple(verdicts_s[one.verdicts[name]] if name in one.verdicts else 0.0 for name in judges),
+                draw_s=0.0 if one.draws is None else statistics.fmean(draws_s[one.draws]),
+                judges_s=tuple(
+                    statistics.fmean(verdicts_s[one.verdicts[name]]) if name in one.verdicts else 0.0 for name in judges
+                ),
                 learn_s=token_s * one.line.attempt.tokens if token_s else stated.learn_s,
             )
             key = (one.line.step, one.line.group)
@@ -307,10 +327,16 @@ class _History:
             tool_s=_recorded(tools_s, stated.tool_s),
             draw_s=_recorded(draws_s, stated.draw_s),
             judges_s=tuple(
-                Recorded(seconds=tuple(verdicts_s[one.verdicts[name]] for one in grounded if name in one.verdicts))
+                Recorded(
+                    seconds=tuple(
+                        took for one in grounded if name in one.verdicts for took in verdicts_s[one.verdicts[name]]
+                    )
+                )
                 for name in judges
             )
             or stated.judges_s,
+            image_judge=judges.index(IMAGE) if IMAGE in judges else None if judges else stated.image_judge,
+            looks=False,  # what was looked at is among the recorded turns
             grounded_frac=len(grounded) / len(self._placed),
             groups=tuple(GroupWork(attempts=tuple(group), is_flat=key in flat) for key, group in groups.items())
             if is_whole

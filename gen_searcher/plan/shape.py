@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from gen_searcher.plan.latency import Latency
 from gen_searcher.plan.station import StationKind
+from gen_searcher.train.tail import TailRules
 
-_DRAWING, _JUDGING, _TEACHING = 1 << 31, 1 << 32, 1 << 33
+_DRAWING, _JUDGING, _TEACHING, _LOOKING = 1 << 31, 1 << 32, 1 << 33, 1 << 34
 """Added to a seed of 31 bits, they make seeds of their own."""
 
 
@@ -23,6 +24,8 @@ class SearchWork:
     """One tool call between two turns."""
     is_grounded: bool
     """Whether it ends with something to draw."""
+    look_s: float | None = None
+    """Engine time of the turn after the policy has seen what it drew; None: it is not shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class AttemptWork:
 
     search: SearchWork
     draw_s: float = 0.0
+    """Each of its pictures."""
     judges_s: tuple[float, ...] = ()
     """One per judge of the workload, 0 when it is not judged."""
     learn_s: float = 0.0
@@ -64,7 +68,11 @@ class Workload:
     grounded_frac: float = 1.0
     """Share of attempts that are drawn and judged."""
     flat_frac: float = 0.0
-    """Share of groups with nothing to teach."""
+    """Share of groups with nothing to teach, which are passed over."""
+    image_judge: int | None = None
+    """Which of the judges looks at every picture of an attempt; the others are asked once."""
+    looks: bool = False
+    """The policy is shown a picture of its answer and hands in another one. Recorded groups have their looks among their turns."""
     groups: Sequence[GroupWork] = ()
     """Whole groups in the order in which they were begun, over and over: the attempts at a hard task are long together, and so
     are those of a policy that has just begun. Empty: turns, calls, drawings and verdicts are drawn each by itself."""
@@ -80,6 +88,7 @@ class Workload:
             turns_s=tuple(self.turn_s.draw_s(rng) for _ in range(turns)),
             tools_s=tuple(self.tool_s.draw_s(rng) for _ in range(turns - 1)),
             is_grounded=rng.random() < self.grounded_frac,
+            look_s=self.turn_s.draw_s(random.Random(seed + _LOOKING)) if self.looks else None,
         )
         if not search.is_grounded:
             return AttemptWork(search=search, judges_s=(0.0,) * len(self.judges_s), learn_s=self.learn_s)
@@ -126,12 +135,27 @@ class Shape:
     group_size: int
     max_staleness: int
     attempts_in_flight: int | None = None
+    samples: int = 1
+    """Pictures that an attempt is scored by."""
+    spare_groups: int = 0
+    """See `StreamRules`."""
+    spare_members: int = 0
+    """See `GroupRules.spare`."""
+    tail: TailRules | None = None
+    """When the last members of a group are given up."""
     learner_gpus: float = 0.0
     """Of one rank."""
     learner_threads: float = 0.0
     """Cores that all ranks together take of the shared ones."""
     cores: float | None = None
     """Cores of the one machine on which everything runs; None: every worker has its own."""
+
+    @property
+    def most_under_way(self) -> int:
+        """Attempts, at once."""
+        groups = self.groups_per_step * (self.max_staleness + 1) + self.spare_groups
+        begun = groups * (self.group_size + self.spare_members)
+        return begun if self.attempts_in_flight is None else min(begun, self.attempts_in_flight)
 
     @property
     def gpus(self) -> float:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gen_searcher.plan.limit import Asked, Work
+from gen_searcher.plan.ranks import longest_share
 from gen_searcher.plan.shape import AttemptWork, Churn, Shape, Workload
 from gen_searcher.plan.station import Cores, Station, StationKind, StationPool
+from gen_searcher.rewards.compose import IMAGE
 from gen_searcher.train.attempt import AttemptRunner, GroupRules, member_seeds, run_attempt, run_group
 from gen_searcher.train.outage import OutageRules
 from gen_searcher.train.room import Room
@@ -48,7 +50,8 @@ class Published:
     staleness: tuple[int, ...]
     """Of each of its groups."""
     attempts: int
-    """Of the groups that it learned from and of those that were passed over since the step before."""
+    """Of the groups that it learned from and of those that were passed over or given up since the step before; those that
+    were given up themselves count as well."""
     work: Work
     """What the pools and the learner did since the step before, lost work left out."""
     engines_s: float
@@ -71,6 +74,8 @@ class Simulation:
     rewards: StationPool = field(init=False)
     _begun: dict[str, AttemptWork] = field(default_factory=dict[str, AttemptWork])
     """By `_name`: of groups that were begun and not published."""
+    _members: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Names of what was begun at a task."""
     _since: list[Asked] = field(default_factory=list[Asked])
     """Of groups that ended since the last step was published."""
 
@@ -84,45 +89,72 @@ class Simulation:
     @property
     def attempt(self) -> AttemptRunner:
         """The production attempt with these pools behind its protocols."""
+        seeing = self.workload.image_judge
+        generator = _Generator(self._begun, self.generators)
         return partial(
             run_attempt,
-            searcher=_Searcher(self._begun, self.engines),
-            generator=_Generator(self._begun, self.generators),
-            judges=[_Judge(self._begun, self.rewards, number) for number in range(len(self.workload.judges_s))],
+            searcher=_Searcher(self._begun, self.engines, generator),
+            generator=generator,
+            judges=[
+                _Judge(self._begun, self.rewards, number, IMAGE if number == seeing else f"judge-{number}")
+                for number in range(len(self.workload.judges_s))
+            ],
             compose=_no_reward,
+            samples=self.shape.samples,
         )
 
     async def group(self, visit: Visit, *, seed: int, version: int, earlier: Group | None = None) -> Group:
         """The production group on these pools, begun as number `visit.number`."""
-        rules = GroupRules(size=self.shape.group_size, tries=100, deadline_s=NEVER_S)
-        for member, own in enumerate(member_seeds(seed, rules=rules)):
+        shape = self.shape
+        rules = GroupRules(
+            size=shape.group_size, tries=100, deadline_s=NEVER_S, tail=shape.tail, spare=shape.spare_members
+        )
+        seeds = member_seeds(seed, rules=rules)
+        for member, own in enumerate(seeds):
             self._begun[_name(visit.task, own)] = self.workload.attempt(own, visit=visit.number, member=member)
+        self._members[visit.task.id] = tuple(_name(visit.task, own) for own in seeds)
         return await run_group(
             visit.task, seed=seed, version=version, rules=rules, attempt=self.attempt, earlier=earlier
         )
 
     def ended(self, group: Group) -> None:
         """All attempts of the group have ended."""
-        self._since += [Asked.of(self._begun[name]) for name in _names([group])]
+        self._since += self._asked([group])
+
+    def _asked(self, groups: Sequence[Group]) -> list[Asked]:
+        samples, seeing = self.shape.samples, self.workload.image_judge
+        return [Asked.of(self._begun[name], samples=samples, image_judge=seeing) for name in _names(groups)]
+
+    def _leave(self, groups: Sequence[Group]) -> int:
+        """Forget groups and say how many attempts were begun in them."""
+        names = [name for group in groups for name in self._members.pop(group.task.id)]
+        for name in names:
+            del self._begun[name]
+        return len(names)
 
     def learn_s(self, groups: Sequence[Group]) -> float:
         """One step on these groups."""
-        alone_s = sum(self._begun[name].learn_s for name in _names(groups))
-        return alone_s / self.shape.learner_ranks
+        return longest_share([self._begun[name].learn_s for name in _names(groups)], self.shape.learner_ranks)
 
     def published(
-        self, *, taken_s: float, version: int, groups: tuple[Group, ...], dropped: tuple[Group, ...], learner_s: float
+        self,
+        *,
+        taken_s: float,
+        version: int,
+        groups: tuple[Group, ...],
+        dropped: tuple[Group, ...],
+        learner_s: float,
+        late: tuple[Group, ...] = (),
     ) -> Published:
         """The record of a step that is published now."""
         work_s = self.learn_s(groups)
-        trained = [Asked.of(self._begun.pop(name)) for name in _names(groups)]
-        passed_over = [self._begun.pop(name) for name in _names(dropped)]
+        trained = self._asked(groups)
         ended, self._since = self._since, []
         return Published(
             at_s=asyncio.get_running_loop().time(),
             taken_s=taken_s,
             staleness=tuple(version - group.version for group in groups),
-            attempts=len(trained) + len(passed_over),
+            attempts=self._leave((*groups, *dropped, *late)),
             work=Work.of(ended, trained=trained, learner_s=work_s),
             engines_s=self.engines.busy_s(),
             generators_s=self.generators.busy_s(),
@@ -136,7 +168,7 @@ async def simulate(
 ) -> tuple[Published, ...]:
     """Run the production stream for so many steps."""
     simulation = Simulation(workload=workload, shape=shape)
-    room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size)
+    room = Room(attempts=shape.attempts_in_flight, group_size=shape.group_size + shape.spare_members)
 
     async def start_group(visit: Visit, version: int, earlier: Group | None) -> Group:
         own = group_seed(seed, visit.number)
@@ -150,6 +182,7 @@ async def simulate(
         groups_per_step=shape.groups_per_step,
         max_staleness=shape.max_staleness,
         max_dropped=1_000_000,
+        spare_groups=shape.spare_groups,
         outage=OutageRules(max_lost_frac=1.0),
     )
     marks: list[Published] = []
@@ -171,7 +204,12 @@ async def simulate(
             stream.published()
             marks.append(
                 simulation.published(
-                    taken_s=taken_s, version=step, groups=taken.groups, dropped=taken.dropped, learner_s=learner_s
+                    taken_s=taken_s,
+                    version=step,
+                    groups=taken.groups,
+                    dropped=taken.dropped,
+                    late=taken.late,
+                    learner_s=learner_s,
                 )
             )
     return tuple(marks)
@@ -225,14 +263,16 @@ def _no_reward(trajectory: Trajectory, judgements: object) -> Reward:
 
 
 class _Searcher:
-    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool) -> None:
+    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool, generator: _Generator) -> None:
         self._begun = begun
         self._pool = pool
+        self._generator = generator
 
     async def search(self, task: Task, *, seed: int) -> Trajectory:
         name = _name(task, seed)
         work = self._begun[name].search
-        async with self._pool.worker(key=derive_seed("rollout", task.id), slack=SHARED_PREFIX_CALLS) as engine:
+        key = derive_seed("rollout", task.id)
+        async with self._pool.worker(key=key, slack=SHARED_PREFIX_CALLS) as engine:
             life = engine.life
             await engine.work(work.turns_s[0], life=life)
             for tool_s, turn_s in zip(work.tools_s, work.turns_s[1:], strict=True):
@@ -241,6 +281,10 @@ class _Searcher:
         if not work.is_grounded:
             return Trajectory(task_id=task.id, turns=(), outcome=Outcome.OUT_OF_TURNS, grounding=None)
         grounding = Grounding(gen_prompt=name, references=())
+        if work.look_s is not None:
+            await self._generator.generate(grounding, seed=seed)
+            async with self._pool.worker(key=key, slack=SHARED_PREFIX_CALLS) as engine:
+                await engine.work(work.look_s, life=engine.life)
         return Trajectory(task_id=task.id, turns=(), outcome=Outcome.GROUNDED, grounding=grounding)
 
 
@@ -257,14 +301,11 @@ class _Generator:
 
 
 class _Judge:
-    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool, number: int) -> None:
+    def __init__(self, begun: Mapping[str, AttemptWork], pool: StationPool, number: int, name: str) -> None:
         self._begun = begun
         self._pool = pool
         self._number = number
-
-    @property
-    def name(self) -> str:
-        return f"judge-{self._number}"
+        self.name = name
 
     async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
         del task, image

@@ -44,8 +44,55 @@ def test_a_budget_brings_a_shape_as_settings(capsys: pytest.CaptureFixture[str])
     proposed = capsys.readouterr().out.split("proposed for 8 GPUs")[1]
     assert "(8 GPUs)" in proposed
     assert "cluster.rollout_workers=" in proposed
+    assert "attempts_in_flight" not in proposed
+
+
+def test_a_proposal_says_that_it_has_no_bound_on_attempts_and_what_it_leaves_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings = [
+        "cluster.roles.generator.gpus=0",
+        "cluster.learner_ranks=2",
+        "grpo.attempts_in_flight=4",
+        "plan.learn_s=0.1",
+    ]
+    assert cli.run(["plan", *FIXED, *settings, "plan.budget_gpus=20"]) == 0
+    proposed = capsys.readouterr().out.split("proposed for 20 GPUs")[1]
+    assert "cluster.learner_ranks=1 grpo.attempts_in_flight=null" in proposed
+    assert "left over          18 GPUs, which would make a step shorter by less than 2%" in proposed
+    assert "fewer learner ranks hold more each" in proposed
 
 
 def test_a_budget_without_a_price_is_refused() -> None:
     with pytest.raises(ConfigError, match="any number of GPUs costs nothing"):
         plan.run(load.load([*FIXED, "plan.usd_per_gpu_hour=0", "plan.budget_usd_per_hour=5"]))
+
+
+def test_a_plan_says_which_settings_it_leaves_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plan", *FIXED]) == 0
+    plain = capsys.readouterr().out
+    assert "not modelled: lost attempts and their retries" in plain
+    assert "only_useful" not in plain
+    assert "agent.looks" not in plain
+    settings = ["grpo.pictures.only_useful=true", "agent.looks=1", "cluster.rollout_concurrency=1"]
+    assert cli.run(["plan", *FIXED, *settings]) == 0
+    out = capsys.readouterr().out
+    assert "step               26.0 s" in out, "a look costs a picture of 5 s and a turn of 2 s"
+    assert "every answer is drawn, and no member waits for the others" in out
+    assert "changed and drawn again: the most that it can take" in out
+    assert "rollout workers take up 1 of up to 2 attempts" in out
+
+
+def test_a_plan_for_a_hosted_generator_asks_for_its_latency(capsys: pytest.CaptureFixture[str]) -> None:
+    hosted = [setting for setting in FIXED if not setting.startswith("plan.draw")]
+    assert cli.run(["plan", *hosted, "cluster.roles.generator.gpus=0"]) == 0
+    assert "state those of your service" in capsys.readouterr().out
+    assert cli.run(["plan", *FIXED, "cluster.roles.generator.gpus=0"]) == 0
+    assert "state those of your service" not in capsys.readouterr().out
+
+
+def test_what_a_step_adds_to_the_defaults_is_in_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["grpo.pictures.samples=4", "grpo.oversample={groups: 1, members: 1}", "grpo.drop_flat_groups=false"]
+    assert cli.run(["plan", *FIXED, *settings, "plan.flat_frac=0.9"]) == 0
+    out = capsys.readouterr().out
+    assert "1 groups of 2, staleness 0, 4 pictures each, 1 spare groups, 1 spare members a group\n" in out

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from gen_searcher.config.plan import PlanConfig
+from gen_searcher.config.cluster import ClusterConfig
+from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.plan import PlanConfig, StationConfig
 from gen_searcher.errors import ConfigError
+from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import forecast
 from gen_searcher.plan.latency import Fixed, Lognormal, Recorded
 from gen_searcher.plan.propose import propose
@@ -15,6 +18,7 @@ from gen_searcher.plan.shape import Churn, PoolShape, Shape, Workload
 from gen_searcher.plan.simulate import simulate
 from gen_searcher.plan.station import StationKind
 from gen_searcher.plan.virtual_time import run_virtually
+from gen_searcher.train.tail import TailRules
 
 WORK = Workload(
     turns=(3,),
@@ -155,3 +159,64 @@ def test_means_of_distributions() -> None:
     assert Lognormal(median_s=2.0, sigma=1.0).mean_s == pytest.approx(2.0 * 1.6487, rel=1e-4)
     assert Recorded(seconds=(1.0, 2.0, 6.0)).mean_s == 3.0
     assert Fixed(seconds=1.5).mean_s == 1.5
+
+
+def configured(**settings: object) -> Shape:
+    """Four groups of four on a pool of each kind that is not waited for."""
+    grpo = GrpoConfig.model_validate({"groups_per_step": 4, "group_size": 4, "max_staleness": 0, **settings})
+    cluster = ClusterConfig(rollout_workers=4, generator_workers=8, reward_workers=4)
+    return configured_shape(PlanConfig(generator=StationConfig(batch=1)), cluster, grpo)
+
+
+def test_pictures_of_one_answer_are_drawn_and_judged_each() -> None:
+    once, four = shape(generators=1), replace(shape(generators=1), samples=4)
+    seen = replace(WORK, image_judge=0)
+    assert forecast(seen, four, PLAN).step_s == pytest.approx(forecast(seen, once, PLAN).step_s + 4 * 3 * 5.0), (
+        "four answers, three pictures more of 5 s each, one after the other"
+    )
+    assert configured(pictures={"samples": 4}).samples == 4
+    one_judge = replace(shape(generators=16), judges=PoolShape(workers=1, kind=StationKind(batch=1)), samples=2)
+    said = forecast(replace(seen, judges_s=(Fixed(seconds=4.0),)), one_judge, PLAN)
+    assert said.step_s == pytest.approx(3 * 2.0 + 2 * 1.0 + 5.0 + 4 * 2 * 4.0 + 2.0 + 1.0), (
+        "eight verdicts by one judge"
+    )
+    text = forecast(replace(seen, judges_s=(Fixed(seconds=4.0),), image_judge=None), one_judge, PLAN)
+    assert text.step_s == pytest.approx(3 * 2.0 + 2 * 1.0 + 5.0 + 4 * 4.0 + 2.0 + 1.0), (
+        "who sees no picture is asked once"
+    )
+
+
+def test_a_look_takes_a_picture_and_a_turn_more() -> None:
+    assert forecast(replace(WORK, looks=True), shape(), PLAN).step_s == pytest.approx(ATTEMPT_S + 5.0 + 2.0 + 2.0 + 1.0)
+
+
+def test_a_tail_that_is_cut_off_is_not_waited_for() -> None:
+    slow = replace(WORK, tool_s=Lognormal(median_s=1.0, sigma=1.5))
+    whole, cut = configured(), configured(tail={"members": 2, "wait_s": 0.0})
+    assert cut.tail == TailRules(members=2, wait_s=0.0)
+    assert forecast(slow, cut, PLAN).step_s < 0.8 * forecast(slow, whole, PLAN).step_s
+
+
+def test_spare_members_and_groups_stand_in_for_the_slowest() -> None:
+    slow = replace(WORK, tool_s=Lognormal(median_s=1.0, sigma=1.5))
+    whole_s = forecast(slow, configured(), PLAN).step_s
+    members = configured(oversample={"members": 4})
+    groups = configured(oversample={"groups": 4})
+    assert (members.spare_members, groups.spare_groups) == (4, 4)
+    assert forecast(slow, members, PLAN).step_s < 0.8 * whole_s
+    assert forecast(slow, groups, PLAN).step_s < 0.8 * whole_s
+    (first, *_) = run_virtually(simulate(slow, members, steps=2))
+    assert first.attempts == 4 * (4 + 4), "those that were given up were begun as well"
+
+
+def test_groups_that_are_trained_on_though_flat_cost_no_second_group() -> None:
+    plan = PlanConfig(flat_frac=0.5)
+    assert (stated_workload(plan).flat_frac, stated_workload(plan, drops_flat=False).flat_frac) == (0.5, 0.0)
+
+
+def test_more_ranks_than_samples_learn_no_faster() -> None:
+    four, many = forecast(WORK, shape(ranks=4), PLAN), forecast(WORK, shape(ranks=64), PLAN)
+    assert four.step_s == many.step_s == pytest.approx(ATTEMPT_S + 0.5 + 1.0)
+    assert forecast(WORK, shape(ranks=3), PLAN).step_s == pytest.approx(ATTEMPT_S + 2 * 0.5 + 1.0), (
+        "one has two of four"
+    )

@@ -166,3 +166,14 @@ def test_a_folder_without_attempts_or_their_times_is_refused(tmp_path: Path) -> 
     (tmp_path / "grpo" / "ledger.sqlite").unlink()
     with pytest.raises(ConfigError, match="is missing, which says when the attempts ended"):
         read_measured(tmp_path, STATED, SHAPE)
+
+
+def test_pictures_that_were_drawn_at_once_took_their_share_of_the_time_each(tmp_path: Path) -> None:
+    one = grounded(turn(6.0, None), draw_s=20.0, judge_s=2.0)
+    assert one.image is not None
+    four = replace(one, more_images=(one.image,) * 3)
+    write_run(tmp_path, [(four, 100.0), (replace(four, seed=1), 200.0)], booked_s=[203.5, 224.5])
+    work = read_measured(tmp_path, STATED, SHAPE).workload
+    assert work.draw_s.mean_s == pytest.approx(5.0), "by one generator"
+    assert work.judges_s[0].mean_s == pytest.approx(0.5), "one judge looked at four pictures, one after the other"
+    assert work.image_judge == 0
