@@ -54,6 +54,14 @@ class ActorGone(WorldError):
         super().__init__(message, stage)
 
 
+class EngineDead(WorldError):
+    """The policy's engine died and its worker lives: it can do nothing until it is started again, with a new engine."""
+
+    def __init__(self, message: str, stage: str = "policy") -> None:
+        """The stage is `policy`."""
+        super().__init__(message, stage)
+
+
 class ProviderError(WorldError):
     """A search provider, page reader or picture host did not do its job; the subclass says what would mend it."""
 

@@ -2,8 +2,8 @@
 
 A dead actor becomes an `ActorGone`; the pool stops using it until it answers `ready` again: Ray restarts it, and where
 that is over, `Upkeep` raises another one in its place. `Care` says when an actor that has work hangs: it is killed, which
-makes it a dead one, and its calls may be made once more elsewhere. Actors join and leave while calls go on. Work that its
-caller gives up is cancelled where it is done.
+makes it a dead one, and its calls may be made once more elsewhere. So is one whose engine died. Actors join and leave while
+calls go on. Work that its caller gives up is cancelled where it is done.
 What a plug raises becomes a `WorldError` with its traceback. A bug of ours crashes the run, and what only the user can
 mend (a spent budget, a revoked key, a retired judge) stops it with its own words.
 """
@@ -25,8 +25,8 @@ from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
 from gen_searcher.cluster.failures import failure_in, none_left, not_ready, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, DeathsOfAll, Upkeep
-from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, node_of, stop
-from gen_searcher.errors import ActorGone, WorkersGone, WorldError
+from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, nodes_of, stop
+from gen_searcher.errors import ActorGone, EngineDead, WorkersGone, WorldError
 from gen_searcher.train.routing import Near, Router, home
 
 log = logging.getLogger(__name__)
@@ -120,6 +120,9 @@ class Pool:
             failure = failure_in(error, stage=self._stage if self._wraps_plugs else None)
             if failure is None:
                 raise
+            if isinstance(failure, EngineDead):
+                self._end(index, handle, str(failure))
+                failure = ActorGone(f"{self.role} actor {index} is gone: {failure}")
             raise failure from error
         except RayError as error:  # it died, or Ray killed it for its memory, or its answer went down with a node
             if self.handles.get(index) is handle:  # and not one that was raised in its place meanwhile
@@ -161,18 +164,12 @@ class Pool:
         if self._has_left(index, watch):
             ray.kill(handle)
         else:
-            if index in self._healthy:
-                ray.kill(handle, no_restart=False)
-            self._suspend(index, "it hung")
+            self._end(index, handle, "it hung")
         raise ActorGone(f"{self.role} actor {index} finished nothing for {answer_s:g} s and was killed")
 
     def _has_left(self, index: int, watch: Watch) -> bool:
         """Whether the actor with this watch is not the pool's any more; another one may have its number."""
         return self._watches.get(index) is not watch
-
-    async def call_all(self, method: str, *args: object, **kwargs: object) -> list[object]:
-        """Call `method` on every healthy actor; the failure of one is the failure of the call."""
-        return await asyncio.gather(*(self.call_on(index, method, *args, **kwargs) for index in sorted(self._healthy)))
 
     @property
     def healthy(self) -> tuple[int, ...]:
@@ -186,9 +183,7 @@ class Pool:
 
     async def nodes(self) -> dict[int, str]:
         """Where the actors in use run: number -> id of the node [hex]. One that does not answer soon is left out."""
-        asked = {index: self.handles[index] for index in self.healthy}
-        answers = await asyncio.gather(*map(node_of, asked.values()))
-        return {index: node for index, node in zip(asked, answers, strict=True) if node is not None}
+        return await nodes_of({index: self.handles[index] for index in self.healthy})
 
     async def wait_ready(self) -> None:
         """Return once every actor has been built, one that died meanwhile again.
@@ -279,9 +274,7 @@ class Pool:
             await self._wait_for_any()
         if near is not None:
             return self._router.near(near.key, self._healthy, slack=near.slack)
-        if sticky is None:
-            return self._router.idlest(self._healthy)
-        return home(sticky, self._healthy)
+        return self._router.idlest(self._healthy) if sticky is None else home(sticky, self._healthy)
 
     async def _wait_for_any(self) -> None:
         """Return when some actor is in use. Raises WorkersGone when none is about to be, or takes too long."""
@@ -308,6 +301,12 @@ class Pool:
             log.debug("%s actor %d: %s", self.role, index, error)
             return False
         return True
+
+    def _end(self, index: int, handle: ActorHandle, why: str) -> None:
+        """Kill an actor that lives and is of no use; it returns like one that died. One that is returning is left alone."""
+        if self.handles.get(index) is handle and index in self._healthy:
+            ray.kill(handle, no_restart=False)
+            self._suspend(index, why)
 
     def _suspend(self, index: int, why: str) -> None:
         self._healthy.discard(index)

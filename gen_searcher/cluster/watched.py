@@ -136,8 +136,13 @@ class Leaving:
             return None
 
 
-async def node_of(handle: ActorHandle) -> str | None:
-    """Id of the actor's node [hex]; None when it does not answer soon."""
+async def nodes_of(handles: Mapping[int, ActorHandle]) -> dict[int, str]:
+    """Where actors run: number -> id of the node [hex]. One that does not answer soon is left out."""
+    answers = await asyncio.gather(*map(_node_of, handles.values()))
+    return {index: node for index, node in zip(handles, answers, strict=True) if node is not None}
+
+
+async def _node_of(handle: ActorHandle) -> str | None:
     ask = cast("Method", handle.__ray_call__)
     with suppress(RayActorError, TimeoutError):
         async with asyncio.timeout(NODE_S):

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from gen_searcher.engines.vllm_request import EngineGone
+from gen_searcher.engines.vllm_request import EngineGone, RequestFailed
 
 if TYPE_CHECKING:
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from vllm.outputs import RequestOutput
     from vllm.sampling_params import SamplingParams
     from vllm.v1.engine.async_llm import AsyncLLM
+
+DEATH_POLL_S = 0.2
+"""How often to look whether the engine died while it swaps weights: a swap gets no answer then, not even an error."""
 
 
 class AsyncEngine:
@@ -33,15 +36,15 @@ class AsyncEngine:
 
         engine = AsyncLLM.from_engine_args(arguments)
         await engine.collective_rpc("record_kept_mass")
+        await engine.get_supported_tasks()  # kept: the first request would ask, and a dead engine never answers
         return cls(engine)
 
     async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:
-        """Wait for the finished output. Raises EngineGone."""
+        """Wait for the finished output. Raises EngineGone, or RequestFailed."""
         from vllm.renderers.inputs.preprocess import parse_model_prompt
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        if self._death is not None:
-            raise EngineGone(f"the engine is dead: {self._death!r}") from self._death
+        await self.check()
         renderer = self._engine.renderer
         parsed = parse_model_prompt(self._engine.model_config, prompt)
         try:
@@ -49,9 +52,20 @@ class AsyncEngine:
             async for output in self._engine.generate(rendered, params, request_id):
                 if output.finished:
                     return output
-        except (EngineDeadError, EngineGenerateError) as error:
+        except EngineDeadError as error:
             raise EngineGone(f"the engine died: {error!r}") from error
-        raise EngineGone(f"the engine gave no final output for {request_id}")
+        except EngineGenerateError as error:
+            if self._engine.errored:
+                raise EngineGone(f"the engine died: {error!r}: {error.__cause__!r}") from error
+            raise RequestFailed(f"the engine gave {request_id} up: {error.__cause__!r}") from error
+        raise RequestFailed(f"the engine gave no final output for {request_id}")
+
+    async def check(self) -> None:
+        """Raise EngineGone if one of the processes has ended, or the last swap of weights failed."""
+        if self._death is not None:
+            raise EngineGone(f"the engine is dead: {self._death!r}") from self._death
+        if self._engine.errored:
+            raise EngineGone("the engine is dead: one of its processes has ended; the log says more")
 
     async def label_weights(self, version: int) -> None:
         """Name the weights that are loaded."""
@@ -64,9 +78,11 @@ class AsyncEngine:
         """
         async with self._updating:
             swap = asyncio.ensure_future(self._swap(version, path))
-            await asyncio.wait({swap})
-            error = swap.exception()
+            while not swap.done() and not self._engine.errored:
+                await asyncio.wait({swap}, timeout=DEATH_POLL_S)
+            error = swap.exception() if swap.done() else EngineGone("one of the engine's processes has ended")
             if error is not None:
+                swap.cancel()
                 self._death = error
                 await self.close()
                 raise EngineGone(f"loading {path} failed: {error!r}") from error

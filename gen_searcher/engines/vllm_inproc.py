@@ -64,6 +64,11 @@ class InprocEngine:
             if self._waiting.pop(request_id, None) is not None and self._death is None:
                 self._thread.submit(self._engine.abort_request, [request_id])
 
+    async def check(self) -> None:
+        """Raise EngineGone if the engine is dead: it failed in a step, or was closed."""
+        if self._death is not None:
+            raise EngineGone(f"the engine is dead: {self._death!r}") from self._death
+
     async def label_weights(self, version: int) -> None:
         """Name the weights that are loaded."""
         await self._job(lambda: self._engine.set_weight_version(str(version)))
@@ -87,8 +92,7 @@ class InprocEngine:
         self._thread.shutdown(wait=True)
 
     async def _job(self, job: Callable[[], T]) -> T:
-        if self._death is not None:
-            raise EngineGone(f"the engine is dead: {self._death!r}") from self._death
+        await self.check()
         return await asyncio.get_running_loop().run_in_executor(self._thread, job)
 
     def _drive(self) -> None:

@@ -20,8 +20,8 @@ from gen_searcher.engines.policy_files import (
     read_tokens,
     tensor_names,
 )
-from gen_searcher.engines.vllm_request import EngineGone, TokenEngine, engine_args, sampling_params
-from gen_searcher.errors import StopRun, WorldError
+from gen_searcher.engines.vllm_request import EngineGone, RequestFailed, TokenEngine, engine_args, sampling_params
+from gen_searcher.errors import EngineDead, StopRun, WorldError
 from gen_searcher.types import Completion, Finish
 
 if TYPE_CHECKING:
@@ -96,8 +96,9 @@ class VllmPolicy:
 
         Raises:
             ValueError: The prompt leaves no room, or its placeholders and pictures do not match.
-            WorldError: The engine is gone, or dropped the request again and again.
-            StopRun: The engine refuses the request, and would refuse it again.
+            EngineDead: The engine died.
+            WorldError: It dropped the request again and again, or gave it up.
+            StopRun: It refuses the request, and would refuse it again.
         """
         from vllm.exceptions import VLLMClientError
 
@@ -116,6 +117,8 @@ class VllmPolicy:
             try:
                 output = (await self._engine.generate(request, params, request_id)).outputs[0]
             except EngineGone as error:
+                raise EngineDead(str(error), stage=STAGE) from error
+            except RequestFailed as error:
                 raise WorldError(str(error), stage=STAGE) from error
             except VLLMClientError as error:
                 raise StopRun(self._refused(prompt, params.max_tokens, error)) from error
@@ -130,7 +133,7 @@ class VllmPolicy:
 
         Raises:
             ValueError: The file does not hold exactly this model's tensors; the old weights stay.
-            WorldError: The engine is gone.
+            EngineDead: The engine died, or the swap failed, which is its death.
         """
         found = tensor_names(Path(source.path))
         if found != self._weight_names:
@@ -139,10 +142,17 @@ class VllmPolicy:
         try:
             await self._engine.load_weights(version, source.path)
         except EngineGone as error:
-            raise WorldError(str(error), stage=STAGE) from error
+            raise EngineDead(str(error), stage=STAGE) from error
+
+    async def check(self) -> None:
+        """Raise EngineDead if the engine is dead: a worker that asks for nothing hears of it no other way."""
+        try:
+            await self._engine.check()
+        except EngineGone as error:
+            raise EngineDead(str(error), stage=STAGE) from error
 
     async def close(self) -> None:
-        """Free the model. Completions in flight raise WorldError."""
+        """Free the model. Completions in flight raise EngineDead."""
         await self._engine.close()
 
     def _check_placeholders(self, prompt: Prompt) -> None:

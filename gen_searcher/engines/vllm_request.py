@@ -36,11 +36,19 @@ class EngineGone(Exception):
     """The engine is dead; only a new one helps."""
 
 
+class RequestFailed(Exception):
+    """The engine gave one request up and lives."""
+
+
 class TokenEngine(Protocol):
     """A vLLM engine, wherever its scheduler lives."""
 
     async def generate(self, prompt: TokensPrompt, params: SamplingParams, request_id: str) -> RequestOutput:
-        """Wait for the finished output. Raises EngineGone."""
+        """Wait for the finished output. Raises EngineGone, or RequestFailed."""
+        ...
+
+    async def check(self) -> None:
+        """Raise EngineGone if the engine is dead."""
         ...
 
     async def label_weights(self, version: int) -> None:

@@ -78,6 +78,9 @@ class Eavesdropper:
         self.wrote.append(list(output.outputs[0].token_ids))
         return output
 
+    async def check(self) -> None:
+        await self._engine.check()
+
     async def label_weights(self, version: int) -> None:
         await self._engine.label_weights(version)
 

@@ -14,8 +14,8 @@ from gen_searcher.engines import environment
 from gen_searcher.engines.policy_files import PolicyTokens, VisionGeometry
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.engines.vllm_policy import VllmPolicy
-from gen_searcher.engines.vllm_request import engine_args
-from gen_searcher.errors import StopRun, WorldError
+from gen_searcher.engines.vllm_request import EngineGone, RequestFailed, engine_args
+from gen_searcher.errors import EngineDead, StopRun, WorldError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Finish, Prompt, Sampling
 
@@ -41,6 +41,9 @@ class ScriptedEngine:
         from gen_searcher.engines.vllm_plugin.kept_mass import KEPT_ID
 
         self.seeds.append(params.seed)
+        await self.check()
+        if self.reasons[0] == "failed":
+            raise RequestFailed("the engine gave it up")
         reason = self.reasons.pop(0)
         if isinstance(reason, Exception):
             raise reason
@@ -56,6 +59,10 @@ class ScriptedEngine:
         )
         ids = list(prompt["prompt_token_ids"])
         return RequestOutput(request_id, None, ids, None, [output], finished=True)
+
+    async def check(self) -> None:
+        if not self.reasons:
+            raise EngineGone("nothing is left to say")
 
     async def label_weights(self, version: int) -> None:
         raise NotImplementedError
@@ -110,6 +117,19 @@ async def test_a_request_that_the_engine_refuses_ends_the_run_and_says_what_was_
         "vLLM refuses to sample 4 tokens after 9 with 2 pictures: At most 1 image(s) may be provided in one prompt."
     )
     assert "policy.max_context_tokens=4096 and policy.max_images=32" in str(caught.value)
+
+
+async def test_only_the_death_of_an_engine_is_told_as_its_death(tmp_path: Path) -> None:
+    asked = Prompt(token_ids=(9,), images=())
+    alive, dead = policy(ScriptedEngine(["failed"]), tmp_path), policy(ScriptedEngine([]), tmp_path)
+    await alive.check()
+    with pytest.raises(WorldError, match="policy: the engine gave it up") as failed:
+        await alive.complete(asked, Sampling(max_tokens=4, seed=11))
+    assert not isinstance(failed.value, EngineDead)
+    with pytest.raises(EngineDead, match="policy: nothing is left to say"):
+        await dead.complete(asked, Sampling(max_tokens=4, seed=11))
+    with pytest.raises(EngineDead, match="policy: nothing is left to say"):
+        await dead.check()
 
 
 def test_an_engine_is_told_its_share_of_a_gpu_only_when_one_is_set() -> None:

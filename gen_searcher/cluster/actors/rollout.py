@@ -71,9 +71,14 @@ class RolloutActor(TracedActor):
         self._parts = Once(lambda: _build(spec, self._follower, self._tools))
 
     async def ready(self, tool_names: Names | None = None) -> bool:
-        """True once new tokens come from the published weights, and tool calls go to these tool workers."""
+        """True once new tokens come from the published weights, and tool calls go to these tool workers.
+
+        Raises:
+            EngineDead: Nothing but another process of this actor helps, which is for the pool to see to.
+        """
         self._tools.follow(tool_names)
         parts = await self._parts()
+        await parts.engine.check()
         await self._follower.catch_up(parts.engine)
         return True
 
