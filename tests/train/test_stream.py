@@ -87,26 +87,6 @@ async def test_one_step_of_staleness_starts_the_next_groups_early_and_waits_for_
         assert names((await waiting).groups) == ["t0", "t3"]
 
 
-async def test_no_group_is_ever_older_than_the_staleness_bound() -> None:
-    runner = Runner()
-    ages: list[int] = []
-    stream_rules = rules(max_staleness=2, groups_per_step=3)
-    async with GroupStream(
-        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
-    ) as stream:
-        for version in range(12):
-            runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
-            taking = asyncio.ensure_future(stream.take())
-            for _ in range(10):
-                await asyncio.sleep(0)
-                runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
-            runner.finish(*[visit for visit, _ in runner.started])
-            ages += [version - group.version for group in (await taking).groups]
-            stream.published()
-    assert len(ages) == 36
-    assert max(ages) == 2
-
-
 async def test_with_bounded_room_a_group_starts_when_an_attempt_ends_and_is_as_old_as_that() -> None:
     started: list[tuple[int, int]] = []
     gates = [asyncio.Event() for _ in range(40)]
