@@ -153,8 +153,7 @@ class GroupStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel what still runs; record what is finished and was not recorded yet."""
-        self._left_empty = None
-        self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
+        await self._stop()
         for visit in sorted(self._held):
             self._on_group(self._held[visit])
         self._held.clear()
@@ -164,26 +163,18 @@ class GroupStream:
         """Wait for the groups of the next step.
 
         Waits for enough groups with signal, until none that it leaves would be too old for the steps that can take it,
-        and in an outage for the world.
+        and in an outage for the world. When it fails, whatever ended the run, no group runs any more.
 
         Raises:
             Outage: The world stayed down for longer than the rules allow.
             TooManyLost: There is nothing to learn from, and waiting would not help.
         """
         gathering = Gathering()
-        while True:
-            if self._is_outage(gathering):
-                await self._wait_for_the_world(gathering)
-            self._left_empty = self._must_stay_empty(dropped=len(gathering.in_vain))
-            if self._is_complete():
-                break
-            self._fill()
-            if not self._running:
-                self._upcoming.hurry()
-                self._fill()
-            if not self._running:
-                break
-            self._collect(await self._running.some(), gathering)
+        try:
+            await self._gather(gathering)
+        except Exception:
+            await self._stop()
+            raise
         self._left_empty = None
         late = await self._give_up_late()
         self._left_empty = self._must_stay_empty(dropped=0) if self._rules.max_staleness else None
@@ -208,6 +199,27 @@ class GroupStream:
             dropped=tuple(finished.group for finished in gathering.dropped),
             late=tuple(finished.group for finished in late),
         )
+
+    async def _gather(self, gathering: Gathering) -> None:
+        """Until the step has what it needs, or nothing is left to wait for."""
+        while True:
+            if self._is_outage(gathering):
+                await self._wait_for_the_world(gathering)
+            self._left_empty = self._must_stay_empty(dropped=len(gathering.in_vain))
+            if self._is_complete():
+                return
+            self._fill()
+            if not self._running:
+                self._upcoming.hurry()
+                self._fill()
+            if not self._running:
+                return
+            self._collect(await self._running.some(), gathering)
+
+    async def _stop(self) -> None:
+        """Start nothing more, and return once nothing runs; what had ended is held."""
+        self._left_empty = None
+        self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
 
     def published(self) -> None:
         """The step is published: its slots come back."""
