@@ -280,10 +280,10 @@ class Group:
 
     @property
     def given_up(self) -> tuple[int, ...]:
-        """Seeds of the members that stayed lost: no later try made up for them. Not those that we cut off ourselves."""
+        """Seeds of the members that stayed lost: no later try made up for them. Not those that we cut off in the end."""
         scored = {attempt.seed for attempt in self.attempts}
-        unscored = (lost for lost in self.lost if lost.seed not in scored and lost.stage != CUT_OFF)
-        return tuple(dict.fromkeys(lost.seed for lost in unscored))
+        last = {lost.seed: lost for lost in self.lost if lost.seed not in scored}
+        return tuple(seed for seed, lost in last.items() if lost.stage != CUT_OFF)
 
     @property
     def hopeless(self) -> tuple[int, ...]:

@@ -140,24 +140,22 @@ def roll_back(ledger: Ledger, step: int, *, cut_metrics: Sequence[str]) -> Found
 def _requeue_given_up(db: sqlite3.Connection) -> None:
     """Of groups that no step has used: a published step has accepted what it used."""
     lost = _lost_members(db)
-    _queue(db, [visit for visit, tries in lost.items() if any(map(_is_reason, tries))])
+    _queue(db, sorted({visit for (visit, _), last in lost.items() if _is_reason(last)}))
 
 
-def _lost_members(db: sqlite3.Connection) -> Mapping[int, Sequence[Lost]]:
-    """Visit -> the lost tries of members that its scored group has no attempt of."""
+def _lost_members(db: sqlite3.Connection) -> Mapping[tuple[int, int], Lost]:
+    """Visit and seed -> the last lost try of a member that its scored group has no attempt of."""
     rows = cast(
-        "list[tuple[int, bytes]]",
+        "list[tuple[int, int, bytes]]",
         _all(
             db,
-            "SELECT i.visit, m.payload FROM instances i JOIN members m ON m.visit = i.visit "
+            "SELECT i.visit, m.seed, m.payload FROM instances i JOIN members m ON m.visit = i.visit "
             "WHERE i.state = 'scored' AND m.kind = 'lost' AND m.place IS NOT NULL AND NOT EXISTS (SELECT 1 FROM members a "
-            "WHERE a.visit = i.visit AND a.seed = m.seed AND a.kind = 'attempt' AND a.place IS NOT NULL)",
+            "WHERE a.visit = i.visit AND a.seed = m.seed AND a.kind = 'attempt' AND a.place IS NOT NULL) "
+            "ORDER BY i.visit, m.place",
         ),
     )
-    found: dict[int, list[Lost]] = {}
-    for visit, body in rows:
-        found.setdefault(visit, []).append(_read(body))
-    return found
+    return {(visit, seed): _read(body) for visit, seed, body in rows}
 
 
 def _read(body: bytes) -> Lost:

@@ -35,7 +35,10 @@ class BookedGroups:
         whole: GroupRunner | None,
         seed: int,
     ) -> None:
-        """With `attempt` every attempt is booked the moment it ends; `whole` runs groups that are booked as one."""
+        """With `attempt` every attempt is booked the moment it ends; `whole` runs groups that are booked as one.
+
+        `whole` gets what an earlier start kept of a group as its `earlier`; `attempt` is not asked for it.
+        """
         self._ledger = ledger
         self._rules = rules
         self._attempt = attempt
@@ -53,6 +56,8 @@ class BookedGroups:
             self._ledger.reopen(visit.number)
         run = self._whole or self._members(visit)
         seed = self._group_seed(visit)
+        if self._whole is not None and earlier is None:
+            earlier = self._kept(visit, version)
         made = replace(await run(visit.task, seed=seed, version=version, earlier=earlier), visit=visit.number)
         self._ledger.score(made)
         return made
@@ -79,6 +84,13 @@ class BookedGroups:
     def _members(self, visit: Visit) -> GroupRunner:
         attempt = BookedAttempts(self._ledger, visit=visit.number, attempt=self._attempt)
         return partial(run_group, rules=self._rules, attempt=attempt)
+
+    def _kept(self, visit: Visit, version: int) -> Group | None:
+        """What earlier starts of the run kept of a group that is booked as one; None when that is nothing."""
+        kept = self._ledger.kept(visit.number)
+        seeds = member_seeds(self._group_seed(visit), rules=self._rules)
+        attempts = tuple(kept[seed] for seed in seeds if seed in kept)
+        return Group(task=visit.task, attempts=attempts, version=version, visit=visit.number) if attempts else None
 
     def _group_seed(self, visit: Visit) -> int:
         return derive_seed(self._seed, "grpo", 0, visit.task.id, visit.number)

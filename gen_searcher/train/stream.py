@@ -17,14 +17,16 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Protocol
 
 from gen_searcher.errors import TooManyLost
 from gen_searcher.train.arrivals import Arrival, Arrivals
-from gen_searcher.train.outage import Losses, OutageRules, begin
+from gen_searcher.train.gathering import Finished, Gathering, Started
+from gen_searcher.train.outage import OutageRules, begin
 from gen_searcher.train.room import Room
+from gen_searcher.train.staleness import leaves_none_too_old
 from gen_searcher.train.tasks import Upcoming, Visit
 from gen_searcher.types import Group
 
@@ -87,60 +89,6 @@ class Step:
     """Given up because the step had enough others: with what of them had ended, in the order of their start."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Started:
-    version: int
-    visit: Visit
-    earlier: Group | None = None
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return (self.version, self.visit.number)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Finished:
-    started: _Started
-    group: Group
-
-
-@dataclass(slots=True, kw_only=True)
-class _Gathering:
-    """What one `take` has seen."""
-
-    dropped: list[_Finished] = field(default_factory=list[_Finished])
-    latest: dict[int, Group] = field(default_factory=dict[int, Group])
-    """By visit."""
-    members: int = 0
-    """Attempts of these groups, scored or given up."""
-    given_up: int = 0
-
-    def saw(self, visit: int, group: Group) -> None:
-        """The group of the visit ended, perhaps not for the first time."""
-        self.forget(visit)
-        self.latest[visit] = group
-        self._count(group, 1)
-
-    def forget(self, visit: int) -> None:
-        """What the group of the visit lost counts no more."""
-        if visit in self.latest:
-            self._count(self.latest.pop(visit), -1)
-
-    def _count(self, group: Group, by: int) -> None:
-        given_up = len(group.given_up)
-        self.members += by * (len(group.attempts) + given_up)
-        self.given_up += by * given_up
-
-    @property
-    def in_vain(self) -> list[_Finished]:
-        """What counts against `max_dropped`."""
-        return [finished for finished in self.dropped if not finished.started.visit.set_aside]
-
-    @property
-    def losses(self) -> Losses:
-        return Losses.of(list(self.latest.values()))
-
-
 def _say_nothing(says: str) -> None:
     del says
 
@@ -185,9 +133,9 @@ class GroupStream:
         self._set_aside = set_aside
         self._version = version
         self._slots = rules.groups_per_step * (rules.max_staleness + 1) + rules.spare_groups
-        self._running: Arrivals[_Started, Group] = Arrivals()
+        self._running: Arrivals[Started, Group] = Arrivals()
         self._versions: Counter[int] = Counter()
-        self._ready: list[_Finished] = []
+        self._ready: list[Finished] = []
         self._held: dict[int, Group] = {}
         self._in_training = 0
         self._left_empty: int | None = None
@@ -205,8 +153,7 @@ class GroupStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel what still runs; record what is finished and was not recorded yet."""
-        self._left_empty = None
-        self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
+        await self._stop()
         for visit in sorted(self._held):
             self._on_group(self._held[visit])
         self._held.clear()
@@ -215,27 +162,19 @@ class GroupStream:
     async def take(self) -> Step:
         """Wait for the groups of the next step.
 
-        Waits for enough groups with signal, for every group that would be too old for a later step, and in an outage
-        for the world.
+        Waits for enough groups with signal, until none that it leaves would be too old for the steps that can take it,
+        and in an outage for the world. When it fails, whatever ended the run, no group runs any more.
 
         Raises:
             Outage: The world stayed down for longer than the rules allow.
             TooManyLost: There is nothing to learn from, and waiting would not help.
         """
-        gathering = _Gathering()
-        while True:
-            if self._is_outage(gathering):
-                await self._wait_for_the_world(gathering)
-            self._left_empty = self._must_stay_empty(dropped=len(gathering.in_vain))
-            if self._is_complete():
-                break
-            self._fill()
-            if not self._running:
-                self._upcoming.hurry()
-                self._fill()
-            if not self._running:
-                break
-            self._collect(await self._running.some(), gathering)
+        gathering = Gathering()
+        try:
+            await self._gather(gathering)
+        except Exception:
+            await self._stop()
+            raise
         self._left_empty = None
         late = await self._give_up_late()
         self._left_empty = self._must_stay_empty(dropped=0) if self._rules.max_staleness else None
@@ -260,6 +199,27 @@ class GroupStream:
             dropped=tuple(finished.group for finished in gathering.dropped),
             late=tuple(finished.group for finished in late),
         )
+
+    async def _gather(self, gathering: Gathering) -> None:
+        """Until the step has what it needs, or nothing is left to wait for."""
+        while True:
+            if self._is_outage(gathering):
+                await self._wait_for_the_world(gathering)
+            self._left_empty = self._must_stay_empty(dropped=len(gathering.in_vain))
+            if self._is_complete():
+                return
+            self._fill()
+            if not self._running:
+                self._upcoming.hurry()
+                self._fill()
+            if not self._running:
+                return
+            self._collect(await self._running.some(), gathering)
+
+    async def _stop(self) -> None:
+        """Start nothing more, and return once nothing runs; what had ended is held."""
+        self._left_empty = None
+        self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
 
     def published(self) -> None:
         """The step is published: its slots come back."""
@@ -288,9 +248,9 @@ class GroupStream:
         ):
             visit = self._upcoming.pop()
             version = self._version if visit.version is None else min(visit.version, self._version)
-            self._start(_Started(version=version, visit=visit))
+            self._start(Started(version=version, visit=visit))
 
-    def _start(self, started: _Started) -> None:
+    def _start(self, started: Started) -> None:
         work = self._run(started.visit, started.version, started.earlier)
         places = self._room.enter()
         running = asyncio.get_running_loop().create_task(work, context=places.context())
@@ -298,7 +258,7 @@ class GroupStream:
         self._running.add(started, running)
         self._versions[started.version] += 1
 
-    def _collect(self, ended: list[Arrival[_Started, Group]], gathering: _Gathering) -> None:
+    def _collect(self, ended: list[Arrival[Started, Group]], gathering: Gathering) -> None:
         """Sort groups that have ended into those to learn from and those without signal."""
         for arrival in sorted(ended, key=lambda each: each.key.order):
             started, group = arrival.key, self._running.hand_out(arrival)
@@ -309,19 +269,19 @@ class GroupStream:
             else:
                 self._held.pop(started.visit.number, None)
                 self._on_group(group)
-            finished = _Finished(started=started, group=group)
+            finished = Finished(started=started, group=group)
             (self._ready if self._keep(group) else gathering.dropped).append(finished)
 
-    def _ended(self, started: _Started) -> None:
+    def _ended(self, started: Started) -> None:
         left = self._versions[started.version] - 1
         if left:
             self._versions[started.version] = left
         else:
             del self._versions[started.version]
 
-    async def _give_up_late(self) -> list[_Finished]:
+    async def _give_up_late(self) -> list[Finished]:
         """Cancel what would be too old for the next step; `_is_complete` has seen that there are no more than may be."""
-        late: list[_Finished] = []
+        late: list[Finished] = []
         if not self._rules.spare_groups:
             return late
         await asyncio.sleep(0)  # one that was started just now is cancelled where it waits, not before it begins
@@ -330,14 +290,14 @@ class GroupStream:
             group = self._give_up(started.visit, started.version, started.earlier) if result is None else result
             self._held.pop(started.visit.number, None)
             self._on_group(group)
-            late.append(_Finished(started=started, group=group))
+            late.append(Finished(started=started, group=group))
         return late
 
-    def _is_too_old(self, started: _Started) -> bool:
+    def _is_too_old(self, started: Started) -> bool:
         """For every step after this one."""
         return started.version <= self._version - self._rules.max_staleness
 
-    def _is_outage(self, gathering: _Gathering) -> bool:
+    def _is_outage(self, gathering: Gathering) -> bool:
         if gathering.members < self._rules.groups_per_step or not gathering.given_up:
             return False
         rules = self._rules.outage
@@ -345,7 +305,7 @@ class GroupStream:
             return False
         return gathering.losses.is_outage(rules)
 
-    async def _wait_for_the_world(self, gathering: _Gathering) -> None:
+    async def _wait_for_the_world(self, gathering: Gathering) -> None:
         """Wait for what runs, pause, try the lost members again; until enough of them are made or the time is up."""
         loop = asyncio.get_running_loop()
         waiting = begin(self._rules.outage, now_s=loop.time())
@@ -366,7 +326,7 @@ class GroupStream:
         log.warning("the outage is over after %.0f s and %d probes", loop.time() - waiting.started_s, probe)
         self._on_wait("")
 
-    def _reissue(self, gathering: _Gathering) -> None:
+    def _reissue(self, gathering: Gathering) -> None:
         """Start the groups again whose lost members may be mended; one whose place was taken meanwhile stays dropped."""
         again = [each for each in (*self._ready, *gathering.dropped) if each.started.visit.number in self._held]
         self._ready = [each for each in self._ready if each.started.visit.number not in self._held]
@@ -390,6 +350,12 @@ class GroupStream:
     def _is_complete(self) -> bool:
         if len(self._ready) < self._rules.groups_per_step:
             return False
-        oldest_allowed = self._version - self._rules.max_staleness
-        too_old = sum(running for version, running in self._versions.items() if version <= oldest_allowed)
-        return too_old <= self._rules.spare_groups
+        rules = self._rules
+        return leaves_none_too_old(
+            Counter(finished.started.version for finished in self._ready),
+            self._versions,
+            version=self._version,
+            groups_per_step=rules.groups_per_step,
+            max_staleness=rules.max_staleness,
+            spare_groups=rules.spare_groups,
+        )

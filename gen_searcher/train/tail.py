@@ -24,18 +24,32 @@ class TailRules:
 
 
 async def gathered(members: Sequence[Coroutine[object, object, T]], tail: TailRules | None) -> list[T | None]:
-    """What the members return, in their order; None for those that were cut off. Without rules: `asyncio.gather`."""
+    """What the members return, in their order; None for those that were cut off. Without rules: `everybody`."""
     if tail is None:
-        return [*await asyncio.gather(*members)]
+        return [*await everybody(members)]
 
     async def wait(tasks: Sequence[asyncio.Future[T]]) -> None:
         running = set(tasks)
         while running and len(tasks) - len(running) < tail.members:
-            _, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # one that failed has not ended: it ends the others
         if running:
-            await asyncio.wait(running, timeout=tail.wait_s)
+            await asyncio.wait(running, timeout=tail.wait_s, return_when=asyncio.FIRST_EXCEPTION)
 
     return await _ended(members, wait)
+
+
+async def everybody(members: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """What all members return, in their order.
+
+    When one fails (it ends the run: a judge is gone, a budget spent) the others are stopped before its error leaves here.
+    """
+    tasks = [asyncio.ensure_future(member) for member in members]
+    try:
+        return [*await asyncio.gather(*tasks)]
+    finally:
+        await _stop(tasks)
 
 
 async def first_of(
@@ -67,6 +81,11 @@ async def _ended(
         await wait(tasks)
         return [task.result() if task.done() else None for task in tasks]
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _stop(tasks)
+
+
+async def _stop(tasks: Sequence[asyncio.Future[T]]) -> None:
+    """Return once none of them runs."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -37,6 +37,7 @@ from gen_searcher.train.attempt import (
 )
 from gen_searcher.train.sampled import draw_samples, seeing_all
 from gen_searcher.train.shadow import Shadow
+from gen_searcher.train.tail import everybody
 from gen_searcher.types import Attempt, Group, Judgement, Reward, Task, Trajectory
 
 
@@ -90,14 +91,14 @@ class UsefulGroups:
         earlier: Group | None,
     ) -> Group:
         kept = {} if earlier is None else {attempt.seed: attempt for attempt in earlier.attempts}
-        searched = await asyncio.gather(
-            *(
+        searched = await everybody(
+            [
                 run_member(task, seed=own, rules=self.rules, make=partial(self._search, task, own), trace=traces[own])
                 for own in still_to_make(seeds, earlier)
-            )
+            ]
         )
-        read = await asyncio.gather(
-            *(
+        read = await everybody(
+            [
                 tried(
                     task,
                     seed=one.made.seed,
@@ -107,14 +108,14 @@ class UsefulGroups:
                 )
                 for one in searched
                 if one.made is not None
-            )
+            ]
         )
         candidates = [one.made for one in read if one.made is not None]
         candidates += [self._again(task, attempt) for attempt in kept.values()]
         candidates.sort(key=lambda candidate: seeds.index(candidate.seed))
         plans = plan_pictures(candidates, rules=self.pictures)
-        finished = await asyncio.gather(
-            *(
+        finished = await everybody(
+            [
                 tried(
                     task,
                     seed=candidate.seed,
@@ -123,7 +124,7 @@ class UsefulGroups:
                     trace=traces[candidate.seed],
                 )
                 for candidate, plan in zip(candidates, plans, strict=True)
-            )
+            ]
         )
         return Group(
             task=task,

@@ -6,7 +6,7 @@ import sqlite3
 import tempfile
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gen_searcher.errors import LeaseLost, StopRun, UserError
+from gen_searcher.errors import CUT_OFF, TOO_LATE, LeaseLost, StopRun, UserError
 from gen_searcher.ledger.book import BookedStep, Ledger, LedgerBroken
 from gen_searcher.ledger.recovery import roll_back
 from gen_searcher.ledger.states import State
-from gen_searcher.types import Group
+from gen_searcher.types import Group, Lost
 from tests.ledger.groups import attempt, group, task
 
 
@@ -138,6 +138,24 @@ def test_a_group_that_an_outage_spoiled_is_tried_again_and_what_it_has_is_kept(t
     ledger.score(whole)
     assert ledger.restored(0, whole.task) == whole
     ledger.close()
+
+
+def test_a_group_is_run_again_only_when_the_last_thing_that_befell_a_member_was_the_worlds_doing(
+    tmp_path: Path,
+) -> None:
+    short = group(0, lost_member=True)
+    not_needed = Lost(task_id=short.task.id, seed=short.lost[0].seed, stage=CUT_OFF, error="there are enough")
+    late = group(2, lost_member=True)
+    too_late = Lost(task_id=late.task.id, seed=late.lost[0].seed, stage=CUT_OFF, error=TOO_LATE)
+    with closing(opened(tmp_path)) as ledger:
+        issue(ledger, 0, 1, 2)
+        ledger.score(replace(short, lost=(*short.lost, not_needed)))
+        ledger.score(group(1, lost_member=True))
+        ledger.score(replace(late, lost=(*late.lost, too_late)))
+    with closing(opened(tmp_path, token=2)) as later:
+        found = roll_back(later, 0, cut_metrics=())
+        assert (found.finished, found.unfinished) == (1, 2)
+        assert later.restored(0, short.task) is not None
 
 
 def test_while_lost_members_are_tried_again_the_group_can_be_read_as_it_was(tmp_path: Path) -> None:

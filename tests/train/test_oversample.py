@@ -15,6 +15,7 @@ import pytest
 from pydantic import ValidationError
 
 from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.errors import WorldError
 from gen_searcher.plan.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, member_seeds, run_group
 from gen_searcher.train.outage import OutageRules
@@ -150,6 +151,40 @@ def test_a_lost_member_is_made_up_for_by_a_spare_one() -> None:
     group, ended_s = group_of([9.0, 1.0, 50.0, 2.0], size=3, lost=frozenset({0}))
     assert ended_s == pytest.approx(50.0)
     assert group.rewards == (1.0, 50.0, 2.0)
+
+
+def test_an_outage_is_over_when_every_group_has_as_many_members_as_it_needs() -> None:
+    rules = GroupRules(size=4, spare=3, tries=1)
+
+    async def attempt(task: Task, *, seed: int) -> Attempt:
+        began_s = asyncio.get_running_loop().time()
+        await asyncio.sleep(1.0)
+        if began_s < 20.0:
+            raise WorldError("no route to the provider")
+        trajectory = Trajectory(task_id=task.id, turns=(), outcome=Outcome.MALFORMED, grounding=None)
+        return Attempt(trajectory=trajectory, seed=seed, image=None, judgements=(), reward=Reward(total=0.0, parts={}))
+
+    async def run(visit: Visit, version: int, earlier: Group | None) -> Group:
+        return await run_group(
+            visit.task, seed=visit.number, version=version, rules=rules, attempt=attempt, earlier=earlier
+        )
+
+    async def scene() -> tuple[tuple[Group, ...], float]:
+        stream_rules = StreamRules(
+            groups_per_step=2,
+            max_staleness=0,
+            max_dropped=10,
+            outage=OutageRules(max_lost_frac=0.3, wait_s=600.0, retry_s=5.0),
+        )
+        async with GroupStream(
+            visits(), run, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        ) as stream:
+            return (await stream.take()).groups, asyncio.get_running_loop().time()
+
+    groups, ended_s = run_virtually(scene())
+    assert ended_s == pytest.approx(39.0), "the third probe, after pauses of 5, 10 and 20 s"
+    assert [len(group.attempts) for group in groups] == [4, 4]
+    assert [group.given_up for group in groups] == [(), ()], "what was lost first and not needed later is no loss"
 
 
 def test_spare_members_share_their_seeds_with_a_group_that_has_none() -> None:

@@ -9,7 +9,7 @@ from itertools import count, pairwise
 
 import pytest
 
-from gen_searcher.errors import Outage, TooManyLost, WorldError
+from gen_searcher.errors import JudgeGone, Outage, TooManyLost, WorldError
 from gen_searcher.testing.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, run_member
 from gen_searcher.train.outage import LONGEST_RETRY_S, OutageRules
@@ -87,24 +87,26 @@ async def test_one_step_of_staleness_starts_the_next_groups_early_and_waits_for_
         assert names((await waiting).groups) == ["t0", "t3"]
 
 
-async def test_no_group_is_ever_older_than_the_staleness_bound() -> None:
-    runner = Runner()
-    ages: list[int] = []
-    stream_rules = rules(max_staleness=2, groups_per_step=3)
+async def test_when_one_group_ends_the_run_no_other_runs_when_the_error_arrives() -> None:
+    stopped: list[int] = []
+
+    async def run(visit: Visit, version: int, earlier: Group | None) -> Group:
+        if visit.number == 1:
+            await asyncio.sleep(0)
+            raise JudgeGone("its model is retired")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            stopped.append(visit.number)
+        raise AssertionError("waits for ever")
+
     async with GroupStream(
-        endless_visits(), runner, rules=stream_rules, keep=lambda _: True, on_group=lambda _: None
+        endless_visits(), run, rules=rules(groups_per_step=3), keep=lambda _: True, on_group=lambda _: None
     ) as stream:
-        for version in range(12):
-            runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
-            taking = asyncio.ensure_future(stream.take())
-            for _ in range(10):
-                await asyncio.sleep(0)
-                runner.finish(*[visit for visit, _ in runner.started if visit % 5 != 0])
-            runner.finish(*[visit for visit, _ in runner.started])
-            ages += [version - group.version for group in (await taking).groups]
-            stream.published()
-    assert len(ages) == 36
-    assert max(ages) == 2
+        with pytest.raises(JudgeGone):
+            await stream.take()
+        assert stopped == [0, 2], "so that nothing is bought while the weights are saved"
 
 
 async def test_with_bounded_room_a_group_starts_when_an_attempt_ends_and_is_as_old_as_that() -> None:

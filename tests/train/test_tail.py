@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.errors import JudgeGone
 from gen_searcher.plan.virtual_time import run_virtually
 from gen_searcher.train.attempt import GroupRules, member_seeds, run_group
 from gen_searcher.train.tail import TailRules, gathered
@@ -72,6 +73,43 @@ def test_a_cancelled_group_leaves_nothing_running() -> None:
         return left
 
     assert run_virtually(scene()) == ["a", "b"]
+
+
+@pytest.mark.parametrize("tail", [None, TailRules(members=3, wait_s=20.0), TailRules(members=1, wait_s=20.0)])
+def test_when_one_member_ends_the_run_the_others_are_stopped_before_the_error_leaves_the_group(
+    tail: TailRules | None,
+) -> None:
+    bought: list[float] = []
+    stopped: list[str] = []
+
+    async def member(name: str, first_s: float) -> str:
+        try:
+            await asyncio.sleep(first_s)
+            bought.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(8.0)
+            bought.append(asyncio.get_running_loop().time())
+        finally:
+            stopped.append(name)
+        return name
+
+    async def quick() -> str:
+        return "quick"
+
+    async def last() -> str:
+        await asyncio.sleep(3.0)
+        raise JudgeGone("its model is retired")
+
+    async def scene() -> tuple[float, list[str]]:
+        with pytest.raises(JudgeGone):
+            await gathered([member("a", 1.0), quick(), last(), member("b", 4.0)], tail)
+        ended_s, before = asyncio.get_running_loop().time(), sorted(stopped)
+        await asyncio.sleep(60.0)
+        return ended_s, before
+
+    ended_s, before = run_virtually(scene())
+    assert ended_s == pytest.approx(3.0), "at once, whatever the others still have"
+    assert before == ["a", "b"]
+    assert bought == [1.0], "nothing after the error"
 
 
 def test_a_tail_must_leave_members_to_give_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from gen_searcher.config.objective import DEFAULT_OBJECTIVE
 from gen_searcher.config.rewards import RewardConfig
 from gen_searcher.drawing import Capability, DrawnHow
 from gen_searcher.engines.generator import StoredGenerator
-from gen_searcher.errors import GeneratorRefused, JudgeError
+from gen_searcher.errors import BudgetSpent, GeneratorRefused, JudgeError
 from gen_searcher.grpo.advantage import attempt_advantages
 from gen_searcher.grpo.pictures import PictureRules
 from gen_searcher.grpo.select import has_signal
@@ -233,6 +234,55 @@ async def test_a_group_that_looked_flat_because_of_an_outage_is_drawn_when_it_is
     whole = await UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)(TASK, seed=9, version=1)
     assert mended.rewards == whole.rewards
     assert [attempt.drawing for attempt in mended.attempts] == [attempt.drawing for attempt in whole.attempts]
+
+
+@pytest.mark.parametrize("part", ["search", "read", "draw"])
+async def test_when_a_member_ends_the_run_its_siblings_are_stopped_before_the_error_leaves_the_group(
+    stages: Stages, part: str
+) -> None:
+    ends = EndsTheRun(stages, part=part)
+    stages = replace(stages, searcher=ends, generator=ends, judges=[stages.judges[0], ends])
+    useful = UsefulGroups(stages=stages, rules=RULES, pictures=PICTURES)
+    with pytest.raises(BudgetSpent):
+        await useful(TASK, seed=9, version=1)
+    assert (ends.waiting, ends.stopped) == (5, 5)
+
+
+class EndsTheRun:
+    """Of the calls of one part the last ends the run; the others wait for ever."""
+
+    name = "text"
+
+    def __init__(self, stages: Stages, *, part: str) -> None:
+        self._part = part
+        self._writes = Writes(list("abcdef"))
+        self._reads = stages.judges[1]
+        self._draws = stages.generator
+        self.waiting = 0
+        self.stopped = 0
+
+    async def search(self, task: Task, *, seed: int) -> Trajectory:
+        await self._passes("search")
+        return await self._writes.search(task, seed=seed)
+
+    async def judge(self, task: Task, trajectory: Trajectory, image: ImageRef | None) -> Judgement:
+        await self._passes("read")
+        return await self._reads.judge(task, trajectory, image)
+
+    async def generate(self, grounding: Grounding, *, seed: int) -> ImageRef:
+        await self._passes("draw")
+        return await self._draws.generate(grounding, seed=seed)
+
+    async def _passes(self, part: str) -> None:
+        if part != self._part:
+            return
+        if self.waiting == 5:
+            raise BudgetSpent("nothing is left")
+        self.waiting += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped += 1
 
 
 class Traced:
