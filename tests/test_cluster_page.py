@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,9 @@ from gen_searcher import cli
 from gen_searcher.commands.ending import MEANINGS, Ending
 from gen_searcher.config import memory
 from gen_searcher.config.load import load
+from gen_searcher.plan import simulate
+from gen_searcher.train import attempt
+from gen_searcher.types import Attempt
 
 PAGE = (Path(__file__).parent.parent / "conf" / "cluster" / "README.md").read_text()
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?%?")
@@ -99,6 +104,28 @@ def test_a_row_of_the_forecasts_is_what_plan_says(row: list[str], capsys: pytest
 
 def test_the_forecasts_cover_8_16_and_32_gpus_as_shipped_and_as_proposed() -> None:
     assert [row[1] for row in ROWS] == ["8", "8", "16", "16", "32", "32"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "longest_min"), [("one_node", 12), ("many_nodes", 12), ("colocated grpo.max_staleness=0", 5)]
+)
+def test_the_deadline_of_a_shipped_shape_is_three_times_what_its_longest_attempts_take(
+    choice: str, longest_min: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took_s: list[float] = []
+
+    async def timed(*args: Any, **parts: Any) -> Attempt:
+        begun_s = asyncio.get_running_loop().time()
+        made = await attempt.run_attempt(*args, **parts)
+        took_s.append(asyncio.get_running_loop().time() - begun_s)
+        return made
+
+    monkeypatch.setattr(simulate, "run_attempt", timed)
+    settings = ["experiment=paper_8b", *f"cluster={choice}".split()]
+    assert cli.run(["plan", *settings]) == 0
+    assert len(took_s) > 500
+    assert round(max(took_s) / 60) == longest_min
+    assert 3.0 < load(settings).cluster.call_timeout_s / max(took_s) < 4.0
 
 
 def test_the_memory_of_the_learner_is_what_the_arithmetic_says() -> None:

@@ -273,11 +273,12 @@ def _devices(cfg: RunConfig) -> Iterator[str]:
             f"policy.device_frac: {found}, and an engine that shares a GPU with a learner rank would take the memory of both; "
             f"set it to cluster.roles.rollout.gpus={rollout:g} at most"
         )
-    if rollout >= 1.0 and rollout != cfg.policy.tensor_parallel:
+    seen = max(1.0, rollout)  # of a share of a GPU an engine sees that one GPU
+    if rollout > 0.0 and seen != cfg.policy.tensor_parallel:
         yield (
             f"cluster.roles.rollout.gpus: {rollout:g}, and policy.tensor_parallel={cfg.policy.tensor_parallel} is how many "
             f"one engine spans; they must be equal: set cluster.roles.rollout.gpus={cfg.policy.tensor_parallel} or "
-            f"policy.tensor_parallel={rollout:g}"
+            f"policy.tensor_parallel={seen:g}"
         )
 
 

@@ -76,17 +76,19 @@ def learner_rank(weights: int, optim: OptimConfig, *, ranks: int, has_reference:
 
     Rajbhandari et al. 2020, *ZeRO*, section 3.1: 2 + 2 + 12 bytes a weight in mixed precision (the 12 are a float32 copy and
     two averages; in float32 4 + 4 + 8), of which stage 1 shards the states, 2 the gradients too, 3 the weights too. DeepSpeed
-    adds our gradients up in float32: 4 bytes each. Adapters (`lora`) leave only the frozen weights, which FSDP2 holds in
-    float32. `has_reference`: a KL term keeps the starting policy whole on every rank.
+    adds our gradients up in float32: 4 bytes each. FSDP2 shards weights, gradients and averages, all in float32: 4 + 4 + 8
+    bytes, all of them in host memory when it offloads. Adapters (`lora`) leave only the frozen weights. `has_reference`: a KL term keeps the starting policy whole on every rank.
     """
     each = BYTES[optim.dtype]
-    is_fsdp = optim.backend == "fsdp2"
-    stage = 3 if is_fsdp else optim.zero_stage
     reference = weights * each if has_reference else 0.0
+    if optim.backend == "fsdp2":
+        sharded = weights * (4 if optim.lora is not None else 16) / ranks
+        is_away = optim.offload_optimizer
+        return Footprint(device=reference + (0.0 if is_away else sharded), host=sharded if is_away else 0.0)
+    held = weights * each / (ranks if optim.zero_stage >= 3 else 1) + reference
     if optim.lora is not None:
-        return Footprint(device=weights * (4 if is_fsdp else each) / (ranks if stage >= 3 else 1) + reference)
-    held = weights * each / (ranks if stage >= 3 else 1) + reference
-    gradients = weights * (each if is_fsdp else 4) / (ranks if stage >= 2 else 1)
+        return Footprint(device=held)
+    gradients = weights * 4 / (ranks if optim.zero_stage >= 2 else 1)
     states = weights * (12 if each == 2 else 8) / ranks
     if optim.offload_optimizer:
         return Footprint(device=held + gradients, host=states)

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from gen_searcher.config.optim import OptimConfig
@@ -39,7 +39,6 @@ class FsdpBackend:
         layers = [layer for layer in module.modules() if isinstance(layer, GradientCheckpointingLayer)]
         for layer in [*layers, module]:
             fully_shard(layer, mesh=mesh, mp_policy=precision, offload_policy=offload)
-        self._module = cast("FSDPModule", module)
         self._policy = module
         # Taken now: between a forward pass and its backward the module shows whole tensors in their place.
         self._sharded = [(name.removeprefix(PREFIX), cast("DTensor", p)) for name, p in module.named_parameters()]
@@ -51,8 +50,12 @@ class FsdpBackend:
         return self._policy(row, temperature)
 
     def backward(self, loss: Tensor, *, is_last: bool) -> None:
-        """Add to the gradient; with the last row, reduce it over the ranks."""
-        self._module.set_requires_gradient_sync(is_last)
+        """Add to the gradient, reduced over the ranks with every row.
+
+        Reducing with the last row alone would send less, but until then each rank would hold the whole gradient in float32:
+        33 GiB of an 8B policy, however many ranks share its weights. The sums are the same but for their rounding.
+        """
+        del is_last
         # FSDP averages over ranks, but each row's loss is already its share of the whole: undo the average.
         (loss * self._place.world).backward()
 

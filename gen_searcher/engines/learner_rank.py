@@ -133,6 +133,7 @@ class LearnerRank:
         )
         self._backend = make_backend(self._policy, optim=optim, place=self.place)
         self._arithmetic = arithmetic(device=self.place.device, threads=optim.threads, ranks=self.place.world)
+        _give_back_unused()
 
     def step(self, rows: Sequence[Row], *, trained_tokens: int, samples: int, mode: Mode = "grpo") -> StepReport:
         """One optimizer step over this rank's rows and everybody else's.
@@ -188,6 +189,7 @@ class LearnerRank:
         """
         apart = () if self._frozen_vision is None else self._frozen_vision.weights()
         save_weights(chain(self._backend.weights(), apart), path, rank=self.place.rank, lora=self.optim.lora)
+        _give_back_unused()
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint: masters and averages, sharded; it appears under its name only when it is whole."""
@@ -284,6 +286,15 @@ class LearnerRank:
                 **({"learner/reference_kl_nats": reference_kl / trained_tokens} if self._reference else {}),
             },
         )
+
+
+def _give_back_unused() -> None:
+    """Free what PyTorch keeps of the GPU's memory for its next tensors; nothing to do on a CPU.
+
+    An engine on the same GPU (`cluster=colocated`) demands its whole share free when it starts, and it may start again
+    whenever it dies. What a step's peak left behind would be in its way, though nothing is in it between two steps.
+    """
+    torch.cuda.empty_cache()
 
 
 def _without_ratios(report: StepReport) -> StepReport:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -183,11 +185,17 @@ def read_geometry(folder: Path) -> VisionGeometry:
     )
 
 
+TIED_HEAD = "lm_head.weight"
+
+
 def checkpoint_names(folder: Path) -> frozenset[str]:
-    """Names of all tensors of a Hugging Face folder, sharded or not."""
-    if (folder / INDEX).exists():
-        return frozenset(_weight_map(folder))
-    return tensor_names(folder / "model.safetensors")
+    """Names of all tensors of a Hugging Face folder, sharded or not.
+
+    An output head that is tied to the input embedding is left out: some folders hold its copy, a learner never writes one.
+    """
+    names = frozenset(_weight_map(folder)) if (folder / INDEX).exists() else tensor_names(folder / "model.safetensors")
+    config = cast("dict[str, object]", json.loads(_read(folder / "config.json")))
+    return names - {TIED_HEAD} if config.get("tie_word_embeddings") is True else names
 
 
 def _weight_map(folder: Path) -> Mapping[str, str]:

@@ -29,6 +29,9 @@ from gen_searcher.engines.qwen_library import (
     edit_plus,
 )
 
+BLANK = "#ffffff"
+"""Colour of the canvas that stands in for a reference where there is none: an answer may name none, and the baseline without
+a search never does. Were that an error, it would be the world's, and the policy would learn nothing from its choice."""
 _IMAGE_TOKEN = "<|image_pad|>"
 
 
@@ -160,10 +163,10 @@ class QwenEditModel:
         return declared(keywords)
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
-        """Draw one picture; the pipeline takes one prompt at a time and at least one reference."""
-        if not references:
-            raise ValueError("Qwen-Image-Edit edits pictures: it needs at least one reference")
+        """Draw one picture; the pipeline takes one prompt at a time.
+
+        It edits pictures and cannot go without one: where there is no reference it is given a blank canvas to edit.
+        """
+        shown = references or [Image.new("RGB", self.call.size_px, BLANK)]
         async with self._lock:
-            return await asyncio.to_thread(
-                paint, self.pipeline, self.call, prompt=prompt, references=references, seed=seed
-            )
+            return await asyncio.to_thread(paint, self.pipeline, self.call, prompt=prompt, references=shown, seed=seed)

@@ -146,6 +146,11 @@ async def _takes_all_references(kit: _Kit) -> None:
     _picture(await kit.model.draw(PROMPT, kit.references(most), seed=1))
 
 
+async def _draws_without_references(kit: _Kit) -> None:
+    """An answer may name no reference, and the baseline without a search never names one."""
+    _picture(await kit.model.draw(PROMPT, [], seed=1))
+
+
 async def _looks_at_references(kit: _Kit) -> None:
     if kit.able.max_references == 0:
         raise _Apart("it takes none")
@@ -237,6 +242,7 @@ CASES: tuple[tuple[str, Callable[[_Kit], Awaitable[None]]], ...] = (
     ("equal arguments give equal pictures", _repeats_itself),
     ("it takes the seeds 0 and 2^31 - 1", _takes_large_seeds),
     ("it takes as many references as it declares", _takes_all_references),
+    ("it draws without a reference", _draws_without_references),
     ("another reference gives another picture", _looks_at_references),
     ("it leaves its references as they were", _leaves_references_alone),
     ("it takes references of any shape", _takes_odd_references),

@@ -69,6 +69,15 @@ def test_an_engine_beside_a_learner_rank_is_told_how_much_of_the_gpu_it_may_take
     assert greedy.startswith("policy.device_frac: is 0.9, and")
 
 
+def test_an_engine_with_a_share_of_one_gpu_does_not_span_two(tmp_path: Path) -> None:
+    spans = ("policy.engine=async", "policy.tensor_parallel=2")
+    (refused,) = messages(config(tmp_path, *spans, "cluster.roles.rollout.gpus=0.45"))
+    assert refused.startswith("cluster.roles.rollout.gpus: 0.45, and policy.tensor_parallel=2 is how many")
+    assert refused.endswith("set cluster.roles.rollout.gpus=2 or policy.tensor_parallel=1")
+    assert messages(config(tmp_path, *spans, "cluster.roles.rollout.gpus=2")) == []
+    assert messages(config(tmp_path, *spans)) == []  # on the CPU they are processes
+
+
 def test_a_package_of_weights_that_is_missing_is_named_until_the_policy_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,8 @@ def test_a_file_that_is_not_what_its_name_says_is_named(tmp_path: Path, content:
         ({"zero_stage": 2}, 4, 2 + 1 + 3, 0),
         ({"zero_stage": 3}, 4, 0.5 + 1 + 3, 0),
         ({"backend": "fsdp2"}, 4, 4, 0),
+        ({"backend": "fsdp2", "dtype": "float32"}, 2, 8, 0),
+        ({"backend": "fsdp2", "offload_optimizer": True}, 4, 0, 4),
         ({"zero_stage": 3, "offload_optimizer": True}, 4, 1.5, 3),
         ({"dtype": "float32"}, 1, 4 + 4 + 8, 0),
         ({"lora": LoraConfig()}, 2, 2, 0),

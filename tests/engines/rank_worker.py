@@ -2,6 +2,9 @@
 
 python rank_worker.py SCENARIOS RANK WORLD PORT FOLDER SETTINGS
 """
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportAttributeAccessIssue=false
+# Reason: what a rank holds of a gradient is known to FSDP alone.
 
 from __future__ import annotations
 
@@ -11,12 +14,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 warnings.simplefilter("ignore")
 
+import torch  # noqa: E402
+from torch.distributed.fsdp import FSDPModule  # noqa: E402
+
 from gen_searcher.config.objective import DEFAULT_OBJECTIVE, ObjectiveConfig  # noqa: E402
 from gen_searcher.config.optim import OptimConfig  # noqa: E402
+from gen_searcher.engines import deepspeed_setup  # noqa: E402
+from gen_searcher.engines.deepspeed_setup import engine_settings  # noqa: E402
 from gen_searcher.engines.learner_rank import LearnerRank, Mode  # noqa: E402
 from gen_searcher.engines.rank_group import Place, find  # noqa: E402
 from gen_searcher.grpo.pack import pack, split_rows  # noqa: E402
@@ -118,6 +127,44 @@ def one_step(bench: Bench) -> dict[str, object]:
     }
 
 
+def held_gradients(bench: Bench) -> dict[str, object]:
+    """What one rank holds of the gradient after two rows of a step, of which there is a third."""
+    learner = bench.learner(backend="fsdp2")
+    policy = learner._policy
+    states = [module._get_fsdp_state() for module in policy.modules() if isinstance(module, FSDPModule)]
+    sharded = [one for state in states for group in state._fsdp_param_groups for one in group.fsdp_params]
+    for sample in mixed_samples(bench.store)[:2]:
+        outcome = learner._grpo_row(learner._tensors((sample,)), 100)
+        learner._backend.backward(outcome.loss, is_last=False)
+    grads = [one.sharded_param.grad for one in sharded]
+    whole = [one.unsharded_accumulated_grad for one in sharded]
+    return {
+        "weights": sum(one.sharded_param.numel() for one in sharded),
+        "own": sum(0 if grad is None else grad.to_local().numel() for grad in grads),
+        "whole": sum(0 if grad is None else grad.numel() for grad in whole),
+    }
+
+
+def gives_back(bench: Bench) -> dict[str, object]:
+    """How often PyTorch had been asked to free unused GPU memory after the start, a step and an export."""
+    asked: list[None] = []
+    torch.cuda.empty_cache = lambda: asked.append(None)
+    learner = bench.learner()
+    started = len(asked)
+    bench.step(learner, mixed_samples(bench.store))
+    stepped = len(asked)
+    learner.export(bench.folder / "gives-back.safetensors")
+    return {"started": started, "stepped": stepped, "exported": len(asked)}
+
+
+def partitioned(bench: Bench) -> dict[str, object]:
+    """How many weights a rank of ZeRO 3 holds whole between two steps, of how many."""
+    learner = bench.learner(zero_stage=3)
+    bench.step(learner, mixed_samples(bench.store))
+    weights = list(learner._policy.parameters())
+    return {"whole": sum(one.numel() for one in weights), "all": sum(one.ds_numel for one in weights)}
+
+
 def imitation(bench: Bench) -> dict[str, object]:
     """Twenty steps on the same demonstrations."""
     samples = [replace(sample, advantage=1.0) for sample in mixed_samples(bench.store)]
@@ -154,13 +201,24 @@ SCENARIOS: dict[str, Callable[[Bench], dict[str, object]]] = {
     "resumed": resumed,
     "uneven": uneven,
     "one_step": one_step,
+    "held_gradients": held_gradients,
+    "gives_back": gives_back,
+    "partitioned": partitioned,
     "imitation": imitation,
     "sequences": sequences,
 }
 
 
+def partitioning_everything(optim: OptimConfig, *, device: str) -> dict[str, object]:
+    """The settings of DeepSpeed, but ZeRO 3 keeps no tensor whole because it is small: all of ours are."""
+    settings = engine_settings(optim, device=device)
+    zero = cast("dict[str, object]", settings["zero_optimization"])
+    return {**settings, "zero_optimization": {**zero, "stage3_param_persistence_threshold": 0}}
+
+
 def main(names: str, rank: str, world: str, port: str, folder: str, settings: str) -> None:
     optim = OptimConfig.model_validate({**OPTIM.model_dump(), **json.loads(settings)})
+    deepspeed_setup.engine_settings = partitioning_everything
     bench = Bench(int(rank), int(world), int(port), Path(folder), optim)
     for name in names.split("+"):
         result = SCENARIOS[name](bench)

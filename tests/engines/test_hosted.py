@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -80,6 +80,29 @@ async def test_the_reference_client_conforms_against_our_server() -> None:
         await conforms(ReferenceService(url=await server.start()), {})
     finally:
         await server.stop()
+
+
+class Sizes(FakeImageModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[tuple[tuple[int, int], object]]] = []
+
+    async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
+        self.seen.append([(picture.size, picture.getpixel((0, 0))) for picture in references])
+        return await super().draw(prompt, references, seed=seed)
+
+
+async def test_a_service_that_takes_no_call_without_a_picture_is_sent_a_white_one() -> None:
+    model = Sizes()
+    server = GeneratorServer(model)
+    try:
+        root = await server.start()
+        await draw(ReferenceService(url=root))
+        await draw(ReferenceService(url=root, blank_px=(8, 4)))
+    finally:
+        await server.stop()
+    assert model.seen == [[], [((8, 4), (255, 255, 255))]]
+    assert ReferenceService.declare({"url": "u", "blank_px": (8, 4)}).revision == "u None blank (8, 4)"
 
 
 STATUSES = [

@@ -54,6 +54,19 @@ def test_every_sharding_takes_the_step_of_one_rank(alone: Said, tmp_path: Path, 
     assert_same_step(said, alone, tolerance=1e-6)
 
 
+def test_between_two_rows_a_rank_of_fsdp2_holds_its_share_of_the_gradient_alone(tmp_path: Path):
+    held = run_ranks("held_gradients", tmp_path, world=2).of("held_gradients")
+    weights, own, whole = (cast("int", held[name]) for name in ("weights", "own", "whole"))
+    assert whole == 0
+    assert own == pytest.approx(weights / 2, rel=0.01)
+
+
+def test_zero_3_gathers_and_frees_every_weight_in_these_tests(tmp_path: Path):
+    held = run_ranks("partitioned", tmp_path, world=2).of("partitioned")
+    assert cast("int", held["all"]) > 100_000
+    assert held["whole"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", SHARDINGS)
 @pytest.mark.parametrize("change", ["row_tokens", "gradient_checkpointing", "offload_optimizer"])

@@ -167,7 +167,8 @@ async def test_a_folder_loads_and_draws_the_same_picture_for_the_same_seed(tmp_p
     assert first.size == (64, 32)
     assert first.tobytes() == again.tobytes() != other.tobytes()
     assert (await model.draw("draw it", [picture(2), picture(1)], seed=3)).tobytes() != first.tobytes()
-    with pytest.raises(ValueError, match="at least one reference"):
-        await model.draw("draw it", [], seed=0)
+    blank = Image.new("RGB", (64, 32), "white")
+    without = await model.draw("draw it", [], seed=3)
+    assert without.tobytes() == (await model.draw("draw it", [blank], seed=3)).tobytes() != first.tobytes()
     report = await check_generator(model, qwen_edit.QwenEditModel.declare({"size_px": (64, 32)}))
     assert not report.failed, report.text()

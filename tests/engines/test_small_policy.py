@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
@@ -18,6 +18,7 @@ from gen_searcher.engines.small_policy import build_small_policy
 from gen_searcher.engines.vllm_plugin.compat import ensure_torchvision
 from gen_searcher.errors import UserError
 from gen_searcher.types import ImageRef
+from tests.engines.learner_setup import save_tiny
 
 pytestmark = pytest.mark.filterwarnings("default")  # torch deprecates things while it is imported
 
@@ -92,6 +93,16 @@ def test_special_tokens_are_banned_except_the_two_that_stop(folder: Path) -> Non
 def test_weight_names_come_from_the_header(folder: Path) -> None:
     assert checkpoint_names(folder) == set(load_file(folder / "model.safetensors"))
     assert "lm_head.weight" in checkpoint_names(folder)
+
+
+def test_a_tied_output_head_is_the_policys_whether_its_folder_holds_a_copy_or_not(tmp_path: Path) -> None:
+    save_tiny(tmp_path)  # tied
+    weights = load_file(tmp_path / "model.safetensors")
+    without = checkpoint_names(tmp_path)
+    assert without == set(weights) - {"lm_head.weight"}
+    embedding = weights["model.language_model.embed_tokens.weight"]
+    save_file({**weights, "lm_head.weight": embedding.clone()}, tmp_path / "model.safetensors")
+    assert checkpoint_names(tmp_path) == without
 
 
 def test_a_folder_that_is_no_policy_is_the_users_mistake(tmp_path: Path) -> None:

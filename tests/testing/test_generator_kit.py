@@ -56,10 +56,16 @@ class Vandal(FakeImageModel):
         return drawn
 
 
+class Editor(FakeImageModel):
+    async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
+        return await super().draw(f"{prompt} {references[0].size}", references, seed=seed)
+
+
 BROKEN = [
     (Fickle(), Capability(), "equal arguments give equal pictures"),
     (Grey(), Capability(), "the picture is RGB"),
     (Blind(), Capability(), "another reference gives another picture"),
+    (Editor(), Capability(), "it draws without a reference"),
     (Vandal(), Capability(), "it leaves its references as they were"),
     (FakeImageModel(), Capability(batch=4), "it declares a capability that it has the methods for"),
     (FakeImageModel(), Capability(sizes_px=((3, 3),)), "the picture has a declared size"),

@@ -27,10 +27,21 @@ class ReferenceService:
         url: str,
         max_references: int = MAX_REFERENCES,
         timeout_s: float = 1800.0,
+        blank_px: tuple[int, int] | None = None,
         extra: Mapping[str, float | str] | None = None,
     ) -> None:
-        """`url` is the service's root; `extra` are further fields, e.g. `true_cfg_scale`, `num_inference_steps`."""
+        """Connect to nothing yet.
+
+        Args:
+            url: The service's root.
+            max_references: Most pictures that it takes.
+            timeout_s: Longest wait for one picture.
+            blank_px: Width and height of a white picture that is sent where an answer has no reference, for a service that
+                edits pictures and refuses such a call, as the reference's own does; None sends none.
+            extra: Further fields, e.g. `true_cfg_scale`, `num_inference_steps`.
+        """
         del max_references  # `declare` reads it
+        self._blanks = () if blank_px is None else (Image.new("RGB", (blank_px[0], blank_px[1]), "#ffffff"),)
         self._service = Service(url, timeout_s=timeout_s)
         self._extra = dict(extra or {})
         self._health = JsonApi(provider="reference service", base_url=url)
@@ -39,14 +50,16 @@ class ReferenceService:
     def declare(keywords: Mapping[str, object]) -> Capability:
         """Three references unless the keywords say otherwise."""
         most = int(str(keywords.get("max_references", MAX_REFERENCES)))
-        return Capability(max_references=most, revision=f"{keywords.get('url')} {keywords.get('extra')}")
+        blank = keywords.get("blank_px")
+        what = [keywords.get("url"), keywords.get("extra"), *([] if blank is None else [f"blank {blank}"])]
+        return Capability(max_references=most, revision=" ".join(map(str, what)))
 
     async def draw(self, prompt: str, references: Sequence[Image.Image], *, seed: int) -> Image.Image:
         """One picture. Raises GeneratorError and GeneratorGone."""
         body = {
             **self._extra,
             "prompt": prompt,
-            "image_urls": [data_url(picture) for picture in references],
+            "image_urls": [data_url(picture) for picture in references or self._blanks],
             "seed": seed,
         }
         reply = await self._service.post("/generate", body=body)
