@@ -22,7 +22,7 @@ from torch import Tensor
 from gen_searcher.config.optim import LoraConfig, OptimConfig
 from gen_searcher.engines.learner_checkpoint import SavedTensors, read_trainer
 from gen_searcher.engines.lora import DOWN, UP, merged
-from gen_searcher.engines.policy_files import description_files
+from gen_searcher.engines.policy_files import checkpoint_names, description_files
 from gen_searcher.engines.weight_files import save_tensors, write_weights
 from gen_searcher.errors import UserError
 
@@ -99,9 +99,10 @@ def _final_weights(
     """Name and value of every weight of a plain model, one at a time."""
     trained = {name.removeprefix("master/") for name in saved.names if name.startswith("master/")}
     dtype = DTYPES[optim.dtype]
+    names = checkpoint_names(base)  # without a copy of the input embedding, which would be of before the training
     for path in sorted(base.glob("*.safetensors")):
         file = files.enter_context(safe_open(path, framework="pt"))
-        for name in cast("list[str]", file.keys()):
+        for name in filter(names.__contains__, cast("list[str]", file.keys())):
             layer = name.removesuffix("weight")
             if name in trained:
                 trained.discard(name)

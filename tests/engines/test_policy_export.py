@@ -7,18 +7,20 @@ from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from shutil import copytree
 from typing import cast
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from gen_searcher.agent.render import Renderer
 from gen_searcher.config.optim import LoraConfig, OptimConfig
 from gen_searcher.config.policy import PolicyConfig, SmallPolicyConfig
 from gen_searcher.engines.learner_rank import LearnerRank
 from gen_searcher.engines.policy_export import export_checkpoint
+from gen_searcher.engines.policy_files import checkpoint_names
 from gen_searcher.engines.qwen_forward import PackedPolicy, Qwen3VLForConditionalGeneration, load_qwen
 from gen_searcher.engines.small_policy import build_small_policy
 from gen_searcher.engines.vllm_policy import VllmPolicy
@@ -101,6 +103,18 @@ def test_what_is_published_and_what_is_exported_are_the_same_weights(trained: Tr
     published, new = load_file(trained.published), load_file(exported / "model.safetensors")
     assert published.keys() == new.keys()
     assert max(float((published[name] - new[name]).abs().max()) for name in new) < 1e-6
+
+
+def test_a_copy_of_the_tied_output_head_is_not_exported_since_it_is_of_before_the_training(
+    trained: Trained, tmp_path: Path
+):
+    base, target = tmp_path / "base", tmp_path / "exported"
+    copytree(trained.policy, base)
+    weights = load_file(base / "model.safetensors")
+    copy = weights["model.language_model.embed_tokens.weight"].clone()
+    save_file({**weights, "lm_head.weight": copy}, base / "model.safetensors")
+    export_checkpoint(trained.checkpoint, target, base=base)
+    assert load_file(target / "model.safetensors").keys() == weights.keys() == checkpoint_names(base)
 
 
 def test_transformers_loads_every_weight_of_an_export_in_parts(trained: Trained, exported: Path, tmp_path: Path):

@@ -107,7 +107,7 @@ async def one_worker(folder: Path) -> AsyncIterator[Pool]:
     run = RunFolder(root=folder)
     fleet = Fleet(cluster=ClusterConfig(), folder=run, limits=LimitsConfig(), cassette=CassetteConfig())
     no_tools = Pool("tool", [], stage="tool", wraps_plugs=True, upkeep=Upkeep(raise_actor=nobody))
-    pool = fleet.rollouts(start, CONFIG, AGENT, no_tools, follows_learner=True)
+    pool = fleet.rollouts(start, CONFIG, AGENT, no_tools, max_prompt_chars=None, follows_learner=True)
     try:
         weights = load_file(start / "model.safetensors")
         save_file({name: tensor * 1.1 for name, tensor in weights.items()}, fleet.board.path(VERSION))
