@@ -10,13 +10,16 @@ import argparse
 import contextlib
 import io
 import sys
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from tests.faults.invariants import CHECKED, TRIES
+from tests.faults.counting import CASES as MARKED
+from tests.faults.counting import INSTANCES, LOST, cases_of
+from tests.faults.invariants import TRIES
 
 TESTS = Path(__file__).parents[1]
 
@@ -73,24 +76,17 @@ ALL = "--import-mode=importlib"
 
 
 class _Marks:
-    """Reads the marks of what pytest collects; keeps the tests of the wanted cases."""
+    """Reads the marks of what pytest collects."""
 
-    def __init__(self, wanted: Collection[int]) -> None:
+    def __init__(self) -> None:
         self.tests: dict[int, list[str]] = {case: [] for case in CASES}
-        self._wanted = frozenset(wanted)
 
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        kept: list[pytest.Item] = []
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
-            cases = {case for mark in item.iter_markers("fault") for case in mark.args}
-            if cases & self._wanted:
-                kept.append(item)
             name = item.nodeid.partition("[")[0]
-            for case in cases:
+            for case in cases_of(item):
                 if name not in self.tests[case]:
                     self.tests[case].append(name)
-        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
-        items[:] = kept
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,36 +102,23 @@ class _Row:
 
 
 class _Results:
-    """Counts what the tests of each case did, and what their checks of the invariants looked at."""
+    """Adds up what the reports of tests say, wherever they ran."""
 
     def __init__(self) -> None:
         self.rows: dict[int, _Row] = {}
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        before = replace(CHECKED)
-        done = yield
-        for row in self._rows(item.iter_markers("fault")):
-            row.instances += CHECKED.instances - before.instances
-            row.lost += CHECKED.lost - before.lost
-        return done
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        report = yield
-        if call.when == "call" or not report.passed:
-            tries = [int(str(value)) for name, value in report.user_properties if name == TRIES]
-            for row in self._rows(item.iter_markers("fault")):
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        said = dict(report.user_properties)
+        rows = [self.rows.setdefault(int(str(case)), _Row()) for case in cast("list[object]", said.get(MARKED, []))]
+        for row in rows:
+            if report.when == "call" or not report.passed:
                 row.tests += 1
                 row.passed += report.passed
                 row.skipped += report.skipped
-                row.tries += sum(tries) if tries else int(not report.skipped)
-        return report
-
-    def _rows(self, marks: Iterable[pytest.Mark]) -> list[_Row]:
-        return [self.rows.setdefault(case, _Row()) for mark in marks for case in mark.args]
+                row.tries += int(str(said.get(TRIES, int(not report.skipped))))
+            if report.when == "teardown":
+                row.instances += int(str(said.get(INSTANCES, 0)))
+                row.lost += int(str(said.get(LOST, 0)))
 
 
 def main() -> int:
@@ -144,16 +127,17 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", type=int, metavar="CASE", help="all by default")
     parser.add_argument("--run", action="store_true", help="run the tests and print cases, tries and what was lost")
     parser.add_argument("--fast", action="store_true", help="with --run: leave out what is marked slow")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="with --run: so many files at a time")
     options = parser.parse_args()
     wanted = options.cases or list(CASES)
     unknown = [case for case in wanted if case not in CASES]
     if unknown:
         parser.error(f"there is no case {unknown[0]}; they are 1 to {len(CASES)}")
-    return _run(wanted, fast=options.fast) if options.run else _list(wanted)
+    return _run(wanted, fast=options.fast, jobs=options.jobs) if options.run else _list(wanted)
 
 
 def _list(wanted: Sequence[int]) -> int:
-    marks = _Marks(wanted)
+    marks = _Marks()
     heard = io.StringIO()
     with contextlib.redirect_stdout(heard):
         code = pytest.main(["--collect-only", "-q", "-o", f"addopts={ALL}", str(TESTS)], [marks])
@@ -169,12 +153,16 @@ def _list(wanted: Sequence[int]) -> int:
     return 0
 
 
-def _run(wanted: Sequence[int], *, fast: bool) -> int:
+def _run(wanted: Sequence[int], *, fast: bool, jobs: int) -> int:
     """0 when every case has passed tests and none that failed, and nothing was lost."""
     results = _Results()
     which = "not slow and not gpu" if fast else "not gpu"
+    # its module is known here already, and has no assertions to rewrite
+    plugin = ["-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "tests.faults.counting"]
+    chosen = [*plugin, "--fault-cases", ",".join(map(str, wanted)), "-m", which]
+    at_once = ["-n", str(jobs), "--dist", "loadfile"] if jobs > 1 else []
     try:
-        pytest.main(["-q", "-o", f"addopts={ALL}", "-m", which, str(TESTS)], [_Marks(wanted), results])
+        pytest.main(["-q", "-o", f"addopts={ALL}", *chosen, *at_once, str(TESTS)], [results])
     finally:  # what pytest raises when it has ended is about what tests have left open
         good = _table(wanted, results)
     return int(good < len(wanted))
