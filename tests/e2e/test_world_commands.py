@@ -20,6 +20,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([PROGRAM, *words], capture_output=True, text=True, timeout=380, check=False)
 
 
+@pytest.mark.slow
 def test_world_build_makes_the_shipped_data_again_byte_for_byte(tmp_path: Path) -> None:
     done = run("world", "build", f"run_dir={tmp_path / 'world'}", "experiment=smoke")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -60,6 +61,7 @@ def test_world_serve_answers_on_loopback_by_host_header(tmp_path: Path) -> None:
     assert "Capital of Poland: Warsaw." in page
 
 
+@pytest.mark.slow
 def test_world_train_painter_goes_on_from_the_shipped_one(tmp_path: Path) -> None:
     shipped = resources.files("gen_searcher.world").joinpath("painter")
     done = run(

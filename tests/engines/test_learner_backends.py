@@ -54,6 +54,7 @@ def test_every_sharding_takes_the_step_of_one_rank(alone: Said, tmp_path: Path, 
     assert_same_step(said, alone, tolerance=1e-6)
 
 
+@pytest.mark.slow
 def test_between_two_rows_a_rank_of_fsdp2_holds_its_share_of_the_gradient_alone(tmp_path: Path):
     held = run_ranks("held_gradients", tmp_path, world=2).of("held_gradients")
     weights, own, whole = (cast("int", held[name]) for name in ("weights", "own", "whole"))
@@ -61,6 +62,7 @@ def test_between_two_rows_a_rank_of_fsdp2_holds_its_share_of_the_gradient_alone(
     assert own == pytest.approx(weights / 2, rel=0.01)
 
 
+@pytest.mark.slow
 def test_zero_3_gathers_and_frees_every_weight_in_these_tests(tmp_path: Path):
     held = run_ranks("partitioned", tmp_path, world=2).of("partitioned")
     assert cast("int", held["all"]) > 100_000
@@ -109,9 +111,8 @@ def test_every_sharding_resumes_to_the_bit(tmp_path: Path, sharding: str):
     assert largest_difference(said.folder / "resumed-3.safetensors", said.folder / "after-3.safetensors") == 0.0
 
 
-@pytest.mark.parametrize(
-    "sharding", [pytest.param(name, marks=() if name == "zero3" else pytest.mark.slow) for name in SHARDINGS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_with_a_frozen_tower_ranks_with_and_without_pictures_meet(alone: Said, tmp_path: Path, sharding: str):
     settings = {"freeze": ["vision", "projector"], **SHARDINGS[sharding]}
     said = run_ranks("one_step+uneven", tmp_path, world=2, **settings)

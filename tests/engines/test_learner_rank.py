@@ -170,7 +170,7 @@ def test_a_resumed_learner_takes_the_same_steps_to_the_bit(ranks: str, request: 
     assert largest_difference(said.folder / "resumed-3.safetensors", said.folder / "after-3.safetensors") == 0.0
 
 
-@pytest.mark.parametrize(("saved_by", "resumed_by"), [("pair", 1), ("alone", 2)])
+@pytest.mark.parametrize(("saved_by", "resumed_by"), [("pair", 1), pytest.param("alone", 2, marks=pytest.mark.slow)])
 def test_another_number_of_ranks_takes_the_step_that_would_have_come(
     saved_by: str, resumed_by: int, request: pytest.FixtureRequest, tmp_path: Path
 ):
