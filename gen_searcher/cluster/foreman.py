@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Never, TypeVar, cast
 
+from ray.exceptions import RayError
+
 from gen_searcher.abandoned import can_be_abandoned
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.pool import Pool
@@ -94,13 +96,19 @@ class Foreman:
 
     async def _watch(self) -> Never:
         while True:
-            await self._read_numbers()
-            for role, pool in self._pools.items():
-                await self._resize(role, pool)
-            await self._leave_draining_nodes()
-            self._pools["tool"].look()
-            await self._tell_rollouts()
+            try:
+                await self._look()
+            except RayError as error:  # the head restarts, say: the run goes on with the workers that it has
+                log.warning("nobody joins or leaves at this look: %s", error)
             await asyncio.sleep(self._every_s)
+
+    async def _look(self) -> None:
+        await self._read_numbers()
+        for role, pool in self._pools.items():
+            await self._resize(role, pool)
+        await self._leave_draining_nodes()
+        self._pools["tool"].look()
+        await self._tell_rollouts()
 
     async def _read_numbers(self) -> None:
         """Take over what the file says, when it says something new that can be understood."""

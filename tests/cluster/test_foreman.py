@@ -16,6 +16,7 @@ from typing import cast
 import pytest
 import ray
 from ray.actor import ActorHandle
+from ray.exceptions import RaySystemError
 
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.foreman import Foreman
@@ -217,6 +218,26 @@ async def test_a_file_that_is_no_text_is_said_once_and_the_run_goes_on(
         assert "scale.json is not UTF-8" in caplog.text
         scale.write_text('{"rollout_workers": 2}')
         await until(lambda: pools["rollout"].members == (0, 1))
+
+
+async def test_a_worker_that_cannot_be_raised_at_this_look_is_raised_at_a_later_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = tmp_path / "scale.json"
+    scale.write_text('{"rollout_workers": 2}')
+    pools = {"rollout": pool_of("rollout", 1), "tool": pool_of("tool", 1)}
+    answers = [RaySystemError("the head restarts")]
+    raised_one = pools["rollout"].add
+
+    async def add() -> int:
+        if answers:
+            raise answers.pop()
+        return await raised_one()
+
+    monkeypatch.setattr(pools["rollout"], "add", add)
+    async with run_of(pools, scale):
+        await until(lambda: pools["rollout"].members == (0, 1))
+    assert caplog.text.count("nobody joins or leaves at this look") == 1
 
 
 @pytest.mark.slow
