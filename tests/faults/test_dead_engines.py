@@ -27,6 +27,7 @@ from gen_searcher.cluster.roles import RolloutPool
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.cluster.upkeep import Upkeep
 from gen_searcher.cluster.watched import Method
+from gen_searcher.cluster.weights import WeightBoard
 from gen_searcher.config.agent import AgentConfig
 from gen_searcher.config.cassette import CassetteConfig
 from gen_searcher.config.cluster import ClusterConfig
@@ -100,7 +101,7 @@ def look_inside(actor: RolloutActor) -> Seen:
 
 
 @asynccontextmanager
-async def one_worker(folder: Path) -> AsyncIterator[Pool]:
+async def one_worker(folder: Path) -> AsyncIterator[tuple[Pool, WeightBoard]]:
     """A worker that serves version `VERSION` of a tiny policy, which is not what it starts from."""
     start = folder / "policy"
     build_small_policy(start, config=CONFIG.small, corpus=["a flag of Poland"])
@@ -109,13 +110,17 @@ async def one_worker(folder: Path) -> AsyncIterator[Pool]:
     no_tools = Pool("tool", [], stage="tool", wraps_plugs=True, upkeep=Upkeep(raise_actor=nobody))
     pool = fleet.rollouts(start, CONFIG, AGENT, no_tools, max_prompt_chars=None, follows_learner=True)
     try:
-        weights = load_file(start / "model.safetensors")
-        save_file({name: tensor * 1.1 for name, tensor in weights.items()}, fleet.board.path(VERSION))
-        fleet.board.announce(VERSION)
+        publish(fleet.board, VERSION, start)
         await pool.wait_ready()
-        yield pool
+        yield pool, fleet.board
     finally:
         pool.stop()
+
+
+def publish(board: WeightBoard, version: int, start: Path) -> None:
+    weights = load_file(start / "model.safetensors")
+    save_file({name: tensor * (1.0 + 0.1 * version) for name, tensor in weights.items()}, board.path(version))
+    board.announce(version)
 
 
 async def nobody(number: int) -> None:
@@ -136,18 +141,18 @@ async def group_from(pool: Pool, folder: Path) -> Group:
     return await run_group(task, seed=1, version=0, rules=rules, attempt=attempt)
 
 
-def assert_served(group: Group) -> None:
+def assert_served(group: Group, version: int = VERSION) -> None:
     assert len(group.attempts) == SIZE
     assert group.given_up == ()
     turns = [turn for attempt in group.attempts for turn in attempt.trajectory.turns]
-    assert {version for turn in turns for version in turn.versions} == {VERSION}
+    assert {version for turn in turns for version in turn.versions} == {version}
 
 
 async def test_attempts_whose_engine_is_killed_are_made_again_by_the_restarted_worker(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    async with one_worker(tmp_path) as pool:
+    async with one_worker(tmp_path) as (pool, _):
         before = await seen(pool)
         os.kill(before.engine, signal.SIGSTOP)  # it cannot finish anything before it is killed
         running = asyncio.ensure_future(group_from(pool, tmp_path))
@@ -163,21 +168,29 @@ async def test_attempts_whose_engine_is_killed_are_made_again_by_the_restarted_w
     assert "rollout actor 0 is gone; waiting for its restart: policy: the engine died" in caplog.text
 
 
-@pytest.mark.parametrize("met_by", ["a look", "a publish"])
-async def test_an_idle_worker_whose_engine_is_killed_gets_no_attempt_before_it_is_restarted(
-    tmp_path: Path, met_by: str
-) -> None:
-    async with one_worker(tmp_path) as pool:
+async def test_an_idle_worker_whose_engine_is_killed_gets_no_attempt_before_it_is_restarted(tmp_path: Path) -> None:
+    async with one_worker(tmp_path) as (pool, _):
         before = await seen(pool)
         os.kill(before.engine, signal.SIGKILL)
-        if met_by == "a publish":
-            await pool.ready_again()
-        else:
-            while pool.healthy:
-                pool.look()
-                await asyncio.wait(pool._looks.values())
-        assert pool.healthy == ()
+        while pool.healthy:
+            pool.look()
+            await asyncio.wait(pool._looks.values())
         group = await group_from(pool, tmp_path)
         assert (await seen(pool)).actor != before.actor
     assert_served(group)
+    assert group.lost == ()
+
+
+async def test_a_publish_does_not_wait_for_an_engine_that_was_killed_and_the_restarted_one_serves_what_is_new(
+    tmp_path: Path,
+) -> None:
+    async with one_worker(tmp_path) as (pool, board):
+        before = await seen(pool)
+        os.kill(before.engine, signal.SIGKILL)
+        publish(board, VERSION + 1, tmp_path / "policy")
+        await pool.ready_again()
+        assert pool.healthy == ()
+        group = await group_from(pool, tmp_path)
+        assert (await seen(pool)).actor != before.actor
+    assert_served(group, VERSION + 1)
     assert group.lost == ()
