@@ -22,7 +22,7 @@ from gen_searcher.config.plug import Plug
 from gen_searcher.data.chat import ChatModel, ChatTeacher
 from gen_searcher.data.collect import Teaching, TeachingFor
 from gen_searcher.errors import ConfigError
-from gen_searcher.protocols import Generator, Judge, Reviser, Searcher
+from gen_searcher.protocols import Generator, Judge, PolicyEngine, Reviser, Searcher
 from gen_searcher.tools.calling import Caller
 from gen_searcher.tools.meter import Meter
 from gen_searcher.train.looking import LookingSearcher, LookRules
@@ -98,6 +98,18 @@ class Workers:
             workers = RolloutPool(await self._up(rollouts))
             searcher = looking(workers, workers)
             return lambda task, seed: Teaching(searcher=searcher, name=lambda: f"policy after {policy.parent.name}")
+
+        def taught(engine: PolicyEngine) -> Searcher:
+            agent = Agent(
+                engine=engine,
+                tools=tools,
+                renderer=renderer,
+                config=cfg.agent,
+                max_images=cfg.policy.max_images,
+                max_prompt_chars=most_chars,
+            )
+            return looking(agent, self._looker(agent))
+
         if teacher == "scripted":
             flaws = TeacherFlaws(
                 oversearch=cfg.sft.oversearch,
@@ -107,16 +119,7 @@ class Workers:
 
             def scripted(task: Task, seed: int) -> Teaching:
                 engine = Teacher(task, renderer=renderer, flaws=flaws, seed=seed)
-                agent = Agent(
-                    engine=engine,
-                    tools=tools,
-                    renderer=renderer,
-                    config=cfg.agent,
-                    max_images=cfg.policy.max_images,
-                    max_prompt_chars=most_chars,
-                )
-                searcher = looking(agent, self._looker(agent))
-                return Teaching(searcher=searcher, name=lambda: "the embedded world's script")
+                return Teaching(searcher=taught(engine), name=lambda: "the embedded world's script")
 
             return scripted
         server = cfg.data.collect.chat
@@ -131,16 +134,7 @@ class Workers:
 
         def chat(task: Task, seed: int) -> Teaching:
             engine = ChatTeacher(model, renderer=renderer, store=store)
-            agent = Agent(
-                engine=engine,
-                tools=tools,
-                renderer=renderer,
-                config=cfg.agent,
-                max_images=cfg.policy.max_images,
-                max_prompt_chars=most_chars,
-            )
-            searcher = looking(agent, self._looker(agent))
-            return Teaching(searcher=searcher, name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
+            return Teaching(searcher=taught(engine), name=lambda: engine.name, cost_usd=lambda: engine.cost_usd)
 
         return chat
 
