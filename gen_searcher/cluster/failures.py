@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TypeGuard, cast
 
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
 
@@ -28,6 +28,16 @@ def failure_in(error: RayTaskError, *, stage: str | None) -> Exception | None:
 def was_lost(cause: BaseException | None) -> bool:
     """Whether an actor that was being built died of something else than its constructor."""
     return isinstance(cause, RayError) and not (isinstance(cause, ActorDiedError) and cause.actor_init_failed)
+
+
+def is_over(error: RayError, *, can_replace: bool) -> TypeGuard[ActorDiedError]:
+    """Whether an actor that does not answer is to be given up.
+
+    Ray also says that an actor died when it has waited two seconds in vain for the head to tell what became of it: it names
+    no class then, and may still restart the actor. Where nobody can raise another in its place (`can_replace`), it is asked
+    again.
+    """
+    return isinstance(error, ActorDiedError) and (can_replace or "\tclass_name: \n" not in str(error))
 
 
 def none_left(role: str, why: str) -> WorkersGone:

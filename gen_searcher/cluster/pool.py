@@ -21,9 +21,9 @@ from typing import cast
 
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from gen_searcher.cluster.failures import failure_in, none_left, not_ready, reason_of, was_lost
+from gen_searcher.cluster.failures import failure_in, is_over, none_left, not_ready, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, DeathsOfAll, Upkeep
 from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, nodes_of, stop
 from gen_searcher.errors import ActorGone, EngineDead, WorkersGone, WorldError
@@ -344,12 +344,12 @@ class Pool:
                         self._deaths.note(index)
                         ray.kill(handle, no_restart=False)
                         await asyncio.sleep(READY_POLL_S)
-                    except ActorDiedError as error:
-                        log.exception("%s actor %d cannot be restarted, or is out of restarts", self.role, index)
-                        if error.actor_init_failed:
-                            self._deaths.note(index)
-                        return False
-                    except RayError:
+                    except RayError as error:
+                        if is_over(error, can_replace=self._upkeep is not None):
+                            log.exception("%s actor %d cannot be restarted, or is out of restarts", self.role, index)
+                            if error.actor_init_failed:
+                                self._deaths.note(index)
+                            return False
                         await asyncio.sleep(READY_POLL_S)
                     else:
                         if news == self._news:
