@@ -126,9 +126,8 @@ def test_with_a_frozen_tower_ranks_with_and_without_pictures_meet(alone: Said, t
         assert torch.equal(base[name], exported[name]) == name.startswith("model.visual."), name
 
 
-@pytest.mark.parametrize(
-    "sharding", [pytest.param(name, marks=() if name == "zero2" else pytest.mark.slow) for name in SHARDINGS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDINGS)
 def test_adapters_learn_on_two_ranks_and_are_published_merged(tmp_path: Path, sharding: str):
     lora = {"rank": 4, "alpha": 8.0}
     said = run_ranks("one_step", tmp_path, world=2, lora=lora, **SHARDINGS[sharding])
