@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 RUN_S = 400.0
@@ -30,8 +30,12 @@ class Driver:
 
     def wait_for_step(self, step: int) -> None:
         metrics = self.root / "grpo" / "metrics.jsonl"
+        self.wait_until(lambda: metrics.exists() and len(metrics.read_text().splitlines()) >= step)
+
+    def wait_until(self, is_so: Callable[[], bool]) -> None:
+        """Of a run that goes on."""
         deadline = time.monotonic() + RUN_S
-        while not metrics.exists() or len(metrics.read_text().splitlines()) < step:
+        while not is_so():
             assert self.process.poll() is None, self.said
             assert time.monotonic() < deadline, self.said
             time.sleep(0.1)
