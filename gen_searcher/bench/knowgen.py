@@ -21,7 +21,7 @@ from gen_searcher.bench.pictures import NoPicture, PictureFiles
 from gen_searcher.bench.rowfile import Line, Problem, RowFile, id_problem, read_rows, shown
 from gen_searcher.bench.scheme import KNOWGEN, Scheme
 from gen_searcher.bench.scored import Failure, Scored, failed
-from gen_searcher.bench.suite import NO_TASK, DrawnRows, GroundedRows, ScoredRows, TaskRows
+from gen_searcher.bench.suite import Choice, DrawnRows, GroundedRows, ScoredRows, TaskRows
 from gen_searcher.data.tasks import TaskRow
 from gen_searcher.image_store import ImageStore
 from gen_searcher.rewards.verdict import TEXT_ACCURACY, check_parts, k_score
@@ -113,58 +113,46 @@ class KnowgenFiles:
     def drawn(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> DrawnRows:
         """The picture results of the reference, or of any team that writes `output_path` and `success`."""
         file = read_rows(path)
-        problems = list(file.problems)
+        choice = Choice(file, tasks, others)
         pictures: dict[str, ImageRef] = {}
         failures: dict[str, Failure] = {}
-        wanted = {task.id for task in tasks}
-        aside = 0
         for found in _rows(file, _Picture, {}):
             if isinstance(found, Problem):
-                problems.append(found)
+                choice.problems.append(found)
                 continue
             line, row = found
-            if row.id not in wanted:
-                if row.id in others:
-                    aside += 1
-                else:
-                    problems.append(file.problem(line, row.id, f"id: {NO_TASK}"))
+            if not choice.takes(line, row.id, field="id"):
                 continue
             made = self._drawn(file, line, row)
             if isinstance(made, ImageRef):
                 pictures[row.id] = made
             else:
                 failures[row.id] = made
-        for task_id in sorted(wanted - pictures.keys() - failures.keys()):
+        for task_id in sorted({task.id for task in tasks} - pictures.keys() - failures.keys()):
             failures[task_id] = Failure(stage="picture", what=f"{path} has no usable row of this id")
-        return DrawnRows(pictures=pictures, failures=failures, problems=tuple(problems), aside=aside)
+        return DrawnRows(pictures=pictures, failures=failures, problems=tuple(choice.problems), aside=choice.aside)
 
     def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """The judged results of the reference, or what `export` wrote."""
         file = read_rows(path)
-        problems = list(file.problems)
+        choice = Choice(file, tasks, others)
         rows: list[Scored] = []
-        wanted = {task.id for task in tasks}
-        aside = 0
         for found in _rows(file, _Judged, {}):
             if isinstance(found, Problem):
-                problems.append(found)
+                choice.problems.append(found)
                 continue
             line, row = found
-            if wanted and row.id not in wanted:
-                if row.id in others:
-                    aside += 1
-                else:
-                    problems.append(file.problem(line, row.id, f"id: {NO_TASK}"))
+            if tasks and not choice.takes(line, row.id, field="id"):
                 continue
             made = _scored(row)
             if isinstance(made, str):
-                problems.append(file.problem(line, row.id, made))
+                choice.problems.append(file.problem(line, row.id, made))
             else:
                 rows.append(made)
         there = {row.id for row in rows}
         absent = Failure(stage="judge", what=f"{path} has no usable row of this id")
         rows += [failed(task, absent, scheme=KNOWGEN) for task in tasks if task.id not in there]
-        return ScoredRows(rows=tuple(rows), problems=tuple(problems), aside=aside)
+        return ScoredRows(rows=tuple(rows), problems=tuple(choice.problems), aside=choice.aside)
 
     def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:
         """Judged results as the reference's scripts read them, without the summaries."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from gen_searcher.bench.rowfile import Problem
+from gen_searcher.bench.rowfile import Line, Problem, RowFile
 from gen_searcher.bench.scheme import Scheme
 from gen_searcher.bench.scored import Failure, Scored
 from gen_searcher.types import Grounding, ImageRef, Task
@@ -50,8 +50,27 @@ class ScoredRows:
     """Rows of the benchmark that nobody asked for."""
 
 
-NO_TASK = "not among the benchmark's rows that can be scored"
-"""What is wrong with a row of no task."""
+class Choice:
+    """The rows of a file that were asked for, and what is wrong with it."""
+
+    def __init__(self, file: RowFile, tasks: Sequence[Task], others: Set[str]) -> None:
+        """See `Suite` for `others`."""
+        self.problems = list(file.problems)
+        self.aside = 0
+        self._file = file
+        self._wanted = frozenset(task.id for task in tasks)
+        self._others = others
+
+    def takes(self, line: Line, row_id: str, *, field: str) -> bool:
+        """Whether it is a row of the tasks. `field`: where its id stands."""
+        if row_id in self._wanted:
+            return True
+        if row_id in self._others:
+            self.aside += 1
+        else:
+            what = f"{field}: not among the benchmark's rows that can be scored"
+            self.problems.append(self._file.problem(line, row_id, what))
+        return False
 
 
 class Suite(Protocol):

@@ -35,7 +35,7 @@ from gen_searcher.bench.scheme import (
     wise_range,
 )
 from gen_searcher.bench.scored import Failure, Scored, failed, stratum_of
-from gen_searcher.bench.suite import NO_TASK, DrawnRows, ScoredRows, TaskRows
+from gen_searcher.bench.suite import Choice, DrawnRows, ScoredRows, TaskRows
 from gen_searcher.errors import DataError
 from gen_searcher.types import Facts, ImageRef, Task
 
@@ -152,29 +152,25 @@ class WiseFiles:
     def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """Score lines of WISE's own scripts, or what `export` wrote. Raises DataError for the other convention's."""
         file = read_rows(path)
-        problems = list(file.problems)
+        choice = Choice(file, tasks, others)
         rows: dict[str, Scored] = {}
         known = {task.id: task for task in tasks}
-        aside = 0
         for found in self._rows(file, _Score, {}):
             if isinstance(found, Problem):
-                problems.append(found)
+                choice.problems.append(found)
                 continue
             line, row = found
-            made = self._scored(row, known.get(str(row.prompt_id)), where=f"{path}, line {line.number}")
             row_id = str(row.prompt_id)
-            if known and row_id not in known:
-                if row_id in others:
-                    aside += 1
-                else:
-                    problems.append(file.problem(line, row_id, f"prompt_id: {NO_TASK}"))
-            elif isinstance(made, str):
-                problems.append(file.problem(line, row_id, made))
+            made = self._scored(row, known.get(row_id), where=f"{path}, line {line.number}")
+            if known and not choice.takes(line, row_id, field="prompt_id"):
+                continue
+            if isinstance(made, str):
+                choice.problems.append(file.problem(line, row_id, made))
             else:
                 rows[made.id] = made
         absent = Failure(stage="judge", what=f"{path} has no usable row of this id")
         missing = [failed(task, absent, scheme=self.scheme) for task in tasks if task.id not in rows]
-        return ScoredRows(rows=(*rows.values(), *missing), problems=tuple(problems), aside=aside)
+        return ScoredRows(rows=(*rows.values(), *missing), problems=tuple(choice.problems), aside=choice.aside)
 
     def export(self, rows: Sequence[Scored], folder: Path, *, arm: str) -> Path:
         """Score lines as WISE's own calculators read them: judged rows only, by id."""

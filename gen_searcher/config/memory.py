@@ -77,7 +77,8 @@ def learner_rank(weights: int, optim: OptimConfig, *, ranks: int, has_reference:
     Rajbhandari et al. 2020, *ZeRO*, section 3.1: 2 + 2 + 12 bytes a weight in mixed precision (the 12 are a float32 copy and
     two averages; in float32 4 + 4 + 8), of which stage 1 shards the states, 2 the gradients too, 3 the weights too. DeepSpeed
     adds our gradients up in float32: 4 bytes each. FSDP2 shards weights, gradients and averages, all in float32: 4 + 4 + 8
-    bytes, all of them in host memory when it offloads. Adapters (`lora`) leave only the frozen weights. `has_reference`: a KL term keeps the starting policy whole on every rank.
+    bytes, all of them in host memory when it offloads. Adapters (`lora`) leave only the frozen weights. `has_reference`: a KL
+    term keeps the starting policy whole on every rank.
     """
     each = BYTES[optim.dtype]
     reference = weights * each if has_reference else 0.0

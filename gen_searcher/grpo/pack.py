@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Sequence
 
 from gen_searcher.grpo.vision import vision_tokens as qwen_vision_tokens
@@ -56,8 +57,7 @@ def split_rows(batch: Batch, ranks: int, *, vision_tokens: VisionTokens = qwen_v
     """Rows of each rank: equally many for all (collectives must meet), about equally many tokens.
 
     The fullest rows are halved until the ranks divide their number, so that no rank idles while there are samples to
-    share; padding rows are the last resort. Then the longest row goes to the rank with the fewest tokens that still
-    has a place.
+    share; padding rows are the last resort. Then they are dealt.
     """
     rows = list(batch.rows)
     lengths = [_row_tokens(row, vision_tokens) for row in rows]
@@ -66,14 +66,26 @@ def split_rows(batch: Batch, ranks: int, *, vision_tokens: VisionTokens = qwen_v
         halves = _halves(rows[fullest], vision_tokens)
         rows[fullest : fullest + 1] = halves
         lengths[fullest : fullest + 1] = [_row_tokens(half, vision_tokens) for half in halves]
-    places = -(-len(rows) // ranks)
-    taken: list[list[Row]] = [[] for _ in range(ranks)]
-    load = [0] * ranks
+    places = _places(len(rows), ranks)
+    dealt = deal(lengths, ranks)
+    return [(*(rows[index] for index in own), *((),) * (places - len(own))) for own in dealt]
+
+
+def deal(lengths: Sequence[float], ranks: int) -> list[list[int]]:
+    """Indices for each rank: the longest goes to the rank with the least to do that still has a place."""
+    places = _places(len(lengths), ranks)
+    dealt: list[list[int]] = [[] for _ in range(ranks)]
+    open_ranks = [(0.0, rank) for rank in range(ranks)]
     for index in _longest_first(lengths):
-        rank = min((rank for rank in range(ranks) if len(taken[rank]) < places), key=lambda rank: load[rank])
-        taken[rank].append(rows[index])
-        load[rank] += lengths[index]
-    return [(*own, *((),) * (places - len(own))) for own in taken]
+        load, rank = heapq.heappop(open_ranks)
+        dealt[rank].append(index)
+        if len(dealt[rank]) < places:
+            heapq.heappush(open_ranks, (load + lengths[index], rank))
+    return dealt
+
+
+def _places(rows: int, ranks: int) -> int:
+    return -(-rows // ranks)
 
 
 def _row_tokens(row: Row, vision_tokens: VisionTokens) -> int:
@@ -88,5 +100,5 @@ def _halves(row: Row, vision_tokens: VisionTokens) -> list[Row]:
     return [tuple(half) for half in halves]
 
 
-def _longest_first(lengths: Sequence[int]) -> list[int]:
+def _longest_first(lengths: Sequence[float]) -> list[int]:
     return sorted(range(len(lengths)), key=lambda index: -lengths[index])  # sorting is stable: ties keep their order

@@ -33,9 +33,9 @@ class Asked:
     def of(cls, work: AttemptWork, *, samples: int = 1, image_judge: int | None = None) -> Asked:
         """Summed up, of an attempt with so many pictures; see `Workload.image_judge`."""
         search = work.search
-        looked_s = 0.0 if search.look_s is None or not search.is_grounded else search.look_s
-        looks = 0 if search.look_s is None or not search.is_grounded else 1
-        engines_s = sum(search.turns_s) + looked_s
+        look_s = search.look_s if search.is_grounded else None
+        looks = 0 if look_s is None else 1
+        engines_s = sum(search.turns_s) + (look_s or 0.0)
         judges_s = sum(work.judges_s)
         if image_judge is not None and image_judge < len(work.judges_s):
             judges_s += (samples - 1) * work.judges_s[image_judge]
