@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import TypeGuard, cast
 
 from ray.exceptions import ActorDiedError, RayError, RayTaskError
@@ -23,6 +26,11 @@ def failure_in(error: RayTaskError, *, stage: str | None) -> Exception | None:
     if trouble is not None:
         return trouble
     return None if stage is None else WorldError(str(error), stage)
+
+
+def is_ours(error: RayError) -> bool:
+    """Whether it is a bug that an actor ran into, and no trouble of Ray's, here or where the actor is."""
+    return isinstance(error, RayTaskError) and not isinstance(cast("object", error.cause), RayError)
 
 
 def was_lost(cause: BaseException | None) -> bool:
@@ -48,12 +56,17 @@ def none_left(role: str, why: str) -> WorkersGone:
     )
 
 
-def not_ready(role: str, index: int, *, ready_s: float) -> WorkersGone:
-    """What a run ends with when a worker's build hangs: a shared disk that stalls, a download without an end."""
-    return WorkersGone(
-        f"{role} worker {index} was not ready within {ready_s:g} s; the log says what it was doing. If its model takes longer "
-        "to load, raise cluster.ready_timeout_s; run the same command again"
-    )
+@asynccontextmanager
+async def ready_within(ready_s: float, role: str, index: int) -> AsyncGenerator[None]:
+    """End the run when a worker's build hangs: a shared disk that stalls, a download without an end. Raises WorkersGone."""
+    try:
+        async with asyncio.timeout(ready_s):
+            yield
+    except TimeoutError as error:
+        raise WorkersGone(
+            f"{role} worker {index} was not ready within {ready_s:g} s; the log says what it was doing. If its model takes "
+            "longer to load, raise cluster.ready_timeout_s; run the same command again"
+        ) from error
 
 
 def reason_of(error: BaseException) -> str:

@@ -17,7 +17,9 @@ from ray.exceptions import RayError
 
 from gen_searcher.abandoned import can_be_abandoned
 from gen_searcher.cluster.draining import draining_nodes
+from gen_searcher.cluster.failures import is_ours
 from gen_searcher.cluster.pool import Pool
+from gen_searcher.cluster.watched import Leaving
 from gen_searcher.config.scale import parse_scale, scale_text
 from gen_searcher.errors import ConfigError
 from gen_searcher.tools.meter import Reading
@@ -99,6 +101,8 @@ class Foreman:
             try:
                 await self._look()
             except RayError as error:  # the head restarts, say: the run goes on with the workers that it has
+                if is_ours(error):
+                    raise
                 log.warning("nobody joins or leaves at this look: %s", error)
             await asyncio.sleep(self._every_s)
 
@@ -160,17 +164,18 @@ class Foreman:
     async def _dismiss(self, role: str, pool: Pool, index: int) -> None:
         """No new work from here or, for a tool worker, from a rollout worker; what it has is finished in the background."""
         leaving = pool.leave(index)
-        if role == "tool":
-            await self._tell_rollouts()
+        try:
+            if role == "tool":
+                await self._tell_rollouts()
+        finally:  # one that not everybody has heard of leaves all the same
+            task = asyncio.ensure_future(self._finish(pool, leaving))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
-        async def finish() -> None:
-            word = await pool.dismiss(leaving)
-            if word is not None:
-                self._last_words.append(cast("Reading", word))
-
-        task = asyncio.ensure_future(finish())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+    async def _finish(self, pool: Pool, leaving: Leaving) -> None:
+        word = await pool.dismiss(leaving)
+        if word is not None:
+            self._last_words.append(cast("Reading", word))
 
     def _say(self, text: str) -> None:
         log.info("%s", text)
@@ -180,5 +185,5 @@ class Foreman:
         """Name the tool workers anew when they are others than before."""
         names = dict(self._names())
         if names != self._told:
-            self._told = names
             await self._pools["rollout"].ready_again()
+            self._told = names

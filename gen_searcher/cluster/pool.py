@@ -23,7 +23,7 @@ import ray
 from ray.actor import ActorHandle
 from ray.exceptions import RayError, RayTaskError
 
-from gen_searcher.cluster.failures import failure_in, is_over, none_left, not_ready, reason_of, was_lost
+from gen_searcher.cluster.failures import failure_in, is_over, none_left, ready_within, reason_of, was_lost
 from gen_searcher.cluster.upkeep import READY_S, DeathsOfAll, Upkeep
 from gen_searcher.cluster.watched import Asked, Care, Leaving, Method, Watch, answer_of, goes_to, nodes_of, stop
 from gen_searcher.errors import ActorGone, EngineDead, WorkersGone, WorldError
@@ -165,7 +165,7 @@ class Pool:
             ray.kill(handle)
         else:
             self._end(index, handle, "it hung")
-        raise ActorGone(f"{self.role} actor {index} finished nothing for {answer_s:g} s and was killed")
+        raise ActorGone(f"{self.role} actor {index} finished nothing for {care.hang_s:g} s and was killed")
 
     def _has_left(self, index: int, watch: Watch) -> bool:
         """Whether the actor with this watch is not the pool's any more; another one may have its number."""
@@ -189,23 +189,23 @@ class Pool:
         """Return once every actor has been built, one that died meanwhile again.
 
         Raises:
-            WorkersGone: One of them cannot be built, or is not within `Upkeep.ready_s`.
+            WorkersGone: One of them cannot be built, or is not within `Upkeep.ready_s` of the start or of its death.
         """
         for index in self.members:
             try:
-                async with asyncio.timeout(self._ready_s):  # all are being built, so none has less time than that
+                async with ready_within(self._ready_s, self.role, index):  # all are being built: none has less time
                     await self._call(index, None, Asked(method="ready", args=self._greeting()))
-            except TimeoutError as error:
-                raise not_ready(self.role, index, ready_s=self._ready_s) from error
             except WorldError as error:
-                if not was_lost(error.__cause__) or not await self._returns(index):
+                is_lost = isinstance(error, ActorGone) and was_lost(error.__cause__)
+                if not is_lost or not await self._returns(index):
                     raise WorkersGone(f"{self.role} actor {index} cannot be built: {error.message}") from error
 
     async def _returns(self, index: int) -> bool:
-        """Whether the actor is in use again, or will not be for a while."""
-        while index in self._returning.keys() - self._resting:
-            self._changed.clear()
-            await self._changed.wait()
+        """Whether the actor is in use again, or will not be for a while. Raises WorkersGone when that takes too long."""
+        async with ready_within(self._ready_s, self.role, index):
+            while index in self._returning.keys() - self._resting:
+                self._changed.clear()
+                await self._changed.wait()
         return index in self._healthy
 
     async def ready_again(self) -> None:
@@ -323,6 +323,7 @@ class Pool:
             while not is_ready and await self._replace(index):
                 is_ready = await self._becomes_ready(index)
             if is_ready:
+                self._watches[index].has_answered = True
                 self._healthy.add(index)
                 log.warning("%s actor %d %s", self.role, index, "is back" if wait_s else "is in use")
         finally:

@@ -121,7 +121,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
     ) as stream:
         for step in range(from_step + 1, rules.steps + 1):
             with log_fields(step=step):
-                async with _saved(parts.recorder, step - 1):
+                async with _saved(stream, parts.recorder, step - 1):
                     taken = await parts.stop.unless(stream.take())
                 if step == from_step + 1:
                     sampled_here = [group for group in taken.groups if group.visit not in orphans]
@@ -137,7 +137,7 @@ async def train(rules: GrpoRules, parts: GrpoParts, order: Iterator[Visit], *, f
                     check_step(report, step=step, bound_nats=rules.max_gap_nats)
                 await _publish(parts, step)
                 stream.published()
-                async with _saved(parts.recorder, step):
+                async with _saved(stream, parts.recorder, step):
                     await parts.recorder.after_step(step, taken, report)
 
 
@@ -148,11 +148,15 @@ async def _publish(parts: GrpoParts, version: int) -> None:
 
 
 @asynccontextmanager
-async def _saved(recorder: Recorder, step: int) -> AsyncGenerator[None]:
-    """What ends the run in here, on purpose or with the world, leaves the weights of `step`, which is published, saved."""
+async def _saved(stream: GroupStream, recorder: Recorder, step: int) -> AsyncGenerator[None]:
+    """What ends the run in here, on purpose or with the world, leaves the weights of `step`, which is published, saved.
+
+    That may take minutes, and nothing is bought meanwhile.
+    """
     try:
         yield
     except (UserError, WorldError):
+        await stream.stop()
         await recorder.before_stop(step)
         raise
 

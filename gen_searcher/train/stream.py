@@ -1,10 +1,10 @@
 """Groups in flight: tasks -> run_group (many at once) -> the groups of one step.
 
-A group holds a slot from its start until the step that trained on it is published. There are
-`groups_per_step * (max_staleness + 1)` slots, so with `max_staleness=0` nothing runs while the learner works
-(synchronous, on policy) and with k a group lags at most k publishes behind. A `Room` bounds the attempts under way.
-With `spare_groups` there are so many slots more, and a step that has all it needs gives up as many groups, at most, that
-would be too old for the next one.
+A group holds a slot from its start until the step that trained on it is published; a step holds `groups_per_step` slots,
+also where it found fewer groups with signal. There are `groups_per_step * (max_staleness + 1)` slots, so with
+`max_staleness=0` nothing runs while the learner works (synchronous, on policy) and with k a group lags at most k
+publishes behind. A `Room` bounds the attempts under way. With `spare_groups` there are so many slots more, and a step
+that has all it needs gives up as many groups, at most, that would be too old for the next one.
 
 A group that lost members trains on the rest, unless the step lost too many: then it waits for the world. Nothing new is
 started meanwhile, and the lost members, with their seeds, are what the world is probed with.
@@ -121,7 +121,8 @@ class GroupStream:
     ) -> None:
         """`on_group` sees every finished group once: at once, or when its lost members are not tried again.
 
-        `give_up` is asked for what is left of a group that ran when a step had enough others. A group starts when the `room` has space for it, and is as old as that; None: as soon as there is a slot.
+        `give_up` is asked for what is left of a group that ran when a step had enough others. A group starts when the
+        `room` has space for it, and is as old as that; None: as soon as there is a slot.
         """
         self._upcoming = Upcoming(visits)
         self._run = run
@@ -153,7 +154,7 @@ class GroupStream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cancel what still runs; record what is finished and was not recorded yet."""
-        await self._stop()
+        await self.stop()
         for visit in sorted(self._held):
             self._on_group(self._held[visit])
         self._held.clear()
@@ -163,18 +164,14 @@ class GroupStream:
         """Wait for the groups of the next step.
 
         Waits for enough groups with signal, until none that it leaves would be too old for the steps that can take it,
-        and in an outage for the world. When it fails, whatever ended the run, no group runs any more.
+        and in an outage for the world.
 
         Raises:
             Outage: The world stayed down for longer than the rules allow.
             TooManyLost: There is nothing to learn from, and waiting would not help.
         """
         gathering = Gathering()
-        try:
-            await self._gather(gathering)
-        except Exception:
-            await self._stop()
-            raise
+        await self._gather(gathering)
         self._left_empty = None
         late = await self._give_up_late()
         self._left_empty = self._must_stay_empty(dropped=0) if self._rules.max_staleness else None
@@ -192,7 +189,7 @@ class GroupStream:
             late.sort(key=lambda finished: finished.started.order)
             rest = [finished for finished in rest if not self._is_too_old(finished.started)]
         self._ready = rest
-        self._in_training = len(taken)
+        self._in_training = self._rules.groups_per_step
         self._fill()
         return Step(
             groups=tuple(finished.group for finished in taken),
@@ -216,8 +213,8 @@ class GroupStream:
                 return
             self._collect(await self._running.some(), gathering)
 
-    async def _stop(self) -> None:
-        """Start nothing more, and return once nothing runs; what had ended is held."""
+    async def stop(self) -> None:
+        """The run ends: start nothing more, and return once nothing runs. What had ended is held."""
         self._left_empty = None
         self._held.update((started.visit.number, group) for started, group in await self._running.cancel())
 

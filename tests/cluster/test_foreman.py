@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import RaySystemError
+from ray.exceptions import RaySystemError, RayTaskError
 
 from gen_searcher.cluster.draining import draining_nodes
 from gen_searcher.cluster.foreman import Foreman
@@ -238,6 +238,50 @@ async def test_a_worker_that_cannot_be_raised_at_this_look_is_raised_at_a_later_
     async with run_of(pools, scale):
         await until(lambda: pools["rollout"].members == (0, 1))
     assert caplog.text.count("nobody joins or leaves at this look") == 1
+
+
+async def test_a_tool_worker_leaves_and_is_told_of_at_a_later_look_when_it_could_not_be_told_of_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = tmp_path / "scale.json"
+    scale.write_text('{"tool_workers": 1}')
+    pools = {"rollout": pool_of("rollout", 1), "tool": pool_of("tool", 2)}
+    failures: list[Exception] = [
+        RaySystemError("the head restarts"),
+        RayTaskError("ready", "its traceback", RaySystemError("the head restarts")),
+    ]
+    told: list[tuple[int, ...]] = []
+
+    async def ready_again() -> None:
+        if failures:
+            raise failures.pop()
+        told.append(pools["tool"].healthy)
+
+    monkeypatch.setattr(pools["rollout"], "ready_again", ready_again)
+    async with run_of(pools, scale) as foreman:
+        words: list[Reading] = []
+        await until(lambda: bool(words.extend(foreman.last_words()) or words))
+        assert words == [{"tool-1-0/calls": Sum(total=1.0)}]
+        await until(lambda: bool(told))
+    assert told == [(0,)]
+
+
+async def test_a_bug_in_a_worker_ends_the_run_and_is_no_trouble_of_the_heads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pools = {"rollout": pool_of("rollout", 1), "tool": pool_of("tool", 1)}
+
+    async def add() -> int:
+        raise RayTaskError("ready", "its traceback", KeyError("planted"))
+
+    monkeypatch.setattr(pools["rollout"], "add", add)
+    scale = tmp_path / "scale.json"
+    scale.write_text('{"rollout_workers": 2}')
+    foreman = Foreman(pools, scale_file=scale, names=dict[int, str], every_s=0.05)
+    with pytest.raises(RayTaskError):
+        await foreman.beside(asyncio.Event().wait())
+    for pool in pools.values():
+        pool.stop()
 
 
 @pytest.mark.slow

@@ -11,12 +11,12 @@ from typing import cast
 import pytest
 import ray
 from ray.actor import ActorHandle
-from ray.exceptions import ActorDiedError, RaySystemError
+from ray.exceptions import ActorDiedError, RaySystemError, RayTaskError
 
 from gen_searcher.cluster.pool import RAISE_AGAIN_S, Pool
 from gen_searcher.cluster.upkeep import Upkeep
 from gen_searcher.cluster.watched import Care
-from gen_searcher.errors import WorkersGone
+from gen_searcher.errors import ActorGone, WorkersGone, WorldError
 from gen_searcher.plan.virtual_time import run_virtually
 
 HEAD_GONE = RaySystemError("the head is restarting")
@@ -58,9 +58,15 @@ class FakeActor:
     """Fake: what a pool asks of an actor."""
 
     def __init__(
-        self, name: str = "", *, dead: bool = False, built_at_s: float = 0.0, cannot_begin: bool = False
+        self,
+        name: str = "",
+        *,
+        dead: bool = False,
+        built_at_s: float = 0.0,
+        cannot_begin: bool = False,
+        fails: Exception | None = None,
     ) -> None:
-        answer = ActorDiedError() if dead else name
+        answer = ActorDiedError() if dead else fails or name
         self.ready = FakeMethod(answer, built_at_s=built_at_s, cannot_begin=cannot_begin)
         self.work = FakeMethod(answer, built_at_s=built_at_s)
 
@@ -201,6 +207,47 @@ def test_a_worker_whose_build_hangs_ends_the_run_with_words_that_name_it_and_the
         assert asyncio.get_running_loop().time() == 500.0 + ready_s
 
     run_virtually(start())
+
+
+def test_a_worker_that_died_while_it_was_built_has_as_long_again_and_no_longer() -> None:
+    async def start() -> None:
+        pool = pool_of([FakeActor(dead=True)], FakeFloor(FakeActor("hung", built_at_s=1e9)))
+        with pytest.raises(WorkersGone, match=r"^generator worker 0 was not ready within 600 s"):
+            await pool.wait_ready()
+        assert asyncio.get_running_loop().time() == 600.0
+        pool.stop()
+
+    run_virtually(start())
+
+
+@pytest.mark.parametrize("raised", [ValueError("no such index"), WorldError("its index is away", "tool")])
+def test_a_worker_whose_plug_raises_while_it_is_built_ends_the_run_at_its_start(raised: Exception) -> None:
+    async def start() -> None:
+        broken = FakeActor(fails=RayTaskError("ready", f"its traceback, then {raised}", raised))
+        pool = pool_of([FakeActor("well"), broken], FakeFloor(FakeActor("new")))
+        with pytest.raises(
+            WorkersGone, match=r"^generator actor 1 cannot be built: .*(no such index|its index is away)"
+        ):
+            await pool.wait_ready()
+        pool.stop()
+
+    run_virtually(start())
+
+
+def test_a_worker_that_joined_and_hangs_before_its_first_call_has_the_time_of_any_other() -> None:
+    async def join() -> None:
+        pool = pool_of([FakeActor("first")], FakeFloor(FakeActor("joined")), ready_s=3600.0, asks_first=True)
+        assert await pool.add() == 1
+        await asyncio.sleep(10.0)
+        assert pool.healthy == (0, 1)
+        joined = cast("FakeActor", pool.handles[1])
+        joined.ready, joined.work = (FakeMethod("", built_at_s=1e9) for _ in range(2))
+        with pytest.raises(ActorGone, match="finished nothing for 300 s and was killed"):
+            await pool.call_on(1, "work")
+        assert asyncio.get_running_loop().time() == 10.0 + 2 * 300.0
+        pool.stop()
+
+    run_virtually(join())
 
 
 def test_a_worker_may_load_for_as_long_as_it_is_given_and_hangs_after_that_like_any_other() -> None:

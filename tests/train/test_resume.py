@@ -54,6 +54,42 @@ def test_a_run_that_is_asked_to_end_saves_its_last_step_and_goes_on_to_the_same_
     assert begun_tasks(tmp_path) == begun_tasks(whole)
 
 
+class UnderWay:
+    """Toy attempts, counted while they run."""
+
+    def __init__(self, learner: ToyLearner) -> None:
+        self.number = 0
+        self._toy = ToyAttempts(learner, latency_s=0.02)
+
+    async def __call__(self, task: Task, *, seed: int) -> Attempt:
+        self.number += 1
+        try:
+            return await self._toy(task, seed=seed)
+        finally:
+            self.number -= 1
+
+
+@pytest.mark.fault(6)
+def test_nothing_is_bought_while_a_run_that_ends_saves_its_weights(tmp_path: Path) -> None:
+    made: list[UnderWay] = []
+    at_saves: list[int] = []
+
+    def own(learner: ToyLearner) -> UnderWay:
+        made.append(UnderWay(learner))
+        return made[-1]
+
+    def counts(point: Point) -> None:
+        if point is Point.CHECKPOINT_WRITTEN:
+            at_saves.append(made[-1].number)
+
+    rules = toy_rules(steps=STEPS, max_staleness=1)
+    with heard_by(counts), pytest.raises(Interrupted):
+        asyncio.run(toy_training(tmp_path, rules, own, checkpoint_every_steps=4, stop_after=5))
+    goes_on, ends = at_saves
+    assert goes_on > 0
+    assert ends == 0
+
+
 def test_every_epoch_holds_every_task_once_however_often_the_run_was_ended(tmp_path: Path) -> None:
     for stop_after in (2, 3, 5, 8):
         with pytest.raises(Interrupted):

@@ -58,7 +58,8 @@ def test_where_waiting_would_change_nothing_a_step_does_not_wait() -> None:
 class Run:
     """Steps on groups whose times have a heavy tail (lognormal, median 1 s, sigma 1.2), with a learner of half a second.
 
-    One group in ten has nothing to teach. With `start_again_every` the process ends in the midst of every so many steps,
+    One group in ten has nothing to teach; of the first `flat` visits only one has, so that a step gives up waiting for
+    more. With `start_again_every` the process ends in the midst of every so many steps,
     and the next goes on with what had been begun: what had ended is there at once, and half of the rest has kept attempts
     and so its age.
     """
@@ -73,6 +74,7 @@ class Run:
         steps: int = 60,
         start_again_every: int | None = None,
         attempts: int | None = None,
+        flat: int = 0,
     ) -> None:
         self.ages: list[int] = []
         self.late: list[int] = []
@@ -80,10 +82,11 @@ class Run:
         self.trained: Counter[int] = Counter()
         self._seed = seed
         self._attempts = attempts
+        self._flat = flat
         self._rules = StreamRules(
             groups_per_step=groups,
             max_staleness=max_staleness,
-            max_dropped=1_000_000,
+            max_dropped=6 * groups if flat else 1_000_000,
             outage=OutageRules(max_lost_frac=1.0),
             spare_groups=spare,
         )
@@ -101,7 +104,7 @@ class Run:
             self._visits(),
             self._group,
             rules=self._rules,
-            keep=lambda group: self._rng(group.visit, "signal").random() > 0.1,
+            keep=lambda group: self._has_signal(group.visit),
             on_group=lambda group: None,
             room=Room(attempts=self._attempts, group_size=2),
             version=first,
@@ -134,6 +137,9 @@ class Run:
             member_ended()
         self._ended.add(visit.number)
         return Group(task=visit.task, attempts=(), version=version, visit=visit.number)
+
+    def _has_signal(self, visit: int) -> bool:
+        return visit == 3 if visit < self._flat else self._rng(visit, "signal").random() > 0.1
 
     def _rng(self, number: int, what: str) -> random.Random:
         return random.Random(f"{self._seed} {number} {what}")
@@ -173,3 +179,13 @@ def test_groups_that_earlier_starts_of_the_run_began_keep_the_bound_too(
     assert max(age for run in runs for age in run.ages) == max_staleness
     for run in runs:
         assert len(run.ages) == 60 * 3
+
+
+@pytest.mark.parametrize("spare", [0, 2])
+@pytest.mark.parametrize("max_staleness", [0, 1, 2, 3])
+def test_a_step_that_found_too_few_groups_with_signal_leaves_the_bound_as_it_is(max_staleness: int, spare: int) -> None:
+    flat = 6 * 4 + 4 * (max_staleness + 1) + spare
+    runs = [Run(seed=seed, groups=4, max_staleness=max_staleness, spare=spare, flat=flat, steps=20) for seed in SEEDS]
+    assert over(runs, max_staleness) == 0
+    assert max(late for run in runs for late in run.late) <= spare
+    assert max(len(run.ages) for run in runs) < 20 * 4, "the first step took fewer than four"
