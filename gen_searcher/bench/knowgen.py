@@ -135,14 +135,14 @@ class KnowgenFiles:
     def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """The judged results of the reference, or what `export` wrote."""
         file = read_rows(path)
-        choice = Choice(file, tasks, others)
+        choice = Choice(file, tasks or None, others)
         rows: list[Scored] = []
         for found in _rows(file, _Judged, {}):
             if isinstance(found, Problem):
                 choice.problems.append(found)
                 continue
             line, row = found
-            if tasks and not choice.takes(line, row.id, field="id"):
+            if not choice.takes(line, row.id, field="id"):
                 continue
             made = _scored(row)
             if isinstance(made, str):

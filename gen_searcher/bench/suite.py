@@ -53,31 +53,31 @@ class ScoredRows:
 class Choice:
     """The rows of a file that were asked for, and what is wrong with it."""
 
-    def __init__(self, file: RowFile, tasks: Sequence[Task], others: Set[str]) -> None:
-        """See `Suite` for `others`."""
+    def __init__(self, file: RowFile, tasks: Sequence[Task] | None, others: Set[str]) -> None:
+        """`tasks`: None for every row of the file but the `others`, see `Suite`."""
         self.problems = list(file.problems)
         self.aside = 0
         self._file = file
-        self._wanted = frozenset(task.id for task in tasks)
+        self._wanted = None if tasks is None else frozenset(task.id for task in tasks)
         self._others = others
 
     def takes(self, line: Line, row_id: str, *, field: str) -> bool:
         """Whether it is a row of the tasks. `field`: where its id stands."""
-        if row_id in self._wanted:
-            return True
         if row_id in self._others:
             self.aside += 1
-        else:
-            what = f"{field}: not among the benchmark's rows that can be scored"
-            self.problems.append(self._file.problem(line, row_id, what))
+            return False
+        if self._wanted is None or row_id in self._wanted:
+            return True
+        what = f"{field}: not among the benchmark's rows that can be scored"
+        self.problems.append(self._file.problem(line, row_id, what))
         return False
 
 
 class Suite(Protocol):
     """One benchmark's file formats. Every method raises DataError for a file that is none of its own.
 
-    `others` are the ids of the benchmark's rows beyond `tasks`, where only some of them were chosen: rows of these ids
-    are counted and left aside, as people hand in whole files.
+    `others` are the ids of the benchmark's rows beyond `tasks`, where only some of them were chosen, and no task has one
+    of them: rows of these ids are counted and left aside, as people hand in whole files.
     """
 
     @property
@@ -94,7 +94,7 @@ class Suite(Protocol):
         ...
 
     def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
-        """Verdicts in the form of the benchmark's own scripts; without `tasks` all of them.
+        """Verdicts in the form of the benchmark's own scripts; without `tasks` all of them but those of `others`.
 
         One of `tasks` that the file lacks is a failed row, a row of no task a problem.
         """

@@ -152,7 +152,7 @@ class WiseFiles:
     def scored(self, path: Path, tasks: Sequence[Task], *, others: Set[str] = frozenset()) -> ScoredRows:
         """Score lines of WISE's own scripts, or what `export` wrote. Raises DataError for the other convention's."""
         file = read_rows(path)
-        choice = Choice(file, tasks, others)
+        choice = Choice(file, tasks or None, others)
         rows: dict[str, Scored] = {}
         known = {task.id: task for task in tasks}
         for found in self._rows(file, _Score, {}):
@@ -162,7 +162,7 @@ class WiseFiles:
             line, row = found
             row_id = str(row.prompt_id)
             made = self._scored(row, known.get(row_id), where=f"{path}, line {line.number}")
-            if known and not choice.takes(line, row_id, field="prompt_id"):
+            if not choice.takes(line, row_id, field="prompt_id"):
                 continue
             if isinstance(made, str):
                 choice.problems.append(file.problem(line, row_id, made))

@@ -20,7 +20,6 @@ from typing import cast
 from pydantic import TypeAdapter
 
 from gen_searcher.bench.journal import RememberedGenerator, at_first
-from gen_searcher.bench.knowgen import read_groundings
 from gen_searcher.bench.rowfile import Problem, listed
 from gen_searcher.bench.scored import Scored, failed, scored
 from gen_searcher.bench.searchers import GivenSearcher, RequestInstead
@@ -37,6 +36,7 @@ from gen_searcher.config.bench import Arm
 from gen_searcher.config.capability import is_local, plug_capability
 from gen_searcher.config.root import RunConfig
 from gen_searcher.drawing import Capability
+from gen_searcher.errors import DataError
 from gen_searcher.metrics.progress import Progress
 from gen_searcher.protocols import Judge, Searcher
 from gen_searcher.rewards.compose import IMAGE, check_judgement
@@ -51,6 +51,8 @@ JUDGED_AT_ONCE = 64
 """Drawn rows in flight; the judge's own limit of questions lies below."""
 SHOWN_PROBLEMS = 20
 """On the screen; the file holds all."""
+SHOWN_REASONS = 5
+"""Why an arm has no row; they are often all the same."""
 _SCORED = TypeAdapter(Scored)
 _PROBLEM = TypeAdapter(Problem)
 
@@ -58,14 +60,18 @@ Arms = dict[str, list[Scored]]
 
 
 def run(cfg: RunConfig) -> int:
-    """Evaluate all arms, write `bench/KIND/`, print the table and what was left out."""
+    """Evaluate all arms, write `bench/KIND/`, print the table and what was left out.
+
+    Raises:
+        DataError: An arm, or the benchmark itself, has no usable row; says why, and where all problems are.
+    """
     place = Workplace.open(cfg)
     for arm in cfg.bench.arms:
         if arm in STAGES:
             place.policy(STAGES[arm])
     with open_desk(place) as desk:
-        tasks = desk.tasks(*desk.benchmark.rows)
-        arms = _arms(desk, tasks)
+        arms = _arms(desk, _tasks(desk))
+        _refuse_empty(desk, arms)
         found = standings(
             arms,
             scheme=desk.suite.scheme,
@@ -76,6 +82,38 @@ def run(cfg: RunConfig) -> int:
         )
         _write(desk, arms, found)
     return 0
+
+
+def _tasks(desk: Desk) -> tuple[Task, ...]:
+    """The published rows, empty where none are named. Raises DataError before anything is spent on none that can be used."""
+    tasks = desk.published()
+    if desk.benchmark.rows and not tasks:
+        raise _nothing_to_score(desk, "bench.benchmark.rows", desk.benchmark.rows)
+    return tasks
+
+
+def _refuse_empty(desk: Desk, arms: Arms) -> None:
+    """Raises DataError for an arm without a row; its own file named them, as published rows leave none empty."""
+    given = {**desk.benchmark.groundings, **desk.benchmark.drawn, **desk.benchmark.scored}
+    for name in (name for name, rows in arms.items() if not rows):
+        notes = [note for note in desk.notes if note.startswith(f"{name}: ")]
+        raise _nothing_to_score(desk, f"the arm {name}", [given[name]], notes=notes)
+
+
+def _nothing_to_score(desk: Desk, what: str, files: Sequence[Path], *, notes: Sequence[str] = ()) -> DataError:
+    """Every row of these files is left out: the first reasons, and `notes`. All problems are written down."""
+    listing = _write_problems(desk)
+    names = list(map(str, files))
+    reasons = listed([problem for problem in desk.problems if problem.file in names], most=SHOWN_REASONS)
+    return DataError(
+        "\n".join(
+            [
+                f"{what}: {', '.join(names)} has no usable row, so that there is nothing to score:",
+                *(f"  {line}" for line in (*reasons, *notes)),
+                f"Mend it, or leave it out. All {len(desk.problems)} problems are in {listing}",
+            ]
+        )
+    )
 
 
 def _arms(desk: Desk, tasks: Sequence[Task]) -> Arms:
@@ -103,10 +141,7 @@ async def _worked_on(desk: Desk, tasks: Sequence[Task]) -> Arms:
             arms[arm] = await _own(desk, crew, arm, tasks)
         for name, path in desk.benchmark.groundings.items():
             given = tasks or desk.tasks(path)
-            most = plug_capability(desk.cfg.generator).max_references
-            read = read_groundings(path, desk.files, most=most)
-            desk.note(read.problems)
-            rows = await _searched(desk, crew, name, given, GivenSearcher(read.groundings))
+            rows = await _searched(desk, crew, name, given, GivenSearcher(desk.groundings(name)))
             arms[name] = [_searched_elsewhere(row) for row in rows]
     return arms
 
@@ -257,13 +292,19 @@ def _write(desk: Desk, arms: Arms, found: Standings) -> None:
     for name, rows in arms.items():
         _write_lines(desk.folder / f"rows-{name}.jsonl", [_SCORED.dump_json(row) for row in rows])
         desk.suite.export(rows, desk.folder, arm=name)
-    _write_lines(desk.folder / "problems.jsonl", [_PROBLEM.dump_json(problem) for problem in desk.problems])
+    _write_problems(desk)
     (desk.folder / "standings.json").write_bytes(STANDINGS.dump_json(found, indent=1))
     sys.stdout.write(render(found, scheme=desk.suite.scheme) + "\n")
     if desk.problems:
         sys.stdout.write(f"\n{len(desk.problems)} problems; the rows named here are in no figure:\n")
         sys.stdout.writelines(f"  {line}\n" for line in listed(desk.problems, most=SHOWN_PROBLEMS))
     sys.stdout.write(f"\n{desk.folder}\n")
+
+
+def _write_problems(desk: Desk) -> Path:
+    path = desk.folder / "problems.jsonl"
+    _write_lines(path, [_PROBLEM.dump_json(problem) for problem in desk.problems])
+    return path
 
 
 def _write_lines(path: Path, lines: Sequence[bytes]) -> None:

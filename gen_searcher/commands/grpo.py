@@ -17,7 +17,7 @@ from gen_searcher.cluster.foreman import Foreman
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.session import cluster_session
 from gen_searcher.commands.crew import Crew
-from gen_searcher.commands.identity import check_identity, grpo_identity
+from gen_searcher.commands.identity import check_identity, grpo_identity, is_safe_in_grpo
 from gen_searcher.commands.signals import stops_on_signals
 from gen_searcher.commands.trackers import open_trackers
 from gen_searcher.commands.workplace import Workplace
@@ -57,7 +57,8 @@ def run(cfg: RunConfig) -> int:
     place = Workplace.open(cfg)
     start = place.policy("sft")
     with place.lease() as lease:
-        check_identity(place.folder.identity, grpo_identity(place, start), what="run", policy=start)
+        now = grpo_identity(place, start)
+        check_identity(place.folder.identity, now, what="run", policy=start, is_safe=is_safe_in_grpo)
         load.write(cfg, command="grpo")
         with contextlib.closing(Ledger.open(place.folder.ledger, fence=lease)) as ledger:
             if is_done(place, start, ledger):

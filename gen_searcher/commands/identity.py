@@ -1,13 +1,15 @@
 """What makes two starts the same run: the settings and files whose change would make its steps incomparable.
 
-Everything in the configuration is identity, but for `SAFE`: a setting that somebody adds is identity until it is listed.
+Everything in the configuration is identity, but for `SAFE`: a setting that somebody adds is identity until it is listed,
+and a run that was begun without it is refused, as nobody can tell from its default what the steps were made with. A new
+setting whose default changes nothing is left out of what is written (`exclude_if`, as `agent.looks` is).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,6 +58,7 @@ SAFE = (
     "grpo.optim.gradient_checkpointing",
     "grpo.optim.threads",
     "judge_check",
+    "data",  # has made the tasks, which count by content
     "sft",  # has made the policy, which counts by content
     "bench",
     "doctor",
@@ -63,9 +66,11 @@ SAFE = (
     "generate",
     "export",
     "painter",
+    "plan",
     "serve",
     "log",
     "replay",
+    "report",
     "trackers",
     "trace",
 )
@@ -95,7 +100,7 @@ def grpo_identity(place: Workplace, start: Path) -> dict[str, str]:
     settings = {
         key: json.dumps(value)
         for key, value in flat(place.cfg).items()
-        if not _is_safe(key) and not (isinstance(value, str) and is_reference(value))
+        if not is_safe_in_grpo(key) and not (isinstance(value, str) and is_reference(value))
     }
     tasks = place.task_file("train")
     pictures = {f"ground truth, line {each.line} ({each.name})": each.sha256 for each in ground_truths(tasks)}
@@ -112,12 +117,29 @@ def sft_identity(place: Workplace, base: Path) -> dict[str, str]:
     settings = {
         key: json.dumps(value)
         for key, value in flat(place.cfg).items()
-        if key.startswith("sft.") and not _is_below(key, SFT_SAFE) and not _is_safe("grpo." + key.removeprefix("sft."))
+        if key.startswith("sft.") and not is_safe_in_sft(key)
     }
     return {POLICY: fingerprint(base), "seed": json.dumps(place.cfg.seed), **settings}
 
 
-def check_identity(path: Path, now: Mapping[str, str], *, what: str, policy: Path | None = None) -> None:
+def is_safe_in_grpo(key: str) -> bool:
+    """Whether a setting may differ between two starts of a GRPO run."""
+    return _is_below(key, SAFE)
+
+
+def is_safe_in_sft(key: str) -> bool:
+    """Whether a setting below `sft` may differ between two starts of fine-tuning."""
+    return _is_below(key, SFT_SAFE) or is_safe_in_grpo("grpo." + key.removeprefix("sft."))
+
+
+def check_identity(
+    path: Path,
+    now: Mapping[str, str],
+    *,
+    what: str,
+    policy: Path | None = None,
+    is_safe: Callable[[str], bool] = lambda _: False,
+) -> None:
     """Write what a stage started from, or compare it when the stage is resumed.
 
     Args:
@@ -125,6 +147,7 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str, policy: Pat
         now: What the stage starts from.
         what: The stage, in words.
         policy: The folder whose fingerprint `now` holds, where an earlier version may have written another one of it.
+        is_safe: Which entries do not count; an earlier version may have written some that are safe today.
 
     Raises:
         ConfigError: The stage was started from something else; says what differs.
@@ -137,7 +160,8 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str, policy: Pat
         part.replace(path)
         return
     before = read_identity(path)
-    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    keys = sorted(key for key in {*before, *now} if not is_safe(key))
+    differing = [key for key in keys if before.get(key) != now.get(key)]
     if POLICY in differing and policy is not None and is_fingerprint(before.get(POLICY, ""), policy):
         differing.remove(POLICY)
     if differing:
@@ -146,9 +170,11 @@ def check_identity(path: Path, now: Mapping[str, str], *, what: str, policy: Pat
         )
         if len(differing) > MOST_SHOWN:
             lines += f"\n  ... and {len(differing) - MOST_SHOWN} more"
+        one_sided = any(key not in before or key not in now for key in differing)
+        hint = "; what is not set may be a setting of another version, and that version can go on" if one_sided else ""
         raise ConfigError(
             f"{path.parent} belongs to another {what} and cannot be resumed with this one:\n{lines}\n"
-            f"Use another run_dir, or delete {path.parent} to start over"
+            f"Use another run_dir, or delete {path.parent} to start over{hint}"
         )
 
 
@@ -161,10 +187,6 @@ def read_identity(path: Path) -> Mapping[str, str]:
             f"{path} is damaged, and without it nobody knows what the stage started from: bring it back from a backup, or "
             "use another run_dir"
         ) from error
-
-
-def _is_safe(key: str) -> bool:
-    return _is_below(key, SAFE)
 
 
 def _is_below(key: str, names: tuple[str, ...]) -> bool:

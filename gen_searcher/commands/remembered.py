@@ -20,7 +20,7 @@ from gen_searcher.bench.journal import (
     at_first,
     digest,
 )
-from gen_searcher.commands.crew import attempt_of
+from gen_searcher.commands.crew import attempt_of, shortest_limit
 from gen_searcher.commands.fingerprints import fingerprint
 from gen_searcher.config.plug import Plug
 from gen_searcher.config.root import RunConfig
@@ -60,7 +60,8 @@ class Remembered:
     def searcher(self, searcher: Searcher, *, policy: Path) -> Searcher:
         """The policy's searcher, asked once per task and seed, whichever generator draws what it finds.
 
-        One that looks at its own pictures finds something else with another generator.
+        One that looks at its own pictures finds something else with another generator, and so does one whose prompts
+        must be shorter, be it for one generator of a sweep.
         """
         agent = self.cfg.agent.sampling_like(self.cfg.bench)
 
@@ -70,7 +71,7 @@ class Remembered:
             )
             if agent.looks:
                 found = digest(found, shaping(self.cfg.generator.model_dump(mode="json")))
-            return shown_to(found, self.cfg)
+            return limited_to(shown_to(found, self.cfg), self.cfg)
 
         return _PolicySearcher(searcher, self.searches, who=who)
 
@@ -99,6 +100,12 @@ class Remembered:
 def shown_to(who: str, cfg: RunConfig) -> str:
     """`who` searches, told apart by how many pictures it is shown where that is fewer than a search can bring."""
     return digest(who, cfg.policy.max_images) if most_pictures(cfg.agent) > cfg.policy.max_images else who
+
+
+def limited_to(who: str, cfg: RunConfig) -> str:
+    """`who` searches, told apart by the longest prompt that it may hand in where a generator has a limit."""
+    most_chars = shortest_limit([cfg.generator, *cfg.bench.generators.values()])
+    return who if most_chars is None else digest(who, "max_prompt_chars", most_chars)
 
 
 class _PolicySearcher:

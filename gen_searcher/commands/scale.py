@@ -9,6 +9,9 @@ from gen_searcher.config.scale import ScaleConfig, parse_scale, read_scale
 from gen_searcher.errors import ConfigError
 from gen_searcher.train.run import RunFolder
 
+HERE = "cluster, on the command line or in what it names"
+"""Where the numbers of this call stand, for a message; those of earlier calls stand in the file."""
+
 
 def run(cfg: RunConfig) -> int:
     """Write what is asked for into the run directory; what earlier calls asked for other roles stays.
@@ -23,7 +26,7 @@ def run(cfg: RunConfig) -> int:
         named = ", ".join(f"cluster.{name}=N" for name in ScaleConfig.model_fields)
         raise ConfigError(f"scale: which workers, and how many? One or more of {named}")
     path = RunFolder(root=cfg.run_dir.resolve()).scale
-    asked = parse_scale(cfg.cluster.model_dump_json(include=roles), source=path)
+    asked = parse_scale(cfg.cluster.model_dump_json(include=roles), source=HERE)
     whole = read_scale(path).model_copy(update=asked.named)
     part = path.with_suffix(".json.part")
     part.write_text(whole.model_dump_json(exclude_none=True), encoding="utf-8")

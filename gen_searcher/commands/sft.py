@@ -16,7 +16,7 @@ from gen_searcher.cluster.fleet import Fleet
 from gen_searcher.cluster.head import while_head_lives
 from gen_searcher.cluster.roles import GeneratorPool, ToolPool
 from gen_searcher.cluster.session import cluster_session
-from gen_searcher.commands.identity import check_identity, sft_identity
+from gen_searcher.commands.identity import check_identity, is_safe_in_sft, sft_identity
 from gen_searcher.commands.sft_samples import own_samples, read_samples, within_cutoff
 from gen_searcher.commands.signals import stops_on_signals
 from gen_searcher.commands.trackers import open_trackers
@@ -48,7 +48,8 @@ def run(cfg: RunConfig) -> int:
     done = place.folder.policy("sft")
     base = place.policy("base")
     with place.lease() as lease:
-        check_identity(place.folder.sft_identity, sft_identity(place, base), what="fine-tuning", policy=base)
+        now = sft_identity(place, base)
+        check_identity(place.folder.sft_identity, now, what="fine-tuning", policy=base, is_safe=is_safe_in_sft)
         load.write(cfg, command="sft")
         if (done / "config.json").exists():
             log.info("sft is done: %s (delete %s to train again)", done, done.parent)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from gen_searcher.config.root import RunConfig
-from gen_searcher.data.tasks import evenly, load_tasks
+from gen_searcher.data.tasks import chosen_tasks, load_tasks
 from gen_searcher.engines.policy_files import PRETRAINED_ARCHITECTURE, read_architecture
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
@@ -70,10 +70,10 @@ class Workplace:
     def bench_tasks(self) -> Sequence[Task]:
         """The tasks that the benchmark asks for."""
         if self.cfg.bench.suite == "heldout":
-            return evenly(self.tasks("heldout"), self.cfg.bench.tasks)
+            return chosen_tasks(self.tasks("heldout"), self.cfg.bench.tasks)
         from gen_searcher.world.knowgen_mini import write_suite
 
-        return evenly(load_tasks(write_suite(self.folder.tasks), self.store), self.cfg.bench.tasks)
+        return chosen_tasks(load_tasks(write_suite(self.folder.tasks), self.store), self.cfg.bench.tasks)
 
     def policy(self, stage: Stage) -> Path:
         """Folder of the policy after a stage.

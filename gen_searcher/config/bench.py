@@ -44,7 +44,7 @@ class BenchConfig(SamplingConfig):
     """Folder below `bench/` where the results go, so that two benches of one run (with another generator, say) do not
     overwrite each other. Empty: as the suite is called."""
     tasks: int | None = Field(default=None, ge=1)
-    """How many of them, at equal distances in the file, which may be sorted by kind; None = all."""
+    """How many of them, chosen by their ids, so that every arm has the same ones, and more of them add to fewer; None = all."""
     arms: tuple[Arm, ...] = ("no-search", "untrained", "sft", "sft+grpo")
     """Columns of the table, in this order. Empty when `benchmark` alone names what is scored."""
     benchmark: BenchmarkConfig | None = None

@@ -43,8 +43,8 @@ class ScaleConfig(Config):
         return " ".join(f"cluster.{name}={count}" for name, count in self.named.items()) or "nothing"
 
 
-def parse_scale(text: str, *, source: Path) -> ScaleConfig:
-    """Read the file's text. Raises ConfigError with what is wrong in it."""
+def parse_scale(text: str, *, source: Path | str) -> ScaleConfig:
+    """Read the file's text, or what `source` says otherwise. Raises ConfigError with what is wrong in it."""
     try:
         return ScaleConfig.model_validate_json(text)
     except ValidationError as error:

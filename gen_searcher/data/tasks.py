@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +81,22 @@ def load_tasks(path: Path, store: ImageStore, *, required: bool = True) -> list[
     return tasks
 
 
-def evenly(tasks: Sequence[Task], count: int | None) -> tuple[Task, ...]:
-    """`count` of the tasks at equal distances, the first among them, as files are often sorted by kind; None = all."""
-    if count is None or count >= len(tasks):
-        return tuple(tasks)
-    return tuple(tasks[index * len(tasks) // count] for index in range(count))
+def chosen(ids: Iterable[str], count: int | None) -> frozenset[str]:
+    """`count` of the ids, those with the lowest SHA-256; None = all.
+
+    Places in a file choose nothing: whichever way it is sorted, and whichever rows another file lacks, an id that was
+    chosen among more is chosen among fewer, and a higher count adds to a lower one.
+    """
+    every = set(ids)
+    if count is None or count >= len(every):
+        return frozenset(every)
+    return frozenset(sorted(every, key=lambda each: hashlib.sha256(each.encode()).digest())[:count])
+
+
+def chosen_tasks(tasks: Sequence[Task], count: int | None) -> tuple[Task, ...]:
+    """The tasks whose ids are `chosen`, in their order."""
+    ids = chosen((task.id for task in tasks), count)
+    return tuple(task for task in tasks if task.id in ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

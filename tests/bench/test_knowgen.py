@@ -209,6 +209,8 @@ def test_rows_of_no_task_are_problems_and_those_of_tasks_not_chosen_are_counted(
     said = [(4, "3", "id: not among the benchmark's rows that can be scored")]
     assert told(drawn.problems) == told(scored.problems) == said
     assert len(files.scored(path, ()).rows) == 4, "without a list of tasks the file is the list"
+    listed = files.scored(path, (), others={"2"})
+    assert ([one.id for one in listed.rows], listed.aside, listed.problems) == (["0", "1", "3"], 1, ())
 
 
 def test_a_picture_file_is_decoded_once_until_it_changes(tmp_path: Path, store: ImageStore) -> None:

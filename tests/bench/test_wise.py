@@ -202,6 +202,8 @@ def test_scores_of_no_task_are_problems_and_those_of_tasks_not_chosen_are_counte
         f"{path}, line 4: row 4: prompt_id: not among the benchmark's rows that can be scored"
     ]
     assert len(files.scored(path, ()).rows) == 4, "without a list of tasks the file is the list"
+    listed = files.scored(path, (), others={"3"})
+    assert ([one.id for one in listed.rows], listed.aside, listed.problems) == (["1", "2", "4"], 1, ())
     legacy = write(tmp_path, [{"prompt_id": 9, "consistency": 2, "realism": 1, "aesthetic_quality": 1}], "legacy.json")
     with pytest.raises(DataError, match="never mixed"):
         files.scored(legacy, tasks)

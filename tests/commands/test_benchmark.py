@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 
 from gen_searcher.commands import bench, preflight
+from gen_searcher.commands.desk import open_desk
+from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config.load import load
 from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import DataError, JudgeGone
@@ -213,13 +215,89 @@ def test_whole_files_are_cut_to_the_tasks_of_the_benchmark_and_the_table_says_so
     (tmp_path / "theirs.json").write_text(json.dumps([*rows, {**rows[0], "id": 77}]))
     words = [f"bench.benchmark.rows=[{path}]", f"bench.benchmark.scored.theirs={tmp_path}/theirs.json"]
     bench.run(knowgen(tmp_path, url, *words, f"bench.benchmark.drawn.mine={path}", "bench.tasks=2"))
-    assert sorted(judge.verdicts) == ["0", "4"], "at equal distances"
+    assert sorted(judge.verdicts) == ["3", "4"], "those with the lowest SHA-256 of their ids"
     found = table(tmp_path)
     assert [(arm["arm"], arm["rows"]) for arm in found["arms"]] == [("mine", 2), ("theirs", 2)]  # pyright: ignore
     assert found["left_out"] == 1, "row 77 is of no task"
     printed = capsys.readouterr().out
     assert "mine: 6 more rows are there and left out, as bench.tasks=2" in printed
     assert "theirs: 6 more rows are there and left out, as bench.tasks=2" in printed
+
+
+def test_without_published_rows_every_arm_is_scored_on_the_same_ones_as_far_as_it_has_them(
+    tmp_path: Path, url: str, judge: Judge, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By their ids 4, 3 and 0 come first: one file lacks 0, another one 1, so that places choose different rows."""
+    rows = json.loads(results(tmp_path).read_text())
+    scores = {**VERDICT, "text_accuracy": 0.5}
+    scored = [{**row, "eval_success": True, "scores": scores} for row in rows]
+    for name, lines in (("a", rows[1:]), ("b", [*rows[:1], *rows[:1:-1]]), ("c", scored), ("d", scored[1:])):
+        (tmp_path / f"{name}.json").write_text(json.dumps(lines))
+    words = [f"bench.benchmark.drawn.{name}={tmp_path}/{name}.json" for name in "ab"]
+    words += [f"bench.benchmark.scored.{name}={tmp_path}/{name}.json" for name in "cd"]
+    bench.run(knowgen(tmp_path, url, *words, "bench.tasks=3"))
+    folder = tmp_path / "run" / "bench" / "knowgen"
+    ids = {
+        name: sorted(json.loads(line)["id"] for line in (folder / f"rows-{name}.jsonl").read_text().splitlines())
+        for name in "abcd"
+    }
+    assert ids == {"a": ["3", "4"], "b": ["0", "3", "4"], "c": ["0", "3", "4"], "d": ["3", "4"]}
+    assert sorted(judge.verdicts) == ["0", "3", "4"], "nobody is asked about another row"
+    printed = capsys.readouterr().out
+    for arm, aside in (("a", 5), ("b", 4), ("c", 5), ("d", 5)):
+        assert f"{arm}: {aside} more rows are there and left out, as bench.tasks=3" in printed
+    assert table(tmp_path)["left_out"] == 0
+
+
+def test_what_another_agent_found_is_thinned_as_its_rows_are_and_the_rest_is_counted(tmp_path: Path, url: str) -> None:
+    each: dict[str, dict[str, object]] = {f"_{number}": {"gen_prompt": f"found {number}"} for number in range(8)}
+    path = results(tmp_path, 8, **each)
+    cfg = knowgen(tmp_path, url, f"bench.benchmark.groundings.theirs={path}", "bench.tasks=2")
+    with open_desk(Workplace.open(cfg)) as desk:
+        assert desk.published() == ()
+        assert [task.id for task in desk.tasks(path)] == ["3", "4"]
+        found = desk.groundings("theirs")["3"]
+        assert found is not None
+        assert found.gen_prompt == "found 3"
+        assert desk.notes == ["theirs: 6 more rows are there and left out, as bench.tasks=2"]
+
+
+def test_an_arm_without_a_usable_row_is_refused_with_the_reasons_and_all_problems_are_written_down(
+    tmp_path: Path, url: str, judge: Judge
+) -> None:
+    good = results(tmp_path).rename(tmp_path / "good.json")
+    each: dict[str, dict[str, object]] = {f"_{number}": {"meta": {"category": "alchemy"}} for number in range(8)}
+    bad = results(tmp_path, 8, **each)
+    words = [f"bench.benchmark.drawn.mine={bad}", f"bench.benchmark.drawn.theirs={good}"]
+    with pytest.raises(DataError, match=r"the arm mine: .*results\.json has no usable row") as caught:
+        bench.run(knowgen(tmp_path, url, *words))
+    said = str(caught.value).splitlines()
+    listing = tmp_path / "run/bench/knowgen/problems.jsonl"
+    assert said[1].endswith("results.json, line 1: row 0: meta.category: alchemy, which is none of KnowGen's")
+    assert said[-2:] == ["  ... and 3 more", f"Mend it, or leave it out. All 8 problems are in {listing}"]
+    assert len(listing.read_text().splitlines()) == 8
+    assert sorted(judge.verdicts) == [str(number) for number in range(8)], "the other arm's are remembered"
+
+
+def test_an_arm_none_of_whose_rows_was_chosen_says_so(tmp_path: Path, url: str) -> None:
+    rows = json.loads(results(tmp_path).read_text())
+    (tmp_path / "few.json").write_text(json.dumps(rows[5:7]))
+    words = [f"bench.benchmark.drawn.few={tmp_path}/few.json", f"bench.benchmark.drawn.all={tmp_path}/results.json"]
+    with pytest.raises(DataError, match=r"few: 2 more rows are there and left out, as bench\.tasks=2"):
+        bench.run(knowgen(tmp_path, url, *words, "bench.tasks=2"))
+
+
+def test_published_rows_none_of_which_can_be_used_are_refused_before_anybody_is_asked(
+    tmp_path: Path, url: str, judge: Judge
+) -> None:
+    good = results(tmp_path, 2).rename(tmp_path / "good.json")
+    bad = results(tmp_path, 2, _0={"gt_image": "gone.png"}, _1={"gt_image": "gone.png"})
+    words = [f"bench.benchmark.rows=[{bad}]", f"bench.benchmark.drawn.mine={good}"]
+    with pytest.raises(
+        DataError, match=r"(?s)bench\.benchmark\.rows: .*results\.json has no usable row.*line 2: row 1: gt_"
+    ):
+        bench.run(knowgen(tmp_path, url, *words))
+    assert judge.verdicts == []
 
 
 def test_wise_pictures_are_scored_in_one_convention_and_the_others_scores_are_refused(

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from PIL import Image
 from pydantic import JsonValue
 
+from gen_searcher.commands import grpo, sft
 from gen_searcher.commands import identity as identity_module
-from gen_searcher.commands.identity import MOST_SHOWN, SAFE, check_identity, grpo_identity
+from gen_searcher.commands.identity import (
+    MOST_SHOWN,
+    SAFE,
+    check_identity,
+    grpo_identity,
+    is_safe_in_grpo,
+    is_safe_in_sft,
+    sft_identity,
+)
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
 from gen_searcher.config.load import flat
@@ -32,6 +42,9 @@ SAFE_CHANGES = [
     "trace.endpoint=http://elsewhere:4318",
     "trace.sample=0.5",
     "trace.headers.authorization=env:OTHER",
+    "plan.least_learner_ranks=4",
+    "report.attempts=7",
+    "data.lost=reject",
 ]
 TASK = '{"id": "t1", "prompt": "Draw it.", "meta": {}}'
 IDENTITY_CHANGES = [
@@ -69,6 +82,59 @@ def test_settings_of_where_and_how_long_may_change(tmp_path: Path, policy: Path)
     file = tmp_path / "identity.json"
     check_identity(file, identity(tmp_path, policy), what="run")
     check_identity(file, identity(tmp_path, policy, *SAFE_CHANGES), what="run")
+
+
+@pytest.mark.fault(41)
+def test_a_run_of_a_version_that_wrote_down_what_is_safe_today_goes_on(tmp_path: Path, policy: Path) -> None:
+    file, now = tmp_path / "identity.json", identity(tmp_path, policy)
+    written = {**now, "plan.steps": "19", "report.attempts": "1", "bench.a_setting_of_then": "1", "plan.gone": "null"}
+    check_identity(file, written, what="run")
+    check_identity(file, now, what="run", is_safe=is_safe_in_grpo)
+    with pytest.raises(ConfigError, match=r"plan\.steps: was 19, is not set"):
+        check_identity(file, now, what="run")
+
+
+@pytest.mark.fault(41)
+def test_a_fine_tuning_of_a_version_that_wrote_down_what_is_safe_today_goes_on(tmp_path: Path, policy: Path) -> None:
+    cfg = load.load(["experiment=smoke", f"run_dir={tmp_path / 'run'}"])
+    file, now = tmp_path / "identity.json", sft_identity(Workplace.open(cfg), policy)
+    assert "sft.epochs" in now
+    check_identity(file, {**now, "sft.optim.threads": "9", "sft.export_sharegpt": "null"}, what="fine-tuning")
+    check_identity(file, now, what="fine-tuning", is_safe=is_safe_in_sft)
+    with pytest.raises(ConfigError, match=r"sft\.epochs: was 1, is 2"):
+        check_identity(file, {**now, "sft.epochs": "2"}, what="fine-tuning", is_safe=is_safe_in_sft)
+
+
+@pytest.mark.fault(41)
+@pytest.mark.parametrize(("command", "safe"), [(grpo, "plan.least_learner_ranks"), (sft, "sft.optim.threads")])
+def test_both_commands_go_on_from_what_an_older_version_wrote(tmp_path: Path, command: ModuleType, safe: str) -> None:
+    cfg = load.load(["experiment=smoke", f"run_dir={tmp_path / 'run'}", "tasks.train_count=4", "grpo.steps=0"])
+    folder = Workplace.open(cfg).folder
+    for policy in (folder.base_policy, folder.policy("sft")):
+        policy.mkdir(parents=True)
+        (policy / "config.json").write_text('{"architectures": ["Qwen3VLForConditionalGeneration"]}')
+    assert command.run(cfg) == 0
+    file = folder.identity if command is grpo else folder.sft_identity
+    written: dict[str, str] = json.loads(file.read_text())
+    file.write_text(json.dumps({**written, safe: "77"}))
+    assert command.run(cfg) == 0
+    file.write_text(json.dumps({**written, "seed": "77"}))
+    with pytest.raises(ConfigError, match="seed: was 77, is 0"):
+        command.run(cfg)
+
+
+@pytest.mark.fault(41)
+def test_a_setting_that_the_version_of_the_beginning_lacked_is_refused_with_what_can_be_done(
+    tmp_path: Path, policy: Path
+) -> None:
+    file, now = tmp_path / "identity.json", identity(tmp_path, policy)
+    check_identity(file, {key: value for key, value in now.items() if key != "policy.max_images"}, what="run")
+    with pytest.raises(ConfigError, match=r"policy\.max_images: was not set, is 16") as caught:
+        check_identity(file, now, what="run", is_safe=is_safe_in_grpo)
+    assert "may be a setting of another version, and that version can go on" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"seed: was 0, is 1") as caught:
+        check_identity(file, {**json.loads(file.read_text()), "seed": "1"}, what="run", is_safe=is_safe_in_grpo)
+    assert "version" not in str(caught.value)
 
 
 @pytest.mark.fault(41)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
@@ -15,9 +16,10 @@ from gen_searcher.cluster.roles import RolloutPool
 from gen_searcher.commands import preflight
 from gen_searcher.commands.crew import RolloutsOnDemand
 from gen_searcher.commands.fingerprints import FORMER_BYTES
-from gen_searcher.commands.remembered import Remembered
+from gen_searcher.commands.remembered import Remembered, limited_to
 from gen_searcher.config import load
 from gen_searcher.config.plug import Plug
+from gen_searcher.drawing import Capability
 from gen_searcher.errors import ConfigError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.train.attempt import member_seed
@@ -34,6 +36,23 @@ from gen_searcher.types import (
 )
 
 TASK = Task(id="t", prompt="p", target=None, meta={})
+
+
+class Generator:
+    """Declares what it is told to; nobody builds it."""
+
+    @staticmethod
+    def declare(keywords: Mapping[str, object]) -> Capability:
+        most = keywords.get("most")
+        return Capability(max_prompt_chars=most if isinstance(most, int) else None)
+
+
+def any_length(name: str = "one") -> Plug:
+    return Plug(target=f"{__name__}.Generator", keywords={"name": name})
+
+
+def short(most: int, name: str = "one") -> Plug:
+    return Plug(target=f"{__name__}.Generator", keywords={"name": name, "most": most})
 
 
 @dataclass
@@ -73,7 +92,7 @@ async def attempts(folder: Path, parts: Counting, *generators: str) -> list[Atte
     cfg = load.load(["experiment=smoke", f"run_dir={folder}/run"])
     made: list[Attempt] = []
     for shade, generator in enumerate(generators):
-        there = cfg.model_copy(update={"generator": Plug(target=generator, keywords={})})
+        there = cfg.model_copy(update={"generator": any_length(generator)})
         drawer = replace(parts, shade=shade)
         drawer.asked = parts.asked
         with Remembered.open(folder, cfg=there, store=parts.store) as memory:
@@ -87,7 +106,7 @@ async def attempts(folder: Path, parts: Counting, *generators: str) -> list[Atte
 
 async def test_an_arm_searches_once_whatever_draws(tmp_path: Path) -> None:
     parts = Counting(ImageStore(tmp_path / "store"))
-    one, other = await attempts(tmp_path, parts, "a.One", "a.Other")
+    one, other = await attempts(tmp_path, parts, "one", "other")
     assert parts.asked == ["search", "draw", "judge", "draw", "judge"]
     assert one.trajectory == other.trajectory
     assert one.image != other.image
@@ -95,9 +114,9 @@ async def test_an_arm_searches_once_whatever_draws(tmp_path: Path) -> None:
 
 async def test_a_second_run_asks_nobody_and_gives_the_same_with_the_same_times(tmp_path: Path) -> None:
     parts = Counting(ImageStore(tmp_path / "store"))
-    first = await attempts(tmp_path, parts, "a.One", "a.Other")
+    first = await attempts(tmp_path, parts, "one", "other")
     parts.asked.clear()
-    again = await attempts(tmp_path, parts, "a.One", "a.Other")
+    again = await attempts(tmp_path, parts, "one", "other")
     assert parts.asked == []
     assert again == first
     times = [[one.drawing.latency_s for one in each if one.drawing is not None] for each in (first, again)]
@@ -128,6 +147,31 @@ async def test_how_many_pictures_are_shown_counts_where_a_search_can_bring_more(
         with Remembered.open(tmp_path, cfg=cfg, store=parts.store) as memory:
             await memory.searcher(parts, policy=folder).search(TASK, seed=3)
     assert parts.asked == ["search"] * 2
+
+
+async def test_the_longest_prompt_counts_where_a_generator_has_a_limit(tmp_path: Path) -> None:
+    parts, folder = Counting(ImageStore(tmp_path / "store")), tmp_path / "policy"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    cfg = load.load(["experiment=smoke", f"run_dir={tmp_path}/run"])
+
+    async def search(first: Plug, *further: Plug) -> int:
+        """Once more; how often somebody was asked so far."""
+        bench = cfg.bench.model_copy(update={"generators": {str(n): plug for n, plug in enumerate(further)}})
+        there = cfg.model_copy(update={"generator": first, "bench": bench})
+        with Remembered.open(tmp_path, cfg=there, store=parts.store) as memory:
+            await memory.searcher(parts, policy=folder).search(TASK, seed=3)
+        return len(parts.asked)
+
+    unlimited = cfg.model_copy(update={"generator": any_length()})
+    assert limited_to("who", unlimited) == "who", "what was paid for before there were limits still counts"
+    assert await search(any_length()) == 1
+    assert await search(any_length(), any_length("other")) == 1, "no limit: as ever"
+    assert await search(short(100)) == 2
+    assert await search(short(100, "other")) == 2, "the same limit"
+    assert await search(short(90)) == 3
+    assert await search(any_length(), short(90)) == 3, "the shortest of a sweep is everybody's"
+    assert await search(short(90), any_length()) == 3
 
 
 async def test_workers_are_not_started_for_what_is_remembered() -> None:

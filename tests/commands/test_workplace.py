@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gen_searcher.commands.workplace import Workplace
 from gen_searcher.config import load
+from gen_searcher.data.tasks import chosen_tasks
 from gen_searcher.errors import ConfigError
 
 SMALL, PRETRAINED = "Qwen3VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration"
@@ -22,16 +22,17 @@ def place(tmp_path: Path, architecture: str, *overrides: str) -> Workplace:
     return found
 
 
-def test_a_part_of_the_held_out_tasks_has_new_subjects_and_new_templates_alike(tmp_path: Path) -> None:
-    words = ("tasks.train_count=4", "tasks.heldout_count=20", "bench.tasks=6")
-    found = place(tmp_path, PRETRAINED, *words)
+def test_a_part_of_the_held_out_tasks_has_every_family_and_both_splits(tmp_path: Path) -> None:
+    found = place(tmp_path, PRETRAINED, "tasks.train_count=4", "tasks.heldout_count=100", "bench.tasks=60")
     every = found.tasks("heldout")
-    assert Counter(task.meta["split"] for task in every) == {"entity": 10, "template": 10}
-    chosen = found.bench_tasks()
-    assert Counter(task.meta["split"] for task in chosen) == {"entity": 3, "template": 3}
-    assert [task.id for task in chosen] == [every[n].id for n in (0, 3, 6, 10, 13, 16)]
-    whole = load.load(["experiment=laptop", f"run_dir='{tmp_path}/run'", *words[:2], "bench.tasks=20"])
-    assert list(replace(found, cfg=whole).bench_tasks()) == every
+    assert Counter(task.meta["split"] for task in every) == {"entity": 50, "template": 50}
+    families: dict[int, int] = {}
+    for count in (10, 20, 40, 60, 100):
+        part = chosen_tasks(every, count)
+        assert abs(Counter(task.meta["split"] for task in part)["entity"] - count / 2) <= 2
+        families[count] = len({task.meta["family"] for task in part})
+    assert families == {10: 9, 20: 11, 40: 16, 60: 17, 100: 17}, "at equal distances 20 would have had 10"
+    assert found.bench_tasks() == chosen_tasks(every, 60)
 
 
 @pytest.mark.parametrize(("architecture", "overrides"), [(SMALL, ()), (PRETRAINED, ("model=smol_vl",))])

@@ -88,5 +88,16 @@ def test_a_folder_in_its_place_is_refused_by_name(tmp_path: Path) -> None:
 
 def test_the_command_refuses_more_workers_than_anybody_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["scale", str(tmp_path), "experiment=smoke", "cluster.rollout_workers=44444"]) == 2
-    assert "less than or equal to 4096" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "cluster, on the command line or in what it names: " in said
+    assert "rollout_workers: found 44444 (int), expected: less than or equal to 4096" in said
+    assert "scale.json" not in said, "the number does not stand there"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_blames_the_file_for_what_stands_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scale.json").write_text('{"tool_workers": 5000}')
+    assert cli.run(["scale", str(tmp_path), "experiment=smoke", "cluster.rollout_workers=4"]) == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path}/scale.json: " in said
+    assert "command line" not in said

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from gen_searcher.data.tasks import evenly, load_tasks
+from gen_searcher.data.tasks import chosen, chosen_tasks, load_tasks
 from gen_searcher.errors import DataError
 from gen_searcher.image_store import ImageStore
 from gen_searcher.types import Task
@@ -95,9 +95,19 @@ def test_a_missing_or_empty_file_is_said_so(tmp_path: Path, store: ImageStore) -
         load_tasks(write(tmp_path, ""), store)
 
 
-def test_a_part_of_the_tasks_is_spread_over_the_file_and_none_comes_twice() -> None:
-    tasks = [Task(id=str(number), prompt="p", target=None, meta={}) for number in range(7)]
-    assert [task.id for task in evenly(tasks, 3)] == ["0", "2", "4"]
-    assert [task.id for task in evenly(tasks, 1)] == ["0"]
-    for count in (None, 7, 8):
-        assert evenly(tasks, count) == tuple(tasks)
+def test_a_part_of_the_tasks_is_chosen_by_their_ids_and_keeps_its_order() -> None:
+    tasks = [Task(id=str(number), prompt="p", target=None, meta={}) for number in range(8)]
+    assert [task.id for task in chosen_tasks(tasks, 3)] == ["0", "3", "4"], "the lowest SHA-256 begin with 4b, 4e, 5f"
+    assert [task.id for task in chosen_tasks(tasks[::-1], 3)] == ["4", "3", "0"], "whichever way the file is sorted"
+    for count in (None, 8, 9):
+        assert chosen_tasks(tasks, count) == tuple(tasks)
+
+
+def test_what_was_chosen_among_more_is_chosen_among_fewer_and_more_add_to_it() -> None:
+    every = [f"task-{number}" for number in range(50)]
+    few, more = chosen(every, 10), chosen(every, 20)
+    assert (len(few), len(more)) == (10, 20)
+    assert few < more
+    for lacking in (0, 7, 49):
+        rest = [each for each in every if each != f"task-{lacking}"]
+        assert few - {f"task-{lacking}"} <= chosen(rest, 10)
