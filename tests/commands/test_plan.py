@@ -30,7 +30,7 @@ FIXED = [
 def test_a_plan_says_what_arithmetic_says(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["plan", *FIXED]) == 0
     out = capsys.readouterr().out
-    assert "1 rollout workers, 2 generators, 1 reward workers, 1 learner ranks (4 GPUs)" in out
+    assert "1 rollout worker, 2 generators, 1 reward worker, 1 learner rank (4 GPUs); 1 group of 2," in out
     assert "step               19.0 s, 189.5 steps/h" in out, (
         "8 s of search, 5 to draw, 4 to judge, 1 to learn, 1 to publish"
     )
@@ -61,6 +61,38 @@ def test_a_proposal_says_that_it_has_no_bound_on_attempts_and_what_it_leaves_ove
     assert "cluster.learner_ranks=1 grpo.attempts_in_flight=null" in proposed
     assert "left over          18 GPUs, which would make a step shorter by less than 2%" in proposed
     assert "fewer learner ranks hold more each" in proposed
+
+
+def test_what_is_left_over_because_nothing_of_use_fits_into_it_is_said_to_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.run(["plan", *FIXED, "cluster.roles.generator.gpus=4", "plan.budget_gpus=8"]) == 0
+    proposed = capsys.readouterr().out.split("proposed for 8 GPUs")[1]
+    assert (
+        "left over          1 GPU, into which nothing fits that would help: one more generator takes 4 GPUs\n"
+        in proposed
+    )
+    assert "2%" not in proposed
+
+
+def test_what_money_leaves_over_is_said_in_figures_that_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["plan", *FIXED, "plan.usd_per_gpu_hour=3", "plan.budget_usd_per_hour=20"]) == 0
+    proposed = capsys.readouterr().out.split("proposed for 6.67 GPUs: ")[1]
+    assert "left over          1.67 GPUs, which" in proposed
+
+
+def test_a_pool_that_never_rests_is_idle_for_nothing_and_not_for_less(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [
+        "plan.steps=4",
+        "plan.draw={median_s: 5.0}",
+        "plan.engine={batch: 64}",
+        "plan.reward={batch: 64}",
+        "grpo.groups_per_step=4",
+        "grpo.group_size=6",
+        "grpo.max_staleness=2",
+    ]
+    assert cli.run(["plan", *settings]) == 0
+    assert ", generators 0%, " in capsys.readouterr().out, "sums of floats make it a little less"
 
 
 def test_a_budget_without_a_price_is_refused() -> None:
@@ -95,4 +127,4 @@ def test_what_a_step_adds_to_the_defaults_is_in_its_line(capsys: pytest.CaptureF
     settings = ["grpo.pictures.samples=4", "grpo.oversample={groups: 1, members: 1}", "grpo.drop_flat_groups=false"]
     assert cli.run(["plan", *FIXED, *settings, "plan.flat_frac=0.9"]) == 0
     out = capsys.readouterr().out
-    assert "1 groups of 2, staleness 0, 4 pictures each, 1 spare groups, 1 spare members a group\n" in out
+    assert "1 group of 2, staleness 0, 4 pictures each, 1 spare group, 1 spare member a group\n" in out
