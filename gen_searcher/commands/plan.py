@@ -12,6 +12,7 @@ from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
 from gen_searcher.plan.propose import NOTHING, Proposal, Role, count_of, counted, gpus_said, propose
 from gen_searcher.plan.recorded import Measured, read_measured
+from gen_searcher.plan.recorded_shape import RecordedShape, read_shape
 from gen_searcher.plan.shape import Shape
 
 LEFT_GPUS = 0.005
@@ -23,17 +24,13 @@ def run(cfg: RunConfig) -> int:
     plan = cfg.plan
     shape = configured_shape(plan, cfg.cluster, cfg.grpo)
     workload = stated_workload(plan, drops_flat=cfg.grpo.drop_flat_groups, looks=cfg.agent.looks > 0)
-    measured = None
+    lines = [f"latencies: stated (plan.*); {plan.steps} steps of the production scheduler on a virtual clock"]
     if plan.recorded is not None:
-        measured = read_measured(plan.recorded, workload, shape)
+        ran = read_shape(plan.recorded, plan)
+        measured = read_measured(plan.recorded, workload, ran.shape)
         workload = measured.workload
-    lines = [*_assumed(plan, measured), "", *_told("this configuration", shape, forecast(workload, shape, plan))]
-    if measured is not None and measured.step_s is not None:
-        lines.append(f"  measured step      {measured.step_s:.1f} s")
-        lines.append(
-            f"  engine slowdown    {measured.slowdown:.3f} fits the recorded turns best; "
-            f"plan.engine.slowdown is {plan.engine.slowdown:g}"
-        )
+        lines = [*_recorded(plan, ran, measured)]
+    lines += ["", *_told("this configuration", shape, forecast(workload, shape, plan))]
     budget, shapes = _most_gpus(plan), [shape]
     if budget is not None:
         proposal = propose(workload, shape, plan, most_gpus=budget)
@@ -55,12 +52,18 @@ def _most_gpus(plan: PlanConfig) -> float | None:
     return min(budgets, default=None)
 
 
-def _assumed(plan: PlanConfig, measured: Measured | None) -> list[str]:
-    if measured is None:
-        return [f"latencies: stated (plan.*); {plan.steps} steps of the production scheduler on a virtual clock"]
-    return [
-        f"latencies: of {counted(measured.attempts, 'attempt')} in {plan.recorded}; what it did not measure is stated"
-    ]
+def _recorded(plan: PlanConfig, ran: RecordedShape, measured: Measured) -> Iterator[str]:
+    """What the latencies come from, whatever is planned with them."""
+    yield f"latencies: of {counted(measured.attempts, 'attempt')} in {plan.recorded}; what it did not measure is stated"
+    yield f"  recorded with      {_workers(ran.shape)}"
+    for setting, counts in ran.came_and_went.items():
+        yield f"  came and went      cluster.{setting} was {counts[0]} to {counts[-1]} while it ran; the median is taken"
+    if measured.step_s is not None:
+        yield f"  measured step      {measured.step_s:.1f} s"
+        yield (
+            f"  engine slowdown    {measured.slowdown:.3f} fits the recorded turns best; "
+            f"plan.engine.slowdown is {plan.engine.slowdown:g}"
+        )
 
 
 def _proposed(proposal: Proposal, budget: float, *, configured: Shape) -> Iterator[str]:
@@ -88,7 +91,7 @@ def _why_left(proposal: Proposal) -> str:
 
 def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:
     yield (
-        f"{title}: {', '.join(counted(count_of(shape, role), role) for role in Role)} ({gpus_said(shape.gpus)}); "
+        f"{title}: {_workers(shape)} ({gpus_said(shape.gpus)}); "
         f"{counted(shape.groups_per_step, 'group')} of {shape.group_size}, staleness {shape.max_staleness}{_extras(shape)}"
     )
     yield f"  step               {said.step_s:.1f} s, {3600 / said.step_s:.1f} steps/h"
@@ -96,6 +99,10 @@ def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:
     yield "  idle               " + ", ".join(f"{name} {max(0.0, share):.0%}" for name, share in said.idle.items())
     yield f"  staleness          {said.mean_staleness:.2f} on average, {said.max_staleness} at most"
     yield f"  cost               {said.usd_per_hour:.2f} USD/h for GPUs, {said.usd_per_step:.2f} USD a step"
+
+
+def _workers(shape: Shape) -> str:
+    return ", ".join(counted(count_of(shape, role), role) for role in Role)
 
 
 def _extras(shape: Shape) -> str:

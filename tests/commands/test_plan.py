@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from gen_searcher import cli
 from gen_searcher.commands import plan
 from gen_searcher.config import load
 from gen_searcher.errors import ConfigError
+from tests.plan.test_recorded import grounded, turn, write_run
 
 FIXED = [
     "plan.turns=[3]",
@@ -128,3 +132,21 @@ def test_what_a_step_adds_to_the_defaults_is_in_its_line(capsys: pytest.CaptureF
     assert cli.run(["plan", *FIXED, *settings, "plan.flat_frac=0.9"]) == 0
     out = capsys.readouterr().out
     assert "1 group of 2, staleness 0, 4 pictures each, 1 spare group, 1 spare member a group\n" in out
+
+
+def test_a_recorded_run_is_read_with_the_workers_that_it_had_and_not_with_those_that_are_planned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    attempts = [
+        replace(grounded(turn(1.0, None), draw_s=5.0 * place, judge_s=0.0), seed=place) for place in range(1, 5)
+    ]
+    write_run(tmp_path, [(one, 100.0 + 5.0 * one.seed) for one in attempts], booked_s=[123.5, 153.5])
+    load.write(load.load([*FIXED, "cluster.generator_workers=1", f"run_dir='{tmp_path}'"]), command="grpo")
+    planned = [*FIXED, f"plan.recorded='{tmp_path}'", "cluster.generator_workers=4"]
+    assert cli.run(["plan", *planned, "grpo.group_size=4", "cluster.learner_ranks=2"]) == 0
+    out = capsys.readouterr().out
+    assert f"of 4 attempts in {tmp_path}" in out
+    assert "recorded with      1 rollout worker, 1 generator, 1 reward worker, 1 learner rank\n" in out
+    assert "measured step      30.0 s\n" in out
+    assert "this configuration: 1 rollout worker, 4 generators" in out
+    assert "  step               9.5 s" in out, "1 s to search, 5 to draw, half of 6 to learn, 0.5 to publish"

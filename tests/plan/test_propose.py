@@ -155,6 +155,15 @@ def test_a_proposal_for_ranks_and_engines_that_share_gpus_fits_and_is_about_as_f
     assert lacking(needs(proposed, command="grpo"), {"CPU": 1.0, "GPU": budget}) == []
 
 
+def test_a_rank_and_the_engine_beside_it_make_room_for_a_generator_together() -> None:
+    steady = replace(WORK, turn_s=Fixed(seconds=2.0), draw_s=Fixed(seconds=6.0))
+    found = propose(steady, shape(engine=0.45, learner=0.55), PLAN, most_gpus=8)
+    five = replace(shape(engine=0.45, learner=0.55), judges=found.shape.judges)
+    for role, count in ((Role.ENGINES, 4), (Role.GENERATORS, 5), (Role.LEARNER, 2)):
+        five = resized(five, role, count)
+    assert found.forecast.step_s <= 1.02 * forecast(steady, five, PLAN).step_s, counts(found.shape)
+
+
 def test_an_engine_beside_a_rank_is_kept_when_its_end_would_free_no_gpu() -> None:
     start = replace(shape(engine=0.45, learner=0.55), max_staleness=0)
     two = PLAN.model_copy(update={"least_learner_ranks": 2})
