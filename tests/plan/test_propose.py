@@ -14,6 +14,7 @@ from gen_searcher.config.grpo import GrpoConfig
 from gen_searcher.config.needs import lacking, needs, together
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
+from gen_searcher.plan import propose as propose_module
 from gen_searcher.plan.assume import configured_shape
 from gen_searcher.plan.forecast import forecast
 from gen_searcher.plan.latency import Fixed, Lognormal
@@ -156,12 +157,14 @@ def test_a_proposal_for_ranks_and_engines_that_share_gpus_fits_and_is_about_as_f
 
 
 def test_a_rank_and_the_engine_beside_it_make_room_for_a_generator_together() -> None:
-    steady = replace(WORK, turn_s=Fixed(seconds=2.0), draw_s=Fixed(seconds=6.0))
-    found = propose(steady, shape(engine=0.45, learner=0.55), PLAN, most_gpus=8)
-    five = replace(shape(engine=0.45, learner=0.55), judges=found.shape.judges)
-    for role, count in ((Role.ENGINES, 4), (Role.GENERATORS, 5), (Role.LEARNER, 2)):
-        five = resized(five, role, count)
-    assert found.forecast.step_s <= 1.02 * forecast(steady, five, PLAN).step_s, counts(found.shape)
+    steady = replace(WORK, turn_s=Fixed(seconds=1.0), draw_s=Fixed(seconds=9.0))
+    start = replace(shape(engine=0.45, learner=0.55), max_staleness=0)
+    six = start
+    for role, count in ((Role.ENGINES, 2), (Role.GENERATORS, 6), (Role.JUDGES, 12), (Role.LEARNER, 2)):
+        six = resized(six, role, count)
+    found = propose(steady, start, PLAN, most_gpus=8)
+    assert six.gpus == pytest.approx(8.0)
+    assert found.forecast.step_s <= 1.03 * forecast(steady, six, PLAN).step_s, counts(found.shape)
 
 
 def test_an_engine_beside_a_rank_is_kept_when_its_end_would_free_no_gpu() -> None:
@@ -199,3 +202,12 @@ def test_a_proposal_names_what_would_help_and_does_not_fit() -> None:
     large = propose(WORK, shape(generator=4.0), PLAN, most_gpus=8)
     assert large.too_large == {Role.GENERATORS: 4.0}
     assert not propose(WORK, shape(), PLAN, most_gpus=60).too_large, "more would bring nothing"
+
+
+def test_what_a_search_that_stopped_early_gave_back_buys_what_helps_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propose_module, "ROUNDS", 0)
+    quick = replace(WORK, turn_s=Fixed(seconds=0.3), draw_s=Fixed(seconds=6.0))
+    found = propose(quick, shape(generator=0.5, judge=1.0), PLAN, most_gpus=6)
+    assert all(gpus > 6 - found.shape.gpus for gpus in found.too_large.values())
+    more = resized(found.shape, Role.LEARNER, found.shape.learner_ranks + 1)
+    assert more.gpus > 6 or forecast(quick, more, PLAN).step_s > 0.98 * found.forecast.step_s
