@@ -4,7 +4,8 @@
     -> workers given back that bring nothing
 
 GPUs are counted. Generators and judges that ask for none get as many workers as anybody waits for; engines and learner
-ranks without GPUs take cores instead, of which nothing is known here, and stay as they are configured.
+ranks without GPUs take cores instead, of which nothing is known here, and stay as they are configured; ranks are never fewer
+than `plan.least_learner_ranks`.
 """
 
 from __future__ import annotations
