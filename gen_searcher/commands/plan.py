@@ -10,9 +10,13 @@ from gen_searcher.config.root import RunConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.assume import configured_shape, stated_workload
 from gen_searcher.plan.forecast import Forecast, forecast
-from gen_searcher.plan.propose import NOTHING, Proposal, propose
+from gen_searcher.plan.propose import NOTHING, Proposal, Role, count_of, counted, gpus_said, propose
 from gen_searcher.plan.recorded import Measured, read_measured
+from gen_searcher.plan.recorded_shape import RecordedShape, read_shape
 from gen_searcher.plan.shape import Shape
+
+LEFT_GPUS = 0.005
+"""Less is the rounding of a price."""
 
 
 def run(cfg: RunConfig) -> int:
@@ -20,17 +24,13 @@ def run(cfg: RunConfig) -> int:
     plan = cfg.plan
     shape = configured_shape(plan, cfg.cluster, cfg.grpo)
     workload = stated_workload(plan, drops_flat=cfg.grpo.drop_flat_groups, looks=cfg.agent.looks > 0)
-    measured = None
+    lines = [f"latencies: stated (plan.*); {plan.steps} steps of the production scheduler on a virtual clock"]
     if plan.recorded is not None:
-        measured = read_measured(plan.recorded, workload, shape)
+        ran = read_shape(plan.recorded, plan)
+        measured = read_measured(plan.recorded, workload, ran.shape)
         workload = measured.workload
-    lines = [*_assumed(plan, measured), "", *_told("this configuration", shape, forecast(workload, shape, plan))]
-    if measured is not None and measured.step_s is not None:
-        lines.append(f"  measured step      {measured.step_s:.1f} s")
-        lines.append(
-            f"  engine slowdown    {measured.slowdown:.3f} fits the recorded turns best; "
-            f"plan.engine.slowdown is {plan.engine.slowdown:g}"
-        )
+        lines = [*_recorded(plan, ran, measured)]
+    lines += ["", *_told("this configuration", shape, forecast(workload, shape, plan))]
     budget, shapes = _most_gpus(plan), [shape]
     if budget is not None:
         proposal = propose(workload, shape, plan, most_gpus=budget)
@@ -52,48 +52,66 @@ def _most_gpus(plan: PlanConfig) -> float | None:
     return min(budgets, default=None)
 
 
-def _assumed(plan: PlanConfig, measured: Measured | None) -> list[str]:
-    if measured is None:
-        return [f"latencies: stated (plan.*); {plan.steps} steps of the production scheduler on a virtual clock"]
-    return [f"latencies: of {measured.attempts} attempts in {plan.recorded}; what it did not measure is stated"]
+def _recorded(plan: PlanConfig, ran: RecordedShape, measured: Measured) -> Iterator[str]:
+    """What the latencies come from, whatever is planned with them."""
+    yield f"latencies: of {counted(measured.attempts, 'attempt')} in {plan.recorded}; what it did not measure is stated"
+    yield f"  recorded with      {_workers(ran.shape)}"
+    for setting, counts in ran.came_and_went.items():
+        yield f"  came and went      cluster.{setting} was {counts[0]} to {counts[-1]} while it ran; the median is taken"
+    if measured.step_s is not None:
+        yield f"  measured step      {measured.step_s:.1f} s"
+        yield (
+            f"  engine slowdown    {measured.slowdown:.3f} fits the recorded turns best; "
+            f"plan.engine.slowdown is {plan.engine.slowdown:g}"
+        )
 
 
 def _proposed(proposal: Proposal, budget: float, *, configured: Shape) -> Iterator[str]:
     shape = proposal.shape
     unbounded = "" if configured.attempts_in_flight is None else " grpo.attempts_in_flight=null"
-    yield from _told(f"proposed for {budget:g} GPUs", shape, proposal.forecast)
+    yield from _told(f"proposed for {gpus_said(budget)}", shape, proposal.forecast)
     yield (
         f"  settings           cluster.rollout_workers={shape.engines.workers} "
         f"cluster.generator_workers={shape.generators.workers} cluster.reward_workers={shape.judges.workers} "
         f"cluster.learner_ranks={shape.learner_ranks}{unbounded}"
     )
-    if shape.gpus < budget:
-        yield f"  left over          {budget - shape.gpus:g} GPUs, which would make a step shorter by less than {NOTHING:.0%}"
+    if budget - shape.gpus >= LEFT_GPUS:
+        yield f"  left over          {gpus_said(budget - shape.gpus)}, {_why_left(proposal)}"
     if shape.learner_ranks < configured.learner_ranks:
         yield "  memory             not looked at: fewer learner ranks hold more each, see gen-searcher doctor;"
         yield f"                     plan.least_learner_ranks={configured.learner_ranks} keeps as many as are configured"
 
 
+def _why_left(proposal: Proposal) -> str:
+    if not proposal.too_large:
+        return f"which would make a step shorter by less than {NOTHING:.0%}"
+    helpers = " or ".join(f"one more {role} takes {gpus_said(gpus)}" for role, gpus in proposal.too_large.items())
+    return f"into which nothing fits that would help: {helpers}"
+
+
 def _told(title: str, shape: Shape, said: Forecast) -> Iterator[str]:
     yield (
-        f"{title}: {shape.engines.workers} rollout workers, {shape.generators.workers} generators, "
-        f"{shape.judges.workers} reward workers, {shape.learner_ranks} learner ranks ({shape.gpus:g} GPUs); "
-        f"{shape.groups_per_step} groups of {shape.group_size}, staleness {shape.max_staleness}{_extras(shape)}"
+        f"{title}: {_workers(shape)} ({gpus_said(shape.gpus)}); "
+        f"{counted(shape.groups_per_step, 'group')} of {shape.group_size}, staleness {shape.max_staleness}{_extras(shape)}"
     )
     yield f"  step               {said.step_s:.1f} s, {3600 / said.step_s:.1f} steps/h"
     yield f"  limit T*           {said.limit_s:.1f} s, T*/T {said.efficiency:.2f}; it waits for: {said.bottleneck}"
-    yield "  idle               " + ", ".join(f"{name} {share:.0%}" for name, share in said.idle.items())
+    yield "  idle               " + ", ".join(f"{name} {max(0.0, share):.0%}" for name, share in said.idle.items())
     yield f"  staleness          {said.mean_staleness:.2f} on average, {said.max_staleness} at most"
     yield f"  cost               {said.usd_per_hour:.2f} USD/h for GPUs, {said.usd_per_step:.2f} USD a step"
+
+
+def _workers(shape: Shape) -> str:
+    return ", ".join(counted(count_of(shape, role), role) for role in Role)
 
 
 def _extras(shape: Shape) -> str:
     """What of a step is not as by default."""
     said = {
-        f"{shape.attempts_in_flight} attempts in flight": shape.attempts_in_flight is not None,
+        f"{counted(shape.attempts_in_flight or 0, 'attempt')} in flight": shape.attempts_in_flight is not None,
         f"{shape.samples} pictures each": shape.samples > 1,
-        f"{shape.spare_groups} spare groups": shape.spare_groups > 0,
-        f"{shape.spare_members} spare members a group": shape.spare_members > 0,
+        counted(shape.spare_groups, "spare group"): shape.spare_groups > 0,
+        f"{counted(shape.spare_members, 'spare member')} a group": shape.spare_members > 0,
         "tails cut off": shape.tail is not None,
     }
     return "".join(f", {words}" for words, holds in said.items() if holds)

@@ -60,12 +60,17 @@ def dump_yaml(cfg: RunConfig) -> str:
 
 def write(cfg: RunConfig, *, command: str) -> Path:
     """Keep the resolved configuration in the run directory, under the command's name."""
-    path = cfg.run_dir / "config" / f"{command}.yaml"
+    path = written(cfg.run_dir, command=command)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     part.write_text(dump_yaml(cfg), encoding="utf-8")
     part.replace(path)
     return path
+
+
+def written(run_dir: Path, *, command: str) -> Path:
+    """Where `write` keeps it: the settings of the command's last start."""
+    return run_dir / "config" / f"{command}.yaml"
 
 
 def read(text: str, *, source: str) -> RunConfig:
@@ -80,7 +85,9 @@ def read(text: str, *, source: str) -> RunConfig:
     """
     try:
         return RunConfig.model_validate(yaml.safe_load(text))
-    except (ValidationError, yaml.YAMLError) as error:
+    except RecursionError:
+        raise ConfigError(f"{source}: not a configuration; it is nested without end") from None
+    except (ValueError, yaml.YAMLError) as error:  # YAML's numbers and dates are Python's, which refuses some as values
         problem = explain(error, RunConfig) if isinstance(error, ValidationError) else str(error)
         raise ConfigError(f"{source}: not a configuration that this version reads\n{problem}") from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
@@ -13,6 +13,15 @@ KINDS = ("CPU", "GPU", "memory")
 """What is counted, by Ray's names; memory in bytes."""
 SLACK = 1e-6
 """Of sums of fractions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Actors that ask for the same part of a GPU, or for so many whole ones."""
+
+    actors: int
+    gpus: float
+    """Of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +51,23 @@ def engines_beside(roles: RolesConfig) -> int:
 
 
 def together(needed: Sequence[Need], kind: str) -> float:
-    """What a cluster must have of a kind to hold them all.
+    """What a cluster must have of a kind to hold them all."""
+    if kind != "GPU":
+        return sum(need.total(kind) for need in needed)
+    return gpus_together(Share(actors=need.actors, gpus=need.asks.gpus) for need in needed)
+
+
+def gpus_together(shares: Iterable[Share]) -> float:
+    """GPUs of a cluster that holds all of these actors.
 
     Two actors that ask for more than half a GPU each never share one, whatever their sum is.
     """
-    asked = sum(need.total(kind) for need in needed)
-    if kind != "GPU":
-        return asked
-    return max(asked, sum(need.actors * math.ceil(need.asks.gpus) for need in needed if need.asks.gpus > 0.5))
+    asked, apart = 0.0, 0
+    for share in shares:
+        asked += share.actors * share.gpus
+        if share.gpus > 0.5:
+            apart += share.actors * math.ceil(share.gpus)
+    return max(asked, float(apart))
 
 
 def lacking(needed: Sequence[Need], found: Mapping[str, float]) -> list[str]:

@@ -41,7 +41,10 @@ class PlanConfig(Config):
 
     recorded: Path | None = None
     """Run directory whose turns, tool calls, drawings, verdicts and learner steps are drawn again, as far as it has
-    them; null takes what is stated below. What a run measured holds its queues too: record with pools that do not wait."""
+    them; null takes what is stated below. What a run measured holds its queues too, and they are taken out again: by the
+    workers that its metrics count after each step (the median; a run without them: its settings), by the learner ranks and
+    sizes of its last start (its `config/grpo.yaml`), and by how workers share their speed as stated below, of which a run
+    knows nothing. Record with pools that do not wait and whose size stays."""
     turns: tuple[int, ...] = Field(default=(2, 3, 4, 5, 6, 7, 8, 9), min_length=1)
     """Turns of a trajectory, each entry as likely as the others."""
     turn: LatencyConfig = LatencyConfig(median_s=1.4, sigma=0.5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gen_searcher.config.cluster import ClusterConfig
 from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.needs import Share, needs
 from gen_searcher.config.plan import LatencyConfig, PlanConfig, StationConfig
 from gen_searcher.plan.latency import Fixed, Latency, Lognormal
 from gen_searcher.plan.shape import PoolShape, Shape, Workload
@@ -47,6 +48,11 @@ def configured_shape(plan: PlanConfig, cluster: ClusterConfig, grpo: GrpoConfig)
         spare_members=grpo.oversample.members,
         tail=None if grpo.tail is None else TailRules(members=grpo.tail.members, wait_s=grpo.tail.wait_s),
         learner_gpus=roles.learner.gpus,
+        other_shares=tuple(
+            Share(actors=need.actors, gpus=need.asks.gpus)
+            for need in needs(cluster, command="grpo")
+            if need.role in ("tool", "driver") and need.asks.gpus
+        ),
         learner_threads=cluster.learner_ranks * plan.learner_threads,
         cores=plan.cores,
     )

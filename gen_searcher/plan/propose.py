@@ -4,16 +4,20 @@
     -> workers given back that bring nothing
 
 GPUs are counted. Generators and judges that ask for none get as many workers as anybody waits for; engines and learner
-ranks without GPUs take cores instead, of which nothing is known here, and stay as they are configured.
+ranks without GPUs take cores instead, of which nothing is known here, and stay as they are configured; ranks are never fewer
+than `plan.least_learner_ranks`.
 """
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from gen_searcher.config.needs import SLACK
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
 from gen_searcher.plan.forecast import Forecast, forecast
@@ -27,8 +31,6 @@ SEARCH_STEPS = 6
 """Looked at while shapes are compared; attempts are the same for all of them, so few steps tell them apart."""
 NOTHING = 0.02
 """Workers that make a step shorter by less than this share of it are given back."""
-ROUNDING_GPUS = 1e-9
-"""Fractions of GPUs do not add up to whole ones exactly."""
 
 
 class Role(StrEnum):
@@ -46,6 +48,9 @@ class Proposal:
 
     shape: Shape
     forecast: Forecast
+    too_large: Mapping[Role, float]
+    """Of which one worker more would make a step shorter by `NOTHING` at least, and the GPUs that it would take: more than
+    are left."""
 
 
 def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: float) -> Proposal:
@@ -65,12 +70,29 @@ def propose(workload: Workload, shape: Shape, plan: PlanConfig, *, most_gpus: fl
         )
     smallest = search.smallest()
     if not search.is_affordable(smallest):
-        each = ", ".join(f"{search.least(role)} {role} of {gpus_of(shape, role):g} GPUs" for role in search.paid)
-        raise ConfigError(
-            f"plan: the smallest shape ({each}) would take {smallest.gpus:g} GPUs; the budget pays for {most_gpus:g}"
+        each = ", ".join(
+            f"{counted(search.least(role), role)} of {gpus_said(gpus_of(shape, role))}" for role in search.paid
         )
-    found = search.slimmed(search.improved(search.starts(smallest)))
-    return Proposal(shape=found, forecast=forecast(workload, found, plan))
+        raise ConfigError(
+            f"plan: the smallest shape ({each}) would take {gpus_said(smallest.gpus)}; the budget pays for {most_gpus:.4g}"
+        )
+    found = search.topped(search.slimmed(search.improved(search.starts(smallest))))
+    return Proposal(
+        shape=found,
+        forecast=forecast(workload, found, plan),
+        too_large={role: one.gpus - found.gpus for role, one in search.helping(found).items()},
+    )
+
+
+def counted(count: int, thing: str) -> str:
+    """So many of a thing, for people."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"
+
+
+def gpus_said(gpus: float) -> str:
+    """For people: hundredths of a GPU tell nobody anything."""
+    said = f"{round(gpus, 2):.10g}"
+    return f"{said} GPU" if said == "1" else f"{said} GPUs"
 
 
 def attempt_work_s(workload: Workload, *, samples: int = 1) -> tuple[float, float, float, float]:
@@ -169,11 +191,11 @@ class _Search:
 
     def is_affordable(self, shape: Shape) -> bool:
         """Whether the budget pays for it."""
-        return shape.gpus <= self.most_gpus + ROUNDING_GPUS
+        return shape.gpus <= self.most_gpus + SLACK
 
     def smallest(self) -> Shape:
         """The fewest of what costs GPUs; so many of what does not that nobody ever waits."""
-        shape = self.asked
+        shape = resized(self.asked, Role.LEARNER, max(self.asked.learner_ranks, self.least(Role.LEARNER)))
         for role in self.paid:
             shape = resized(shape, role, self.least(role))
         for role in self.free:
@@ -224,22 +246,39 @@ class _Search:
         return best
 
     def _moves(self, shape: Shape) -> Iterator[Shape]:
-        """A worker or a quarter of them from one pool, and what that pays for in another one."""
-        for giver in self.paid:
-            count = count_of(shape, giver)
+        """A worker or a quarter of them from one pool, or from two that share GPUs, and what that pays for in another."""
+        for givers in self._givers():
+            count = min(count_of(shape, giver) for giver in givers)
             for given in {1, max(1, count // 4), count // 2}:
-                if not 0 < given <= count - self.least(giver):
+                if not 0 < given <= min(count_of(shape, giver) - self.least(giver) for giver in givers):
                     continue
-                less = resized(shape, giver, count - given)
+                less = shape
+                for giver in givers:
+                    less = resized(less, giver, count_of(less, giver) - given)
                 for taker in self.paid:
-                    room = (self.most_gpus + ROUNDING_GPUS - less.gpus) / gpus_of(shape, taker)
-                    if taker is not giver and room >= 1.0:
-                        more = resized(less, taker, count_of(less, taker) + math.floor(room))
+                    more = less if taker in givers else self._filled(less, taker)
+                    if more is not less:
                         yield more
                         yield self._grown(more, self._busiest)
 
+    def _givers(self) -> Iterator[tuple[Role, ...]]:
+        """Who gives: each role, and two whose workers may share a GPU, which is free only when both of them leave it."""
+        yield from ((role,) for role in self.paid)
+        yield from itertools.combinations([role for role in self.paid if gpus_of(self.asked, role) < 1.0], 2)
+
+    def _filled(self, shape: Shape, role: Role) -> Shape:
+        """As many more workers of the role as the budget pays for; the shape itself when that is none."""
+        least = count_of(shape, role)
+        most = max(least, math.floor((self.most_gpus + SLACK) / gpus_of(shape, role)))
+        counts = range(least + 1, most + 1)
+        more = bisect.bisect_left(counts, 1, key=lambda count: not self.is_affordable(resized(shape, role, count)))
+        return resized(shape, role, least + more) if more else shape
+
     def slimmed(self, shape: Shape) -> Shape:
-        """Without the workers that bring nothing, those of most GPUs first."""
+        """Without the workers that bring nothing, those of most GPUs first.
+
+        One that shares a GPU which is kept anyway saves nothing by leaving, and stays.
+        """
         bound_s = self.step_s(shape) * (1.0 + NOTHING)
         for role in sorted([*self.paid, *self.free], key=lambda role: -gpus_of(shape, role)):
             least, enough = self.least(role), count_of(shape, role)
@@ -249,8 +288,22 @@ class _Search:
                     enough = middle
                 else:
                     least = middle + 1
-            shape = resized(shape, role, enough)
+            less = resized(shape, role, enough)
+            if role in self.free or less.gpus < shape.gpus - SLACK:
+                shape = less
         return shape
+
+    def topped(self, shape: Shape) -> Shape:
+        """With the workers that still fit and help: what is left over is then left for a reason."""
+        while fitting := [more for more in self.helping(shape).values() if self.is_affordable(more)]:
+            shape = min(fitting, key=self.step_s)
+        return shape
+
+    def helping(self, shape: Shape) -> Mapping[Role, Shape]:
+        """Roles that ask for GPUs and of which one worker more makes a step shorter: the shape with that one."""
+        bound_s = self.step_s(shape) * (1.0 - NOTHING)
+        more = {role: self._more(shape, role) for role in self.paid}
+        return {role: one for role, one in more.items() if self.step_s(one) < bound_s}
 
     def step_s(self, shape: Shape) -> float:
         """Simulated, once."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gen_searcher.config.needs import Share, gpus_together
 from gen_searcher.plan.latency import Latency
 from gen_searcher.plan.station import StationKind
 from gen_searcher.train.tail import TailRules
@@ -145,6 +146,8 @@ class Shape:
     """When the last members of a group are given up."""
     learner_gpus: float = 0.0
     """Of one rank."""
+    other_shares: Sequence[Share] = ()
+    """GPUs of what is not planned and must have its place beside it: tool workers, the command itself."""
     learner_threads: float = 0.0
     """Cores that all ranks together take of the shared ones."""
     cores: float | None = None
@@ -159,9 +162,10 @@ class Shape:
 
     @property
     def gpus(self) -> float:
-        """Of all workers."""
+        """That a cluster must have to hold it: as preflight counts them, by which shares of a GPU are no plain sum."""
         pools = (self.engines, self.generators, self.judges)
-        return sum(pool.workers * pool.gpus for pool in pools) + self.learner_ranks * self.learner_gpus
+        planned = [Share(actors=pool.workers, gpus=pool.gpus) for pool in pools]
+        return gpus_together([*planned, Share(actors=self.learner_ranks, gpus=self.learner_gpus), *self.other_shares])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

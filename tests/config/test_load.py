@@ -41,6 +41,23 @@ def test_the_resolved_config_is_kept_in_the_run_directory(tmp_path: Path) -> Non
     assert yaml.safe_load(path.read_text())["seed"] == 5
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "found None"),
+        ("[1, 2", "expected ',' or ']'"),
+        ("grpo: {stepz: 3}", "grpo.stepz: there is no such setting"),
+        ("seed: 0b_", "invalid literal for int"),
+        ("seed: 2026-99-99", "month must be in 1..12"),
+        ("[" * 1000, "nested without end"),
+    ],
+)
+def test_a_written_configuration_that_cannot_be_read_is_refused_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match="somewhere: not a configuration") as found:
+        load.read(text, source="somewhere")
+    assert said in str(found.value)
+
+
 def test_an_unknown_key_names_its_full_path_and_what_was_meant() -> None:
     assert problem("grpo.stepz=3").endswith("grpo.stepz: there is no such setting; did you mean grpo.steps?")
     assert "group_size: there is no such setting; did you mean grpo.group_size?" in problem("group_size=3")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
-from gen_searcher.config.needs import engines_beside, needs, submit_options, together
+from gen_searcher.config.needs import Share, engines_beside, gpus_together, needs, submit_options, together
 
 CLUSTER = ClusterConfig(
     learner_ranks=8,
@@ -69,6 +69,9 @@ def test_actors_that_ask_for_more_than_half_a_gpu_never_share_one() -> None:
     assert together(needs(cluster, command="grpo"), "GPU") == pytest.approx(4.0)
     assert together(needs(cluster, command="sft"), "GPU") == 4
     assert together(needs(CLUSTER, command="grpo"), "GPU") == 15
+    generators = Share(actors=5, gpus=1.0)
+    assert gpus_together([Share(actors=4, gpus=0.55), Share(actors=1, gpus=0.45), generators]) == 9, "and not 7.65"
+    assert gpus_together([Share(actors=4, gpus=0.4), Share(actors=1, gpus=2.0)]) == pytest.approx(3.6)
 
 
 def test_as_many_engines_share_a_ranks_gpu_as_fit_beside_it() -> None:

@@ -9,8 +9,13 @@ from dataclasses import replace
 
 import pytest
 
+from gen_searcher.config.cluster import ClusterConfig, RoleConfig, RolesConfig
+from gen_searcher.config.grpo import GrpoConfig
+from gen_searcher.config.needs import lacking, needs, together
 from gen_searcher.config.plan import PlanConfig
 from gen_searcher.errors import ConfigError
+from gen_searcher.plan import propose as propose_module
+from gen_searcher.plan.assume import configured_shape
 from gen_searcher.plan.forecast import forecast
 from gen_searcher.plan.latency import Fixed, Lognormal
 from gen_searcher.plan.propose import Role, count_of, gpus_of, propose, resized
@@ -99,7 +104,7 @@ def test_what_a_large_worker_or_a_judge_on_a_gpu_leaves_is_spent(asks: dict[str,
 def test_configured_judges_do_not_count_against_the_smallest_shape() -> None:
     start = resized(shape(judge=1.0), Role.JUDGES, 8)
     assert propose(WORK, start, PLAN, most_gpus=4).shape.gpus == 4.0
-    with pytest.raises(ConfigError, match=r"1 reward worker of 1 GPUs.* take 4 GPUs; the budget pays for 3$"):
+    with pytest.raises(ConfigError, match=r"1 reward worker of 1 GPU.* take 4 GPUs; the budget pays for 3$"):
         propose(WORK, start, PLAN, most_gpus=3)
 
 
@@ -111,6 +116,62 @@ def test_a_proposal_is_not_slower_than_a_configured_shape_that_fits() -> None:
     assert found.shape.attempts_in_flight is None
     free = forecast(WORK, replace(configured, attempts_in_flight=None), PLAN)
     assert found.forecast.step_s <= 1.02 * free.step_s
+
+
+COLOCATED = ClusterConfig(
+    learner_ranks=2,
+    rollout_workers=2,
+    generator_workers=2,
+    roles=RolesConfig(learner=RoleConfig(gpus=0.55), rollout=RoleConfig(gpus=0.45), generator=RoleConfig(gpus=1.0)),
+)
+
+
+def test_a_shape_asks_for_as_many_gpus_as_preflight_and_doctor_say() -> None:
+    tools = RolesConfig.model_validate(
+        {**COLOCATED.roles.model_dump(), "tool": {"gpus": 0.25}, "driver": {"gpus": 0.5}}
+    )
+    for engines, generators, roles in itertools.product((1, 2, 5), (1, 3), (COLOCATED.roles, tools)):
+        settings = {"rollout_workers": engines, "generator_workers": generators, "tool_workers": 3, "roles": roles}
+        cluster = COLOCATED.model_copy(update=settings)
+        asked = together(needs(cluster, command="grpo"), "GPU")
+        assert configured_shape(PLAN, cluster, GrpoConfig()).gpus == pytest.approx(asked)
+
+
+@pytest.mark.parametrize(("budget", "ranks"), [(3, 2), (4, 1), (4, 3), (5, 2)])
+def test_a_proposal_for_ranks_and_engines_that_share_gpus_fits_and_is_about_as_fast_as_the_best(
+    budget: int, ranks: int
+) -> None:
+    plan = PLAN.model_copy(update={"least_learner_ranks": ranks})
+    start = replace(shape(engine=0.45, learner=0.55), max_staleness=0)
+    found = propose(WORK, start, plan, most_gpus=budget).shape
+    best_s = min(forecast(WORK, one, PLAN).step_s for one in every_shape(start, budget) if one.learner_ranks >= ranks)
+    assert forecast(WORK, found, PLAN).step_s <= 1.03 * best_s
+    proposed = COLOCATED.model_copy(
+        update={
+            "rollout_workers": found.engines.workers,
+            "generator_workers": found.generators.workers,
+            "learner_ranks": found.learner_ranks,
+        }
+    )
+    assert lacking(needs(proposed, command="grpo"), {"CPU": 1.0, "GPU": budget}) == []
+
+
+def test_a_rank_and_the_engine_beside_it_make_room_for_a_generator_together() -> None:
+    steady = replace(WORK, turn_s=Fixed(seconds=1.0), draw_s=Fixed(seconds=9.0))
+    start = replace(shape(engine=0.45, learner=0.55), max_staleness=0)
+    six = start
+    for role, count in ((Role.ENGINES, 2), (Role.GENERATORS, 6), (Role.JUDGES, 12), (Role.LEARNER, 2)):
+        six = resized(six, role, count)
+    found = propose(steady, start, PLAN, most_gpus=8)
+    assert six.gpus == pytest.approx(8.0)
+    assert found.forecast.step_s <= 1.03 * forecast(steady, six, PLAN).step_s, counts(found.shape)
+
+
+def test_an_engine_beside_a_rank_is_kept_when_its_end_would_free_no_gpu() -> None:
+    start = replace(shape(engine=0.45, learner=0.55), max_staleness=0)
+    two = PLAN.model_copy(update={"least_learner_ranks": 2})
+    quick = replace(WORK, turn_s=Fixed(seconds=0.01))
+    assert counts(propose(quick, start, two, most_gpus=3).shape) == (2, 1, 1, 2)
 
 
 def test_workers_that_bring_nothing_are_given_back() -> None:
@@ -130,5 +191,23 @@ def test_a_proposal_keeps_the_ranks_that_memory_asks_for() -> None:
     found = propose(WORK, shape(), plan, most_gpus=8)
     assert counts(found.shape)[3] >= 3
     assert counts(propose(WORK, replace(shape(), learner_ranks=4), PLAN, most_gpus=8).shape)[3] < 3
-    with pytest.raises(ConfigError, match=r"3 learner rank of 1 GPUs.* take 5 GPUs; the budget pays for 4"):
+    with pytest.raises(ConfigError, match=r"3 learner ranks of 1 GPU.* take 5 GPUs; the budget pays for 4"):
         propose(WORK, shape(), plan, most_gpus=4)
+    free = propose(WORK, shape(learner=0.0), plan, most_gpus=4).shape
+    assert counts(free)[3] == 3, "they hold here too, where ranks compute on CPUs"
+    assert counts(propose(WORK, resized(shape(learner=0.0), Role.LEARNER, 5), plan, most_gpus=4).shape)[3] == 5
+
+
+def test_a_proposal_names_what_would_help_and_does_not_fit() -> None:
+    large = propose(WORK, shape(generator=4.0), PLAN, most_gpus=8)
+    assert large.too_large == {Role.GENERATORS: 4.0}
+    assert not propose(WORK, shape(), PLAN, most_gpus=60).too_large, "more would bring nothing"
+
+
+def test_what_a_search_that_stopped_early_gave_back_buys_what_helps_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(propose_module, "ROUNDS", 0)
+    quick = replace(WORK, turn_s=Fixed(seconds=0.3), draw_s=Fixed(seconds=6.0))
+    found = propose(quick, shape(generator=0.5, judge=1.0), PLAN, most_gpus=6)
+    assert all(gpus > 6 - found.shape.gpus for gpus in found.too_large.values())
+    more = resized(found.shape, Role.LEARNER, found.shape.learner_ranks + 1)
+    assert more.gpus > 6 or forecast(quick, more, PLAN).step_s > 0.98 * found.forecast.step_s
