@@ -110,7 +110,13 @@ async def test_ranks_that_join_learn_who_they_are_and_where_the_others_wait(tmp_
 
 
 @pytest.mark.fault(3)
-@pytest.mark.parametrize(("says", "said"), [("dies", "learner actor 1 is gone"), ("hangs", "no answer .* within 5 s")])
+@pytest.mark.parametrize(
+    ("says", "said"),
+    [
+        ("dies", "learner actor 1 is gone"),
+        pytest.param("hangs", "no answer .* within 5 s", marks=pytest.mark.slow),
+    ],
+)
 async def test_a_rank_that_dies_or_hangs_before_it_has_joined_ends_the_command_with_the_same_code(
     tmp_path: Path, says: str, said: str
 ) -> None:

@@ -76,6 +76,7 @@ def as_started() -> bytes:
     return Path("/proc/self/environ").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_late_once_is_raised_again_and_its_threads_do_not_hold_a_core_while_they_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -26,6 +26,7 @@ def test_calibrate_prints_a_table_and_writes_the_figures(tmp_path: Path, capsys:
     assert found[0]["retest"] == 1.0
 
 
+@pytest.mark.slow
 def test_a_judge_below_the_bound_is_exit_code_3(tmp_path: Path) -> None:
     bound = "reward.calibration.min_kappa=0.9999"
     assert run(["judge", "calibrate", "experiment=smoke", f"run_dir='{tmp_path}/run'", bound, *TEXT_ONLY]) == 3

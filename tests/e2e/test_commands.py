@@ -156,6 +156,7 @@ def test_resuming_from_another_policy_is_refused_with_what_differs(run_dir: Path
     assert "policy: was " in done.stderr
 
 
+@pytest.mark.slow
 def test_generate_prints_the_trace_and_says_when_there_is_no_picture(run_dir: Path) -> None:
     done = run("generate", "Draw the flag of Poland, at night.", "experiment=smoke", f"run_dir={run_dir}")
     assert "Draw the flag of Poland, at night." in done.stdout

@@ -83,6 +83,7 @@ def test_world_train_painter_goes_on_from_the_shipped_one(tmp_path: Path) -> Non
     assert weights < 12_000_000
 
 
+@pytest.mark.slow
 def test_doctor_says_that_the_laptop_experiment_can_start(tmp_path: Path) -> None:
     done = run("doctor", "experiment=laptop", f"run_dir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stdout + done.stderr

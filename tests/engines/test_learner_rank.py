@@ -257,6 +257,7 @@ def test_scored_logprobs_are_those_of_the_packed_policy_and_imitation_raises_the
     assert losses[-1] < 0.8 * losses[0]
 
 
+@pytest.mark.slow
 def test_what_the_start_and_a_step_no_longer_use_of_a_gpu_is_free_for_an_engine_beside_it(tmp_path: Path):
     assert run_ranks("gives_back", tmp_path, world=1).of("gives_back") == {"started": 1, "stepped": 1, "exported": 2}
 
