@@ -25,15 +25,20 @@ def leaves_none_too_old(
     `groups_per_step` of them have ended. `spare_groups` of those that become too old with this step may be given up.
     True where waiting would change nothing: as many groups as the step takes have ended of those that there are too many
     of (kept by a run that allowed more staleness).
+
+    It is asked whenever a group has ended, so it goes through the versions once, from the oldest.
     """
+    oldest = version - max_staleness
+    old_ended, old_running = _before(oldest, ended), _before(oldest, running)
     for steps in range(max_staleness + 1):
-        newest = version - max_staleness + steps
-        taken = min(groups_per_step, _up_to(newest, ended))
-        left = _up_to(newest, ended) + _up_to(newest, running) - taken
-        if taken < groups_per_step and left > steps * groups_per_step + spare_groups:
+        old_ended += ended.get(oldest + steps, 0)
+        old_running += running.get(oldest + steps, 0)
+        if old_ended >= groups_per_step:
+            return True
+        if old_running > steps * groups_per_step + spare_groups:
             return False
     return True
 
 
-def _up_to(newest: int, groups: Mapping[int, int]) -> int:
-    return sum(count for version, count in groups.items() if version <= newest)
+def _before(version: int, groups: Mapping[int, int]) -> int:
+    return sum(count for each, count in groups.items() if each < version)
